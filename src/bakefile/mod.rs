@@ -1,0 +1,1 @@
+//! The bakefile model: targets, groups and variables, merged, overridden and expanded.

@@ -1,0 +1,1 @@
+//! Flags, terminal and exit codes.

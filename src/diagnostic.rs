@@ -1,0 +1,328 @@
+//! Findings in the user's files: a message, where it is, and what mends it, with the source line shown.
+//!
+//! Rows 0 to 3 collect [`Diagnostic`]s; they do not stop at the first. Rendering needs the [`SourceMap`] that the spans
+//! were made with.
+
+use std::fmt::Write as _;
+
+/// A file of a [`SourceMap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(u32);
+
+/// A range in a file: 0-based byte offsets, `end` exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file that the offsets count in.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte; equal to `start` for a point.
+    pub end: u32,
+}
+
+impl Span {
+    /// Returns the span of the bytes `start..end` of `file`.
+    pub fn new(file: FileId, start: usize, end: usize) -> Span {
+        let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+        Span { file, start: clamp(start), end: clamp(end.max(start)) }
+    }
+}
+
+/// The texts that spans point into.
+#[derive(Debug, Default)]
+pub struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+#[derive(Debug)]
+struct SourceFile {
+    name: String,
+    text: String,
+    /// Byte offset at which each line starts; never empty.
+    line_starts: Vec<usize>,
+}
+
+/// A place for people: 1-based line and 1-based column in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name as it was added.
+    pub file: String,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, counted in characters.
+    pub column: usize,
+}
+
+impl SourceMap {
+    /// Adds a file; `name` is shown to the user, relative to where they are.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
+        let text = text.into();
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let id = u32::try_from(self.files.len()).expect("fewer than 2^32 files are read");
+        self.files.push(SourceFile { name: name.into(), text, line_starts });
+        FileId(id)
+    }
+
+    /// Returns a file's name.
+    pub fn name(&self, file: FileId) -> &str {
+        &self.files[file.0 as usize].name
+    }
+
+    /// Returns a file's text.
+    pub fn text(&self, file: FileId) -> &str {
+        &self.files[file.0 as usize].text
+    }
+
+    /// Returns the text that `span` covers.
+    pub fn snippet(&self, span: Span) -> &str {
+        self.text(span.file).get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// Returns where `span` starts.
+    pub fn place(&self, span: Span) -> Place {
+        let file = &self.files[span.file.0 as usize];
+        let start = (span.start as usize).min(file.text.len());
+        let line = file.line_starts.partition_point(|at| *at <= start) - 1;
+        let before = &file.text.as_bytes()[file.line_starts[line]..start];
+        Place { file: file.name.clone(), line: line + 1, column: String::from_utf8_lossy(before).chars().count() + 1 }
+    }
+
+    fn line(&self, file: FileId, line: usize) -> &str {
+        let file = &self.files[file.0 as usize];
+        let end = file.line_starts.get(line).copied().unwrap_or(file.text.len());
+        file.text[file.line_starts[line - 1]..end].trim_end_matches(['\n', '\r'])
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The build goes on.
+    Warning,
+    /// The build does not start.
+    Error,
+}
+
+/// A part of the source that a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Where.
+    pub span: Span,
+    /// What is there; may be empty for the first label.
+    pub text: String,
+}
+
+/// One finding in the user's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// One lower-case phrase without a full stop.
+    pub message: String,
+    /// The place first, then related places. Empty where the finding has no place (a flag, a missing file).
+    pub labels: Vec<Label>,
+    /// Facts that help.
+    pub notes: Vec<String>,
+    /// Actions that mend it, imperative; a command can be pasted.
+    pub hints: Vec<String>,
+}
+
+impl Diagnostic {
+    /// Returns an error at `span`.
+    pub fn error(span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { labels: vec![Label { span, text: String::new() }], ..Diagnostic::error_without_place(message) }
+    }
+
+    /// Returns an error that no place in a file stands for.
+    pub fn error_without_place(message: impl Into<String>) -> Diagnostic {
+        let (labels, notes, hints) = (Vec::new(), Vec::new(), Vec::new());
+        Diagnostic { severity: Severity::Error, message: message.into(), labels, notes, hints }
+    }
+
+    /// Returns a warning at `span`.
+    pub fn warning(span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(span, message) }
+    }
+
+    /// Adds a related place.
+    #[must_use]
+    pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Diagnostic {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Adds what mends it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Returns the text for people: `error: file:line:column: message`, the source line with the place underlined, then
+    /// notes and hints. Ends without a newline; reads well without color.
+    pub fn render(&self, sources: &SourceMap) -> String {
+        let severity = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let mut text = String::new();
+        for (index, label) in self.labels.iter().enumerate() {
+            let place = sources.place(label.span);
+            let at = format!("{}:{}:{}", place.file, place.line, place.column);
+            match index {
+                0 => _ = write!(text, "{severity}: {at}: {}", self.message),
+                _ => _ = write!(text, "\nnote: {at}: {}", label.text),
+            }
+            text.push_str(&excerpt(sources, label.span, &place, if index == 0 { &label.text } else { "" }));
+        }
+        if self.labels.is_empty() {
+            _ = write!(text, "{severity}: {}", self.message);
+        }
+        for note in &self.notes {
+            _ = write!(text, "\nnote: {note}");
+        }
+        for hint in &self.hints {
+            _ = write!(text, "\nhint: {hint}");
+        }
+        text
+    }
+}
+
+/// Shows the first line of a span with the span underlined. Tabs are shown as four blanks so that the marks line up, and
+/// control characters as U+FFFD so that a hostile file cannot steer the terminal.
+fn excerpt(sources: &SourceMap, span: Span, place: &Place, text: &str) -> String {
+    let line = sources.line(span.file, place.line);
+    let show = |text: &str| -> String {
+        let text = text.replace('\t', "    ");
+        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    };
+    let before: String = line.chars().take(place.column - 1).collect();
+    let n_marked = sources.snippet(span).lines().next().map_or(0, |marked| show(marked).chars().count());
+    let number = place.line.to_string();
+    let gutter = " ".repeat(number.len());
+    let marks = format!("{}{}", " ".repeat(show(&before).chars().count()), "^".repeat(n_marked.max(1)));
+    let text = if text.is_empty() { String::new() } else { format!(" {text}") };
+    format!("\n {gutter} |\n {number} | {}\n {gutter} | {marks}{text}", show(line))
+}
+
+/// Findings in the order in which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.0.push(diagnostic);
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Diagnostics) {
+        self.0.extend(other.0);
+    }
+
+    /// Says whether one of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Says whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns them in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+
+    /// Returns all of them as text, a blank line between two.
+    pub fn render(&self, sources: &SourceMap) -> String {
+        self.0.iter().map(|d| d.render(sources)).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Diagnostics {
+        Diagnostics(vec![diagnostic])
+    }
+}
+
+/// Returns the candidate nearest to `word` by edit distance, if it is near enough to have been meant: at most a third of
+/// the word's length away. The first of equals wins.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    near.filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Optimal string alignment distance: insert, delete, replace, swap of neighbors cost one each.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                if is_swap { best.min(rows[i - 2][j - 2] + 1) } else { best }
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn an_error_shows_its_line_and_the_mend() {
+        let mut sources = SourceMap::default();
+        let file = sources.add("build.hcl", "a = 1\n\ttag = \"x:${VERISON}\"\n");
+        let diagnostic = Diagnostic::error(Span::new(file, 18, 25), "no variable named \"VERISON\"")
+            .label(Span::new(file, 0, 1), "a variable is declared here")
+            .hint("did you mean \"VERSION\"?");
+        expect![[r#"
+            error: build.hcl:2:13: no variable named "VERISON"
+               |
+             2 |     tag = "x:${VERISON}"
+               |                ^^^^^^^
+            note: build.hcl:1:1: a variable is declared here
+               |
+             1 | a = 1
+               | ^
+            hint: did you mean "VERSION"?"#]]
+        .assert_eq(&diagnostic.render(&sources));
+    }
+
+    #[test]
+    fn a_span_past_the_end_is_shown_at_the_end() {
+        let mut sources = SourceMap::default();
+        let file = sources.add("f", "ab");
+        expect![[r#"
+            error: f:1:3: unexpected end of file
+               |
+             1 | ab
+               |   ^"#]]
+        .assert_eq(&Diagnostic::error(Span::new(file, 9, 9), "unexpected end of file").render(&sources));
+    }
+
+    #[test]
+    fn nearest_finds_typos_and_nothing_else() {
+        assert_eq!(nearest("VERISON", ["VERSION", "TAG"]), Some("VERSION"));
+        assert_eq!(nearest("x", ["VERSION"]), None);
+    }
+}

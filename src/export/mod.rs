@@ -1,0 +1,1 @@
+//! Results to images, layouts and files.

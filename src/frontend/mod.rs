@@ -1,0 +1,48 @@
+//! Lowers a planned target and its Dockerfile into the graph.
+//!
+//! In: a [`PlannedTarget`](crate::plan::PlannedTarget), its files, and what is [`Resolved`] so far. Out: the steps, added
+//! to the [`Definition`](crate::graph::Definition), and the image config; or what it [`Need`]s to go on. Does no IO.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::graph::VertexId;
+use crate::oci::ImageConfig;
+use crate::plan::ImageSource;
+use crate::platform::Platform;
+
+/// What lowering has to know before it can go on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Need {
+    /// Which image.
+    pub image: ImageSource,
+    /// For which platform.
+    pub platform: Platform,
+}
+
+/// What is known so far.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// Images that were asked for.
+    pub images: BTreeMap<Need, ResolvedImage>,
+    /// Targets that were lowered before, for the same platform, by name; `target:` contexts read them.
+    pub targets: BTreeMap<String, LoweredTarget>,
+}
+
+/// An image as its registry has it now, or as the lockfile pins it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// Digest of the platform's manifest.
+    pub manifest: Digest,
+    /// Its config; `rootfs.diff_ids` are its layers.
+    pub config: ImageConfig,
+}
+
+/// A target's steps and image config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoweredTarget {
+    /// The step whose result is the root file system; `None` for an image without layers.
+    pub root: Option<VertexId>,
+    /// The config with its whole history; `rootfs.diff_ids` is filled when the layers are known.
+    pub config: ImageConfig,
+}

@@ -1,0 +1,1 @@
+//! HCL bodies and expressions with spans.

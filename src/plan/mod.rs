@@ -1,0 +1,89 @@
+//! What is to be built: each selected target for each of its platforms, with everything its Dockerfile may ask.
+//!
+//! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
+
+use std::collections::BTreeMap;
+
+use crate::graph::NetworkMode;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// One target for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedTarget {
+    /// The target's name in the bakefile.
+    pub name: String,
+    /// `TARGETPLATFORM`.
+    pub platform: Platform,
+    /// `BUILDPLATFORM`: the platform of the machine that builds.
+    pub build_platform: Platform,
+    /// The target is built for several platforms, so that step names carry the platform.
+    pub is_multi_platform: bool,
+    /// Where its Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// What `COPY` without `--from` reads.
+    pub context: BuildContext,
+    /// `contexts`: what replaces a stage or image of that name.
+    pub contexts: BTreeMap<String, BuildContext>,
+    /// `--build-arg`.
+    pub args: BTreeMap<String, String>,
+    /// Labels that override the Dockerfile's.
+    pub labels: BTreeMap<String, String>,
+    /// The stage to build; the last one where absent.
+    pub stage: Option<String>,
+    /// Which steps do not ask the cache.
+    pub no_cache: NoCache,
+    /// Network access of RUN steps that do not say their own.
+    pub network: NetworkMode,
+}
+
+/// Where a Dockerfile's text comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// A path relative to the directory that the command runs in.
+    Path(String),
+    /// `dockerfile-inline`; messages call it by this name.
+    Inline {
+        /// As messages show it.
+        name: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// Files or an image that a build reads by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildContext {
+    /// A directory; relative to the directory that the command runs in.
+    Local(String),
+    /// `docker-image://` or `oci-layout://`.
+    Image(ImageSource),
+    /// `target:NAME`: another target's result for the same platform.
+    Target(String),
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ImageSource {
+    /// In a registry.
+    Registry(Reference),
+    /// In an OCI image layout directory.
+    Layout {
+        /// The directory; relative to the directory that the command runs in.
+        path: String,
+        /// Tag (`org.opencontainers.image.ref.name`) or digest in it; its only image where absent.
+        selector: Option<String>,
+    },
+}
+
+/// Which steps do not ask the cache. They still save their results.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// All ask.
+    #[default]
+    Off,
+    /// None asks.
+    All,
+    /// Those of these stages do not, by name, in lower case.
+    Stages(Vec<String>),
+}

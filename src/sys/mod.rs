@@ -1,0 +1,4 @@
+//! The operating system's edge.
+
+pub mod files;
+pub mod root;
