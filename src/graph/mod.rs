@@ -65,7 +65,7 @@ pub struct VertexMetadata {
 }
 
 /// The steps of a run.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Definition {
     graph: DiGraph<Vertex, ()>,
     by_digest: BTreeMap<VertexDigest, VertexId>,

@@ -1,1 +1,3 @@
-//! What runs next, what is a hit.
+//! What runs next, and what is a hit.
+
+pub mod notice;
