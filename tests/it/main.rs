@@ -2,3 +2,4 @@
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
 mod architecture;
+mod schemas;
