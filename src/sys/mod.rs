@@ -1,4 +1,5 @@
 //! The operating system's edge.
 
+pub mod cancel;
 pub mod files;
 pub mod root;
