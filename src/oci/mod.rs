@@ -4,6 +4,8 @@
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
 mod config;
+mod document;
 
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
+pub use document::{Document, descriptor, digest_of, image_index, image_manifest};
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};

@@ -1,3 +1,6 @@
-//! What runs next, and what is a hit.
+//! What runs next, and what is a hit: pure but for [`drive`], its one thread.
 
+pub mod drive;
+pub mod key;
 pub mod notice;
+pub mod scheduler;
