@@ -1,5 +1,6 @@
 //! What runs next, and what is a hit: pure but for [`drive`], its one thread.
 
+pub mod activity;
 pub mod drive;
 pub mod key;
 pub mod notice;

@@ -3,3 +3,4 @@
 pub mod cancel;
 pub mod files;
 pub mod root;
+pub mod threads;

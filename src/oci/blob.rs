@@ -2,25 +2,25 @@
 
 use oci_spec::image::{
     Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
-    Sha256Digest,
 };
 
+use super::descriptor;
 use crate::digest::Digest;
 use crate::platform::Platform;
 
-/// A document with the descriptor that names its bytes.
+/// A small blob in memory, a document that bake made, with the descriptor that names its bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document {
+pub struct Blob {
     /// Media type, digest and size of `bytes`.
     pub descriptor: Descriptor,
     /// The document.
     pub bytes: Vec<u8>,
 }
 
-impl Document {
+impl Blob {
     /// Names `bytes`.
-    pub fn new(media_type: MediaType, bytes: Vec<u8>) -> Document {
-        Document { descriptor: descriptor(media_type, Digest::of(&bytes), bytes.len() as u64), bytes }
+    pub fn new(media_type: MediaType, bytes: Vec<u8>) -> Blob {
+        Blob { descriptor: descriptor(media_type, bytes.len() as u64, Digest::of(&bytes)), bytes }
     }
 
     /// Returns the digest of the bytes.
@@ -29,19 +29,8 @@ impl Document {
     }
 }
 
-/// Returns a descriptor without annotations.
-pub fn descriptor(media_type: MediaType, digest: Digest, size: u64) -> Descriptor {
-    let digest: Sha256Digest = digest.hex().parse().expect("64 hex digits");
-    Descriptor::new(media_type, size, digest)
-}
-
-/// Returns the digest that a descriptor names; `None` where it is not SHA-256.
-pub fn digest_of(descriptor: &Descriptor) -> Option<Digest> {
-    descriptor.digest().to_string().parse().ok()
-}
-
 /// Makes an image manifest; `layers` are oldest first.
-pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Document {
+pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Blob {
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
@@ -50,11 +39,11 @@ pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Document {
         .build()
         .expect("all fields are given");
     let bytes = serde_json::to_vec_pretty(&manifest).expect("a manifest has only text keys");
-    Document::new(MediaType::ImageManifest, bytes)
+    Blob::new(MediaType::ImageManifest, bytes)
 }
 
 /// Makes an image index; `manifests` are in the order in which they are to stand.
-pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descriptor)>) -> Document {
+pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descriptor)>) -> Blob {
     let manifests: Vec<Descriptor> = manifests
         .map(|(platform, descriptor)| {
             DescriptorBuilder::default()
@@ -73,7 +62,7 @@ pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descri
         .build()
         .expect("all fields are given");
     let bytes = serde_json::to_vec_pretty(&index).expect("an index has only text keys");
-    Document::new(MediaType::ImageIndex, bytes)
+    Blob::new(MediaType::ImageIndex, bytes)
 }
 
 fn oci_platform(platform: &Platform) -> oci_spec::image::Platform {
@@ -107,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_index_names_each_platform() {
-        let config = Document::new(MediaType::ImageConfig, b"{}".to_vec());
+        let config = Blob::new(MediaType::ImageConfig, b"{}".to_vec());
         let manifest = image_manifest(&config.descriptor, &[]);
         let platform: Platform = "linux/arm/v7".parse().expect("known");
         let index = image_index([(&platform, &manifest.descriptor)].into_iter());
