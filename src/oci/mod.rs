@@ -8,6 +8,7 @@ mod config;
 mod document;
 mod layer;
 mod select;
+pub mod tar;
 
 pub use blob::{Blob, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};

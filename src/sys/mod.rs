@@ -2,5 +2,7 @@
 
 pub mod cancel;
 pub mod files;
+pub mod overlay;
 pub mod root;
 pub mod threads;
+pub mod tree;

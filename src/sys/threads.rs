@@ -8,11 +8,7 @@ use std::thread;
 ///
 /// # Errors
 /// The error of the first item, in order, that failed; items that have not begun by then are not begun.
-pub fn map<T, R, E>(
-    items: Vec<T>,
-    n_threads: usize,
-    work: impl Fn(T) -> Result<R, E> + Sync,
-) -> Result<Vec<R>, E>
+pub fn map<T, R, E>(items: Vec<T>, n_threads: usize, work: impl Fn(T) -> Result<R, E> + Sync) -> Result<Vec<R>, E>
 where
     T: Send,
     R: Send,
