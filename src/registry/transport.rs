@@ -299,7 +299,7 @@ fn redirect_target(call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, Erro
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
     match answer.response.status().as_u16() {
         307 | 308 => {}
-        301 | 302 | 303 if is_read => {}
+        301..=303 if is_read => {}
         _ => return Ok(None),
     }
     let target = location(call, &answer.response)?;

@@ -1,5 +1,7 @@
 //! Against Debian's docker-registry, with and without TLS.
 
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
