@@ -155,7 +155,11 @@ impl Client {
         let put = Call::new(Method::PUT, target)
             .header(CONTENT_TYPE, "application/octet-stream")
             .payload(Payload::Stream { open: upload.open, size: upload.size, on_progress: upload.on_progress });
-        let answer = self.send_logged_in(&access, &put)?;
+        let named = |error| match error {
+            Error::Local { verb, source, .. } => Error::Local { verb, what: what.clone(), source },
+            other => other,
+        };
+        let answer = self.send_logged_in(&access, &put).map_err(named)?;
         match answer.response.status().as_u16() {
             201 | 204 => Ok(()),
             _ => Err(self.refusal(&access, &put, answer, &what)),

@@ -74,6 +74,14 @@ pub(super) struct Answer {
     pub(super) url: Url,
 }
 
+/// Reads the first 64 KiB of a body, as far as they come.
+pub(super) fn read_start(answer: Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What came before the connection broke is still worth showing.
+    _ = answer.response.take(64 << 10).read_to_end(&mut bytes);
+    bytes
+}
+
 /// Sends calls. Connections are kept and shared by all threads.
 pub(super) struct Transport {
     user_agent: String,
@@ -123,8 +131,8 @@ impl Transport {
             if failures >= self.attempts {
                 return result;
             }
-            // The answer is dropped first: its connection can serve the next attempt.
-            drop(result);
+            // A body that was read to its end frees its connection for the next attempt.
+            _ = result.map(read_start);
             self.pause(asked.unwrap_or_else(|| self.pause_after(failures)))?;
         }
     }
@@ -191,7 +199,8 @@ impl Transport {
                     open().map_err(|source| Error::Local { verb: "read", what: "a blob".to_owned(), source })?;
                 let (sender, progress) = mpsc::channel();
                 let cancelled = Arc::clone(&self.cancelled);
-                let inner = BufReader::with_capacity(256 << 10, reader);
+                // A source that is longer than it said would make the library write past the length it announced.
+                let inner = BufReader::with_capacity(256 << 10, reader.take(size));
                 let reader = Reporting { inner, sent: 0, sender, cancelled };
                 let timeout = self.read_timeout + Duration::from_secs(size / SLOWEST_UPLOAD);
                 let request = request.body(Body::sized(reader, size)).timeout(timeout);

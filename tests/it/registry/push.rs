@@ -119,6 +119,20 @@ fn a_source_that_cannot_be_read_is_our_side() {
     let open = || Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let error = client().push_blob(&name, &blob_descriptor(BLOB), &[], &open, &|_| {}).expect_err("no source");
     assert!(matches!(error, Error::Local { verb: "read", .. }), "{error}");
+    let expected = format!("cannot read blob {} of \"team/api\": entity not found", Digest::of(BLOB));
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_source_of_another_length_is_not_stored() {
+    let registry = FakeRegistry::start();
+    let name = reference(&registry, "team/api:1");
+    for source in [&b"a la"[..], b"a layer and more"] {
+        let pushed = client().push_blob(&name, &blob_descriptor(BLOB), &[], &opener(source), &|_| {});
+        let stored = registry.blob("team/api", Digest::of(BLOB));
+        // The longer one begins with the blob's bytes, and no more than these are sent.
+        assert_eq!((pushed.is_ok(), stored.is_some()), (source.len() > BLOB.len(), source.len() > BLOB.len()));
+    }
 }
 
 #[test]
