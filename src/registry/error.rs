@@ -214,6 +214,9 @@ impl Error {
                 Some("add the registry's certificate authority to this host's trust store".to_owned())
             }
             Error::Unreachable { .. } => Some("check the registry's name and port, and the network".to_owned()),
+            Error::Helper { helper, .. } => Some(format!(
+                "install {helper}, or take it out of \"credsStore\" and \"credHelpers\" in Docker's config.json"
+            )),
             Error::Status { status: 429, .. } => Some("log in for a higher limit, or try again later".to_owned()),
             _ => None,
         }

@@ -219,12 +219,13 @@ impl Transport {
 
     fn failure(&self, call: &Call<'_>, error: &reqwest::Error) -> Error {
         let reason = match reason_of(error).as_str() {
-            "timed out" if error.is_connect() => format!("timed out after {} s", self.connect_timeout.as_secs()),
-            "timed out" => format!("no answer within {} s", self.read_timeout.as_secs()),
+            "timed out" if error.is_connect() => format!("no connection within {:?}", self.connect_timeout),
+            "timed out" => format!("no answer within {:?}", self.read_timeout),
             other => other.to_owned(),
         };
-        if error.is_connect() {
-            let is_lasting = reason == NO_SUCH_HOST || reason.contains("certificate") || is_loopback(&call.url);
+        if error.is_connect() || error.is_timeout() {
+            let is_refused_here = error.is_connect() && is_loopback(&call.url);
+            let is_lasting = is_refused_here || reason == NO_SUCH_HOST || reason.contains("certificate");
             return Error::Unreachable { registry: authority(&call.url), reason, is_lasting };
         }
         Error::Interrupted { method: call.method.clone(), url: (&call.url).into(), reason }

@@ -68,6 +68,20 @@ fn tokens_are_asked_for_each_scope_and_remembered() {
 }
 
 #[test]
+fn a_token_server_that_is_busy_is_asked_again() {
+    let registry = FakeRegistry::start();
+    registry.require(Login::Bearer { realm: format!("http://{}/token", registry.host) });
+    registry.put_blob("team/api", BLOB);
+    registry.fail_times(2, "GET /token", Response::new(503));
+    assert_eq!(fetch(&client(), &reference(&registry, "team/api"), BLOB).expect("fetched"), BLOB);
+    registry.fail_times(9, "GET /token", Response::new(503));
+    let error = fetch(&client(), &reference(&registry, "team/api"), BLOB).expect_err("always busy");
+    let expected = format!("GET http://{}/token answered 503 service unavailable", registry.host);
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(registry.lines().iter().filter(|line| *line == "GET /token").count(), 3 + 4);
+}
+
+#[test]
 fn a_mount_asks_for_both_repositories() {
     let registry = FakeRegistry::start();
     registry.require(Login::Bearer { realm: format!("http://{}/token", registry.host) });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bake::digest::Digest;
 use bake::oci::descriptor;
@@ -90,6 +91,16 @@ fn an_unreachable_registry_is_one_clear_line() {
     let error = client().resolve(&"127.0.0.1:1/a".parse().expect("a name")).expect_err("nobody listens");
     assert_eq!(error.to_string(), "registry 127.0.0.1:1 cannot be reached: connection refused");
     assert_eq!(error.hint().as_deref(), Some("check the registry's name and port, and the network"));
+}
+
+#[test]
+fn a_silent_registry_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let host = listener.local_addr().expect("bound").to_string();
+    // The kernel accepts the connection; nobody ever reads it.
+    let client = Client::new(Options { read_timeout: Duration::from_millis(50), attempts: 2, ..quick() });
+    let error = client.resolve(&format!("{host}/a").parse().expect("a name")).expect_err("nobody answers");
+    assert_eq!(error.to_string(), format!("registry {host} cannot be reached: no answer within 50ms"));
 }
 
 #[test]
