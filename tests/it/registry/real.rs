@@ -11,7 +11,7 @@ use bake::digest::Digest;
 use bake::reference::Reference;
 use bake::registry::{Client, Options, Pushed};
 
-use super::{MANIFEST, blob_descriptor, fetch, manifest, opener, quick};
+use super::{MANIFEST, blob_descriptor, client_with_config, fetch, manifest, opener, quick};
 
 const BLOB: &[u8] = b"a layer";
 
@@ -28,13 +28,13 @@ impl Drop for RealRegistry {
     }
 }
 
-/// Starts docker-registry with its storage in `directory`; `tls` are lines of its `http` section. Says why and returns
+/// Starts docker-registry with its storage in `directory`; `more` are lines that continue its `http` section. Says why and returns
 /// `None` where it is not installed.
-fn start(directory: &Path, tls: &str) -> Option<RealRegistry> {
+fn start(directory: &Path, more: &str) -> Option<RealRegistry> {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port").port();
     let storage = directory.join("storage");
     let config = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}",
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
         storage.display()
     );
     let path = directory.join("config.yml");
@@ -79,6 +79,28 @@ fn a_real_registry_takes_and_gives() {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(registry) = start(directory.path(), "") else { return };
     round_trip(&super::client(), &registry.host);
+}
+
+#[test]
+fn a_real_registry_with_passwords_is_logged_in_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let users = directory.path().join("users");
+    // bcrypt of `s3cret`.
+    std::fs::write(&users, "user:$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n").expect("written");
+    let more = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", users.display());
+    let Some(registry) = start(directory.path(), &more) else { return };
+    let config = |auth: &str| format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.host);
+    round_trip(&client_with_config(directory.path(), &config("dXNlcjpzM2NyZXQ=")), &registry.host);
+
+    let name: Reference = format!("{}/team/api:1", registry.host).parse().expect("a name");
+    // `user:wrong`.
+    let client = client_with_config(directory.path(), &config("dXNlcjp3cm9uZw=="));
+    let error = client.push_manifest(&name, MANIFEST, &manifest()).expect_err("refused");
+    let expected = format!(
+        "{} refused to push \"team/api\": 401 unauthorized: authentication required [UNAUTHORIZED] (scope pull,push)",
+        registry.host
+    );
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
