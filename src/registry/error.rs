@@ -1,7 +1,7 @@
 //! What can go wrong with a registry, in words for people.
 //!
-//! No text here holds a query string, a user name, a password or a token: URLs are shown without them, and what a server
-//! says is cut and freed of control characters.
+//! No text here holds a query string, a user name, a password or a token: URLs are shown without them, and what a
+//! server says is cut and freed of control characters.
 
 use std::error::Error as _;
 use std::fmt::{self, Write as _};

@@ -16,7 +16,8 @@
 //! 2. Credentials go to the registry they are configured for and to its token server, never to where a redirect or an
 //!    upload's `Location` leads.
 //! 3. No answer of a server can make this code hold more than a few MiB, or write more than a descriptor says.
-//! 4. What can be repeated is repeated: at 429, 5xx and broken connections, with growing pauses or as `Retry-After` says.
+//! 4. What can be repeated is repeated: at 429, 5xx and broken connections, with growing pauses or as `Retry-After`
+//!    says.
 
 mod auth;
 mod challenge;
@@ -50,7 +51,8 @@ use transport::{Answer, Call, Transport, is_loopback, read_start};
 /// How a [`Client`] behaves. The environment is the caller's to read.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory with Docker's `config.json` (`DOCKER_CONFIG`, else `~/.docker`); without one everyone is anonymous.
+    /// The directory with Docker's `config.json` (`DOCKER_CONFIG`, else `~/.docker`); without one everyone is
+    /// anonymous.
     pub docker_config: Option<PathBuf>,
     /// The PATH on which credential helpers are looked for; this process's own where absent.
     pub path: Option<OsString>,

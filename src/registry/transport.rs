@@ -1,7 +1,7 @@
 //! One HTTP request at a time, with the rules that keep credentials where they belong.
 //!
-//! In: a [`Call`]. Out: an answer with its status, or why there is none. Redirects are followed here and not by the HTTP
-//! library: `Authorization` goes to the origin (scheme, host, port) it was made for and nowhere else, and no redirect
+//! In: a [`Call`]. Out: an answer with its status, or why there is none. Redirects are followed here and not by the
+//! HTTP library: `Authorization` goes to the origin (scheme, host, port) it was made for and nowhere else, and no redirect
 //! leads from HTTPS to HTTP, nor to HTTP on another machine. Knows nothing of registries.
 
 use std::io::{self, BufReader, Read};
