@@ -36,7 +36,7 @@ pub fn is_attestation(descriptor: &Descriptor) -> bool {
 }
 
 fn is_image(descriptor: &Descriptor) -> bool {
-    let kind = DocumentKind::of_media_type(&descriptor.media_type().to_string());
+    let kind = DocumentKind::of_media_type(descriptor.media_type().as_ref());
     kind == Some(DocumentKind::Manifest) && !is_attestation(descriptor)
 }
 

@@ -197,7 +197,8 @@ impl TokenRequest<'_> {
         } else {
             call = Call::new(Method::GET, self.url());
         }
-        let answer = transport.retrying(|| transport.send_once(&call, header.as_ref()))?;
+        // The call that needs the token is the one that is repeated.
+        let answer = transport.send_once(&call, header.as_ref())?;
         read_token(answer, &call, access, credential)
     }
 

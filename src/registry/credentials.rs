@@ -78,7 +78,8 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads `config.json` in `directory`; without a directory everyone is anonymous. Looks for helpers on `helper_path`.
+    /// Reads `config.json` in `directory`; without a directory everyone is anonymous. Looks for helpers on
+    /// `helper_path`.
     pub(super) fn new(directory: Option<&Path>, helper_path: Option<&OsStr>) -> Credentials {
         let path = directory.map(|d| d.join("config.json"));
         Credentials { path, helper_path: helper_path.map(OsStr::to_owned), config: OnceLock::new() }

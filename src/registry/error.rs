@@ -1,7 +1,7 @@
 //! What can go wrong with a registry, in words for people.
 //!
-//! No text here holds a query string, a user name, a password or a token: URLs are shown without them, and what a server
-//! says is cut and freed of control characters.
+//! No text here holds a query string, a user name, a password or a token: URLs are shown without them, and what a
+//! server says is cut and freed of control characters.
 
 use std::error::Error as _;
 use std::fmt::{self, Write as _};
@@ -214,6 +214,9 @@ impl Error {
                 Some("add the registry's certificate authority to this host's trust store".to_owned())
             }
             Error::Unreachable { .. } => Some("check the registry's name and port, and the network".to_owned()),
+            Error::Helper { helper, .. } => Some(format!(
+                "install {helper}, or take it out of \"credsStore\" and \"credHelpers\" in Docker's config.json"
+            )),
             Error::Status { status: 429, .. } => Some("log in for a higher limit, or try again later".to_owned()),
             _ => None,
         }

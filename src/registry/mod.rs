@@ -9,12 +9,15 @@
 //! | `localhost`, `127.0.0.0/8`, `::1` | plain HTTP, HTTPS where the server speaks that |
 //! | everything else | HTTPS; there is no way to turn that off |
 //!
+//! HTTPS goes through the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`), as the HTTP library reads it.
+//!
 //! Invariants, each with a test in `tests/it/registry.rs`:
 //! 1. What a digest names is verified before the caller has success in hand.
 //! 2. Credentials go to the registry they are configured for and to its token server, never to where a redirect or an
 //!    upload's `Location` leads.
 //! 3. No answer of a server can make this code hold more than a few MiB, or write more than a descriptor says.
-//! 4. What can be repeated is repeated: at 429, 5xx and broken connections, with growing pauses or as `Retry-After` says.
+//! 4. What can be repeated is repeated: at 429, 5xx and broken connections, with growing pauses or as `Retry-After`
+//!    says.
 
 mod auth;
 mod challenge;
@@ -26,7 +29,6 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -44,12 +46,13 @@ pub use push::Pushed;
 use auth::{Access, Auth};
 use challenge::best_challenge;
 use error::codes_of;
-use transport::{Answer, Call, Transport, is_loopback};
+use transport::{Answer, Call, Transport, is_loopback, read_start};
 
 /// How a [`Client`] behaves. The environment is the caller's to read.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory with Docker's `config.json` (`DOCKER_CONFIG`, else `~/.docker`); without one everyone is anonymous.
+    /// The directory with Docker's `config.json` (`DOCKER_CONFIG`, else `~/.docker`); without one everyone is
+    /// anonymous.
     pub docker_config: Option<PathBuf>,
     /// The PATH on which credential helpers are looked for; this process's own where absent.
     pub path: Option<OsString>,
@@ -120,7 +123,10 @@ impl Client {
         }
         let Some(challenge) = best_challenge(header_texts(answer.response.headers())) else { return Ok(answer) };
         match self.auth.answer(&self.transport, access, &call.url, &challenge)? {
-            Some(header) => self.transport.send(call, Some(&header)),
+            Some(header) => {
+                read_start(answer);
+                self.transport.send(call, Some(&header))
+            }
             None => Ok(answer),
         }
     }
@@ -204,14 +210,6 @@ fn with_path(base: &Url, repository: &str, segments: &[&str]) -> Url {
 
 fn header_texts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
-}
-
-/// Reads the first 64 KiB of a body, as far as they come.
-fn read_start(answer: Answer) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What came before the connection broke is still worth showing.
-    _ = answer.response.take(64 << 10).read_to_end(&mut bytes);
-    bytes
 }
 
 /// Names a manifest in errors: `"team/api:1"`.

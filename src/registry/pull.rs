@@ -12,9 +12,9 @@ use super::transport::{Answer, Call};
 use super::{Client, Error, blob_name, manifest_key, manifest_name};
 use crate::digest::{Digest, Hasher};
 use crate::oci::{
-    DOCUMENT_MEDIA_TYPES, Descriptor, DocumentKind, MAX_DOCUMENT_SIZE, descriptor, digest_of, parse_document,
+    DOCUMENT_MEDIA_TYPES, Descriptor, Document, DocumentKind, MAX_DOCUMENT_SIZE, descriptor, digest_of,
+    document_media_type, parse_document,
 };
-use crate::oci::{Document, document_media_type};
 use crate::reference::Reference;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -23,8 +23,8 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 const CHUNK: usize = 128 << 10;
 
 impl Client {
-    /// Returns what a reference stands for now: its digest where it has one, else the tag's. Asks by HEAD; falls back to
-    /// GET, which verifies, where the answer is incomplete.
+    /// Returns what a reference stands for now: its digest where it has one, else the tag's. Asks by HEAD; falls back
+    /// to GET, which verifies, where the answer is incomplete.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Denied`], and what connections do.

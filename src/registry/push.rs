@@ -1,8 +1,8 @@
 //! Writing to a registry (distribution-spec v1.1, *Push*).
 //!
-//! A blob's upload: HEAD says whether it is there; POST with `mount` asks to take it from another repository; POST opens
-//! an upload and answers where to; one PUT there sends all bytes and names the digest. An upload that broke is begun
-//! anew: what an open upload has of it cannot be trusted after that.
+//! A blob's upload: HEAD says whether it is there; POST with `mount` asks to take it from another repository; POST
+//! opens an upload and answers where to; one PUT there sends all bytes and names the digest. An upload that broke is
+//! begun anew: what an open upload has of it cannot be trusted after that.
 
 use std::io::{self, Read};
 
@@ -40,8 +40,8 @@ struct Upload<'a> {
 }
 
 impl Client {
-    /// Brings a blob into `name`'s repository. `mount_from` are images that have it; those of another registry are passed
-    /// over. `open` returns its bytes from the start, and may be called several times. `on_progress` gets the number of
+    /// Brings a blob into `name`'s repository. `mount_from` are images that have it; those of another registry are
+    /// passed over. `open` returns its bytes from the start, and may be called several times. `on_progress` gets the number of
     /// bytes sent so far, on the calling thread; it starts again from 0 where an upload is begun anew.
     ///
     /// # Errors
@@ -155,7 +155,11 @@ impl Client {
         let put = Call::new(Method::PUT, target)
             .header(CONTENT_TYPE, "application/octet-stream")
             .payload(Payload::Stream { open: upload.open, size: upload.size, on_progress: upload.on_progress });
-        let answer = self.send_logged_in(&access, &put)?;
+        let named = |error| match error {
+            Error::Local { verb, source, .. } => Error::Local { verb, what: what.clone(), source },
+            other => other,
+        };
+        let answer = self.send_logged_in(&access, &put).map_err(named)?;
         match answer.response.status().as_u16() {
             201 | 204 => Ok(()),
             _ => Err(self.refusal(&access, &put, answer, &what)),

@@ -1,7 +1,7 @@
 //! One HTTP request at a time, with the rules that keep credentials where they belong.
 //!
-//! In: a [`Call`]. Out: an answer with its status, or why there is none. Redirects are followed here and not by the HTTP
-//! library: `Authorization` goes to the origin (scheme, host, port) it was made for and nowhere else, and no redirect
+//! In: a [`Call`]. Out: an answer with its status, or why there is none. Redirects are followed here and not by the
+//! HTTP library: `Authorization` goes to the origin (scheme, host, port) it was made for and nowhere else, and no redirect
 //! leads from HTTPS to HTTP, nor to HTTP on another machine. Knows nothing of registries.
 
 use std::io::{self, BufReader, Read};
@@ -74,6 +74,14 @@ pub(super) struct Answer {
     pub(super) url: Url,
 }
 
+/// Reads the first 64 KiB of a body, as far as they come.
+pub(super) fn read_start(answer: Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What came before the connection broke is still worth showing.
+    _ = answer.response.take(64 << 10).read_to_end(&mut bytes);
+    bytes
+}
+
 /// Sends calls. Connections are kept and shared by all threads.
 pub(super) struct Transport {
     user_agent: String,
@@ -123,8 +131,8 @@ impl Transport {
             if failures >= self.attempts {
                 return result;
             }
-            // The answer is dropped first: its connection can serve the next attempt.
-            drop(result);
+            // A body that was read to its end frees its connection for the next attempt.
+            _ = result.map(read_start);
             self.pause(asked.unwrap_or_else(|| self.pause_after(failures)))?;
         }
     }
@@ -191,7 +199,8 @@ impl Transport {
                     open().map_err(|source| Error::Local { verb: "read", what: "a blob".to_owned(), source })?;
                 let (sender, progress) = mpsc::channel();
                 let cancelled = Arc::clone(&self.cancelled);
-                let inner = BufReader::with_capacity(256 << 10, reader);
+                // A source that is longer than it said would make the library write past the length it announced.
+                let inner = BufReader::with_capacity(256 << 10, reader.take(size));
                 let reader = Reporting { inner, sent: 0, sender, cancelled };
                 let timeout = self.read_timeout + Duration::from_secs(size / SLOWEST_UPLOAD);
                 let request = request.body(Body::sized(reader, size)).timeout(timeout);
@@ -210,12 +219,13 @@ impl Transport {
 
     fn failure(&self, call: &Call<'_>, error: &reqwest::Error) -> Error {
         let reason = match reason_of(error).as_str() {
-            "timed out" if error.is_connect() => format!("timed out after {} s", self.connect_timeout.as_secs()),
-            "timed out" => format!("no answer within {} s", self.read_timeout.as_secs()),
+            "timed out" if error.is_connect() => format!("no connection within {:?}", self.connect_timeout),
+            "timed out" => format!("no answer within {:?}", self.read_timeout),
             other => other.to_owned(),
         };
-        if error.is_connect() {
-            let is_lasting = reason == NO_SUCH_HOST || reason.contains("certificate") || is_loopback(&call.url);
+        if error.is_connect() || error.is_timeout() {
+            let is_refused_here = error.is_connect() && is_loopback(&call.url);
+            let is_lasting = is_refused_here || reason == NO_SUCH_HOST || reason.contains("certificate");
             return Error::Unreachable { registry: authority(&call.url), reason, is_lasting };
         }
         Error::Interrupted { method: call.method.clone(), url: (&call.url).into(), reason }
@@ -299,7 +309,7 @@ fn redirect_target(call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, Erro
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
     match answer.response.status().as_u16() {
         307 | 308 => {}
-        301 | 302 | 303 if is_read => {}
+        301..=303 if is_read => {}
         _ => return Ok(None),
     }
     let target = location(call, &answer.response)?;

@@ -1,3 +1,6 @@
 //! Behavior of the library through its public modules, on fixtures.
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
+
+mod registry;
 mod solver;
+mod support;

@@ -1,0 +1,3 @@
+//! Fixtures that several subjects share.
+
+pub mod fake_registry;
