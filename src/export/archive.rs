@@ -110,3 +110,6 @@ fn capability(file: &File) -> Option<Vec<u8>> {
     let size = rustix::fs::fgetxattr(file, "security.capability", &mut value).ok()?;
     Some(value[..size].to_vec())
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,37 @@ pub fn write_file(
     partial.persist(dest).map_err(|error| failed(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let dest = directory.path().join("deep/out.tar");
+        let written = |out: &mut dyn Write| out.write_all(b"new").map_err(io_error("write", Path::new("x")));
+        write_file(&dest, written).expect("written");
+        let failed = write_file(&dest, |out| {
+            written(out)?;
+            Err(FileExportError::NoLayout("x".into()))
+        });
+        assert!(matches!(failed, Err(FileExportError::NoLayout(_))));
+        assert_eq!(std::fs::read(&dest).expect("a file"), b"new");
+        assert_eq!(std::fs::read_dir(dest.parent().expect("deep")).expect("a directory").count(), 1);
+        assert!(matches!(write_file(directory.path(), written), Err(FileExportError::Directory(_))));
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_not_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("made");
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).expect("read")
+        });
+        write_file(&pipe, |out| out.write_all(b"x").map_err(io_error("write", Path::new("x")))).expect("written");
+        assert_eq!(read.join().expect("read"), b"x");
+    }
+}

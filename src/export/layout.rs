@@ -3,6 +3,7 @@
 //! ```text
 //! blobs/sha256/<hex>    every blob that the root reaches
 //! index.json            one descriptor of the root for each name, as BuildKit writes it; one without a name if none
+//! manifest.json         only for `type=docker`: what `docker load` of any version reads
 //! oci-layout            the version
 //! ```
 //!
@@ -35,6 +36,17 @@ pub struct Layout<'a> {
     pub names: &'a [Reference],
     /// All blobs, the root's own among them, in any order. Equal ones are written once.
     pub blobs: Vec<LayoutBlob<'a>>,
+    /// For `type=docker` the one image, which `docker load` is to find; absent for `type=oci`. Only archives carry it.
+    pub docker: Option<DockerImage>,
+}
+
+/// An image as Docker's own archives describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerImage {
+    /// Digest of the image config.
+    pub config: Digest,
+    /// Digests of the layers' blobs, oldest first.
+    pub layers: Vec<Digest>,
 }
 
 /// A blob and how to read it.
@@ -48,7 +60,8 @@ pub struct LayoutBlob<'a> {
 /// Opens a blob's bytes from the start.
 pub type OpenBlob<'a> = dyn Fn() -> io::Result<Box<dyn Read>> + 'a;
 
-/// Writes `layout` to `out`, which should be buffered, as a tar archive that `docker load`, `skopeo` and `podman` read.
+/// Writes `layout` to `out`, which should be buffered, as a tar archive that `skopeo` and `podman` read, and `docker
+/// load` too where [`Layout::docker`] is given.
 ///
 /// # Errors
 /// `BlobSize` where a blob is not as long as its descriptor says, `Io` where one cannot be read or the archive not be
@@ -69,7 +82,14 @@ pub fn write_layout_archive(layout: &Layout<'_>, out: &mut dyn Write) -> Result<
         check_size(&blob.descriptor, size)?;
     }
     let index = to_bytes(&index_of(Vec::new(), layout));
-    for (path, bytes) in [("index.json", &index[..]), ("oci-layout", VERSION.as_bytes())] {
+    let docker = layout.docker.as_ref().map(|image| to_bytes(&docker_manifest(image, layout.names)));
+    let documents = [
+        ("index.json", Some(&index[..])),
+        ("manifest.json", docker.as_deref()),
+        ("oci-layout", Some(VERSION.as_bytes())),
+    ];
+    for (path, bytes) in documents {
+        let Some(bytes) = bytes else { continue };
         let entry = TarEntry::new(path.as_bytes(), EntryType::Regular, 0o644, bytes.len() as u64);
         writer.append(&entry, &mut { bytes }).map_err(&failed)?;
     }
@@ -164,6 +184,19 @@ fn index_of(mut old: Vec<Value>, layout: &Layout<'_>) -> Value {
     json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex.to_string(), "manifests": old })
 }
 
+/// Docker's image archives, version 1.2: names without a tag are not names there.
+fn docker_manifest(image: &DockerImage, names: &[Reference]) -> Value {
+    let mut tags: Vec<String> = names
+        .iter()
+        .filter(|name| name.tag_or_latest().is_some())
+        .map(|name| Reference { tag: name.tag_or_latest().map(str::to_owned), digest: None, ..name.clone() }.familiar())
+        .collect();
+    tags.sort();
+    tags.dedup();
+    let layers: Vec<String> = image.layers.iter().map(|layer| blob_path(*layer)).collect();
+    json!([{ "Config": blob_path(image.config), "RepoTags": tags, "Layers": layers }])
+}
+
 fn annotation<'v>(manifest: &'v Value, name: &str) -> Option<&'v str> {
     manifest["annotations"][name].as_str()
 }
@@ -206,3 +239,6 @@ fn check_size(descriptor: &Descriptor, actual: u64) -> Result<(), FileExportErro
     let (digest, expected) = (descriptor.digest().to_string(), descriptor.size());
     if actual == expected { Ok(()) } else { Err(FileExportError::BlobSize { digest, expected, actual }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,8 @@ impl Copy<'_> {
     }
 }
 
-/// Makes a directory, in place of a file or link of that name.
+/// Makes a directory, in place of a file or link of that name. One that is there can be filled afterwards even if an earlier
+/// copy left it read-only.
 fn make_directory(parent: &OwnedFd, name: &Path) -> rustix::io::Result<()> {
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
         Err(Errno::EXIST) => {}
@@ -219,6 +220,11 @@ fn make_directory(parent: &OwnedFd, name: &Path) -> rustix::io::Result<()> {
     }
     let found = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(found.st_mode & 0o7777) | Mode::RWXU;
+        // Where this is refused, filling it may be allowed still, by its group.
+        _ = rustix::fs::openat(parent, name, flags, Mode::empty())
+            .and_then(|directory| rustix::fs::fchmod(directory, mode));
         return Ok(());
     }
     rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
@@ -243,3 +249,6 @@ fn set_link_attributes(parent: &OwnedFd, name: &Path, attributes: &Attributes) -
     }
     rustix::fs::utimensat(parent, name, &attributes.times, flags)
 }
+
+#[cfg(test)]
+pub(in crate::export) mod tests;
