@@ -373,3 +373,24 @@ speed = 1
         hint: restore bake.lock from version control, or delete it and run `bake build`"#]],
     );
 }
+
+#[test]
+fn a_damaged_file_is_an_error_or_a_lockfile_and_never_a_panic() {
+    let text = example().to_text();
+    for end in 0..text.len() {
+        if let Ok(lock) = parse(&text[..end]) {
+            assert_eq!(parse(&lock.to_text()), Ok(lock));
+        }
+    }
+    let (mut n_errors, mut state) = (0, 1_usize);
+    for at in 0..text.len() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let junk = ["\"", "[", "]", "=", "\n", "{", "}", ".", "\r", "ß", "\u{1}", "'"][(state >> 33) % 12];
+        let damaged = format!("{}{junk}{}", &text[..at], &text[at + 1..]);
+        match parse(&damaged) {
+            Ok(lock) => assert_eq!(parse(&lock.to_text()), Ok(lock)),
+            Err(_) => n_errors += 1,
+        }
+    }
+    assert!(n_errors > text.len() / 2, "{n_errors} of {}", text.len());
+}
