@@ -14,7 +14,7 @@ pub struct Instruction {
     pub span: Span,
     /// As written, lines joined, without heredoc bodies.
     pub original: String,
-    /// The comment lines right above it.
+    /// The comment lines between the instruction before and this one, trimmed.
     pub comments: Vec<String>,
 }
 

@@ -41,7 +41,7 @@ pub(super) struct LogicalLine {
     pub(super) first_line: usize,
     /// Byte offset of its first character.
     pub(super) start: usize,
-    /// The comment lines right above it, trimmed.
+    /// The comment lines between the instruction before and this one, trimmed.
     pub(super) comments: Vec<String>,
     /// Where a blank line stands inside a continuation.
     pub(super) empty_continuation: Option<Range<usize>>,
@@ -55,6 +55,8 @@ pub(super) struct Lines<'t> {
     offset: usize,
     /// Lines consumed so far.
     n_read: usize,
+    /// How many of the first lines are directives, which are no comments.
+    n_directives: usize,
 }
 
 /// A heredoc's lines.
@@ -65,7 +67,13 @@ pub(super) struct Body {
 
 impl<'t> Lines<'t> {
     pub(super) fn new(text: &'t str, file: FileId, escape: char) -> Lines<'t> {
-        Lines { text, file, escape, offset: 0, n_read: 0 }
+        Lines { text, file, escape, offset: 0, n_read: 0, n_directives: 0 }
+    }
+
+    /// Says that the first `n` lines are directives.
+    pub(super) fn after_directives(mut self, n: usize) -> Lines<'t> {
+        self.n_directives = n;
+        self
     }
 
     /// Returns the number of lines read, which is the 1-based number of the last one.
@@ -104,13 +112,17 @@ impl<'t> Lines<'t> {
             let line = line.trim_end_matches(['\n', '\r']);
             let content = line.trim_start_matches(char::is_whitespace);
             if let Some(comment) = content.strip_prefix('#') {
-                comments.push(comment.trim().to_owned());
+                // An empty comment ends a block of comments; a blank line does not.
+                match comment.trim() {
+                    "" => comments.clear(),
+                    comment if self.n_read > self.n_directives => comments.push(comment.to_owned()),
+                    _ => {}
+                }
                 continue;
             }
             let start = start + line.len() - content.len();
             let (kept, continues) = self.without_continuation(content);
             if kept.is_empty() && !continues {
-                comments.clear();
                 continue;
             }
             return Some(self.join(start, kept, continues, comments));

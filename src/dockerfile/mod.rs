@@ -52,7 +52,7 @@ pub struct Stage {
     pub span: Span,
     /// FROM as written, lines joined.
     pub original: String,
-    /// The comment lines right above FROM.
+    /// The comment lines between the instruction before and FROM, trimmed.
     pub comments: Vec<String>,
     /// What it does, in order.
     pub instructions: Vec<Instruction>,

@@ -79,6 +79,16 @@ impl MountOptions {
         }
     }
 
+    /// Returns the mount's `from`, which is never expanded, without looking at the other options' values.
+    pub fn from_of(word: &Word) -> Option<String> {
+        let fields = split_csv(&word.text)?;
+        let from = fields.iter().rev().find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            key.eq_ignore_ascii_case("from").then(|| value.to_owned())
+        });
+        from.filter(|from| !from.is_empty())
+    }
+
     /// Reads the value of `--mount`; `expand` is applied to every option but `from`.
     ///
     /// # Errors

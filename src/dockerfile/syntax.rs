@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span, nearest};
 
-use super::lines::{Lines, LogicalLine, Positions};
+use super::lines::{Lines, LogicalLine, Positions, directives};
 use super::shell::Expander;
 use super::words::{Cut, Json, Word, is_blank, json_list, split_blanks, split_flags, split_quoted};
 
@@ -29,7 +29,7 @@ pub struct Node {
     pub lines: (usize, usize),
     /// All of it, heredocs included.
     pub span: Span,
-    /// The comment lines right above it.
+    /// The comment lines between the instruction before and this one, trimmed.
     pub comments: Vec<String>,
     /// In order.
     pub heredocs: Vec<Heredoc>,
@@ -85,7 +85,7 @@ impl Heredoc {
 
 /// Cuts a file into instructions.
 pub(super) fn nodes(text: &str, file: FileId, escape: char, found: &mut Diagnostics) -> Vec<Node> {
-    let mut lines = Lines::new(text, file, escape);
+    let mut lines = Lines::new(text, file, escape).after_directives(directives(text, file).len());
     let mut nodes = Vec::new();
     while let Some(logical) = lines.next_logical() {
         if let Some(range) = logical.empty_continuation.clone() {
@@ -268,5 +268,22 @@ fn heredoc_words(node: &Node) -> Vec<Heredoc> {
     }
     let raw = Expander { keep_quotes: true, keep_escapes: true, keep_unset: true, ..Expander::new('\\') };
     let Ok(expanded) = raw.expand(&node.original, &|_| None) else { return Vec::new() };
-    expanded.words.iter().filter_map(|word| Heredoc::parse(word)).collect()
+    join_openers(expanded.words).iter().filter_map(|word| Heredoc::parse(word)).collect()
+}
+
+/// Puts `<<` and the delimiter that a blank parts from it into one word.
+pub(super) fn join_openers(words: Vec<String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    for word in words {
+        match joined.last_mut() {
+            Some(last) if is_opener(last) => last.push_str(&word),
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+/// Says whether `word` is `<<` or `<<-` without a delimiter, perhaps with a number before it.
+pub(super) fn is_opener(word: &str) -> bool {
+    matches!(word.trim_start_matches(|c: char| c.is_ascii_digit()), "<<" | "<<-")
 }

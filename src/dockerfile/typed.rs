@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use super::flags::{Flags, Takes};
 use super::instruction::*;
 use super::mount::MountOptions;
-use super::syntax::{Heredoc, Node};
+use super::syntax::{Heredoc, Node, is_opener};
 use super::words::Word;
 
 /// Gives `node` its type; `None` after an error.
@@ -157,7 +157,8 @@ fn transfer(name: &str, node: &Node, found: &mut Diagnostics) -> Result<Instruct
 }
 
 fn files(name: &str, node: &Node, flags: &Flags) -> Result<Transfer, Diagnostic> {
-    let Some((dest, sources)) = node.args.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+    let args = if node.heredocs.is_empty() { node.args.clone() } else { with_joined_openers(&node.args) };
+    let Some((dest, sources)) = args.split_last().filter(|(_, sources)| !sources.is_empty()) else {
         let error = Diagnostic::error(node.span, format!("{name} needs at least two arguments"));
         return Err(error.hint("name one or more sources, then where they go"));
     };
@@ -174,6 +175,18 @@ fn files(name: &str, node: &Node, flags: &Flags) -> Result<Transfer, Diagnostic>
         exclude: flags.list("exclude"),
         link: flags.bool("link").unwrap_or(false),
     })
+}
+
+/// Puts `<<` and the delimiter after a blank into one word.
+fn with_joined_openers(args: &[Word]) -> Vec<Word> {
+    let mut joined: Vec<Word> = Vec::new();
+    for word in args {
+        match joined.last_mut() {
+            Some(last) if is_opener(&last.text) => last.text.push_str(&word.text),
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
 }
 
 fn run(node: &Node, found: &mut Diagnostics) -> Result<InstructionKind, Diagnostic> {
