@@ -1,1 +1,3 @@
 //! Dockerfile text to typed instructions with spans.
+
+pub mod ignore;
