@@ -5,6 +5,7 @@
 //! BuildKit's own frontend accepts; a `# syntax=` line is kept and no other frontend is ever run.
 
 mod flags;
+pub mod ignore;
 mod instruction;
 mod lines;
 mod mount;

@@ -114,11 +114,7 @@ impl Lowerer<'_, '_> {
         Ok(())
     }
 
-    fn expanded_flag(
-        &self,
-        stage: &StageResult,
-        word: &Option<Word>,
-    ) -> Result<Option<(String, Span)>, Diagnostic> {
+    fn expanded_flag(&self, stage: &StageResult, word: &Option<Word>) -> Result<Option<(String, Span)>, Diagnostic> {
         let Some(word) = word else { return Ok(None) };
         let text = self.expanded(stage, word)?;
         Ok((!text.is_empty()).then_some((text, word.span)))

@@ -29,7 +29,8 @@ pub fn lower(
         return Ok(Lowering::Needs(stages.needs));
     }
     let created = created(target)?;
-    let mut lowerer = Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
+    let mut lowerer =
+        Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
     for (index, plan) in &stages.plans {
         let result = lowerer.stage(*index, plan);
         lowerer.results.insert(*index, result?);

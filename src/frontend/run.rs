@@ -87,11 +87,8 @@ impl Lowerer<'_, '_> {
 
     /// Returns the command as history has it: `|N name=value… arguments`.
     fn run_text(&self, stage: &StageResult, args: &[String]) -> String {
-        let mut words: Vec<String> = stage
-            .args
-            .iter()
-            .map(|name| format!("{name}={}", stage.variables.get(name).unwrap_or_default()))
-            .collect();
+        let mut words: Vec<String> =
+            stage.args.iter().map(|name| format!("{name}={}", stage.variables.get(name).unwrap_or_default())).collect();
         if !words.is_empty() {
             words.insert(0, format!("|{}", words.len()));
         }

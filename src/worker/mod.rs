@@ -1,1 +1,3 @@
 //! Runs one op.
+
+pub mod file;
