@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use tar::EntryType;
 
 use super::error::{FileExportError, io_error};
-use super::tar_writer::{TarEntry, TarWriter};
 use super::tree::{Entry, Kind, walk};
+use crate::oci::tar::{TarEntry, TarWriter};
 use crate::sys::root::Root;
 
 /// A root file system and the directory of the archive that it is put in; empty for the archive's top.
@@ -94,8 +94,9 @@ fn append_file(
     mut file: File,
 ) -> Result<(), FileExportError> {
     let failed = io_error::<io::Error>("archive", &entry.path);
-    let capability = capability(&file);
-    let header = TarEntry { capability: capability.as_deref(), ..header };
+    let capability: Vec<(String, Vec<u8>)> =
+        capability(&file).map(|value| ("security.capability".to_owned(), value)).into_iter().collect();
+    let header = TarEntry { xattrs: &capability, ..header };
     let size = writer.append(&header, &mut file).map_err(&failed)?;
     if size != header.size {
         return Err(failed(io::Error::other("the file changed while it was read")));

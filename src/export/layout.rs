@@ -19,8 +19,8 @@ use tar::EntryType;
 
 use super::error::{FileExportError, io_error};
 use super::file::write_file;
-use super::tar_writer::{TarEntry, TarWriter};
 use crate::digest::Digest;
+use crate::oci::tar::{TarEntry, TarWriter};
 use crate::oci::{Descriptor, MediaType};
 use crate::reference::Reference;
 

@@ -3,7 +3,8 @@
 pub mod archive;
 pub mod error;
 pub mod file;
+pub mod image;
 pub mod layout;
 pub mod local;
-mod tar_writer;
+pub mod push;
 mod tree;

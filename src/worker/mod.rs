@@ -1,3 +1,5 @@
 //! Runs one op.
 
+pub mod contexts;
 pub mod file;
+pub mod layers;

@@ -143,7 +143,10 @@ pub(crate) fn read_link(tree: &SourceTree<'_>, path: &Path) -> Result<Vec<u8>, F
 
 /// Returns the extended attributes that belong to a file's content, sorted by name: those of users, capabilities, access
 /// lists. What overlayfs and security modules of this host keep in attributes does not.
-pub(crate) fn attributes(file: &File) -> Result<Vec<(Vec<u8>, Vec<u8>)>, rustix::io::Errno> {
+/// Name and value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
+pub(crate) fn attributes(file: &File) -> Result<Vec<Attribute>, rustix::io::Errno> {
     let mut names = vec![0; 64 << 10];
     let n = match rustix::fs::flistxattr(file, &mut names[..]) {
         Err(rustix::io::Errno::NOTSUP) => 0,
