@@ -1,1 +1,4 @@
 //! Runs one op.
+
+pub mod emulation;
+pub mod sandbox;
