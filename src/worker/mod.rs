@@ -1,5 +1,9 @@
 //! Runs one op.
 
 pub mod contexts;
+pub mod emulation;
+mod exec;
 pub mod file;
 pub mod layers;
+pub mod local;
+pub mod sandbox;
