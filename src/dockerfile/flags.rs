@@ -60,11 +60,7 @@ impl Flags {
     }
 }
 
-fn flag(
-    node: &Node,
-    word: &Word,
-    known: &[(&'static str, Takes)],
-) -> Result<(&'static str, Takes, Word), Diagnostic> {
+fn flag(node: &Node, word: &Word, known: &[(&'static str, Takes)]) -> Result<(&'static str, Takes, Word), Diagnostic> {
     let (name, value) = match word.text[2..].split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (&word.text[2..], None),

@@ -64,8 +64,26 @@ pub struct MountOptions {
 }
 
 const KEYS: [&str; 20] = [
-    "type", "from", "source", "src", "target", "dst", "destination", "ro", "readonly", "rw", "readwrite", "id",
-    "sharing", "required", "mode", "uid", "gid", "size", "env", "from",
+    "type",
+    "from",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "destination",
+    "ro",
+    "readonly",
+    "rw",
+    "readwrite",
+    "id",
+    "sharing",
+    "required",
+    "mode",
+    "uid",
+    "gid",
+    "size",
+    "env",
+    "from",
 ];
 
 /// Expands an option's value.

@@ -262,7 +262,11 @@ impl Lexer<'_> {
                 };
                 let value = value.unwrap_or_default();
                 let pattern = pattern::Pattern::parse(pattern).map_err(ExpandError)?;
-                Ok(if modifier == '#' { pattern.cut_prefix(&value, is_greedy) } else { pattern.cut_suffix(&value, is_greedy) })
+                Ok(if modifier == '#' {
+                    pattern.cut_prefix(&value, is_greedy)
+                } else {
+                    pattern.cut_suffix(&value, is_greedy)
+                })
             }
         }
     }

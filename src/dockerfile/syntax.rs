@@ -8,8 +8,24 @@ use super::words::{Cut, Json, Word, is_blank, json_list, split_blanks, split_fla
 
 /// The names of all instructions.
 pub(super) const INSTRUCTIONS: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
-    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// An instruction as text.
@@ -213,7 +229,9 @@ fn arguments(
             Ok((args, is_json))
         }
         "ADD" | "COPY" | "VOLUME" => json_or(text, from, positions, |from| split_blanks(text, from)),
-        _ => json_or(text, from, positions, |from| vec![Cut { text: text[from..].to_owned(), range: from..text.len() }]),
+        _ => {
+            json_or(text, from, positions, |from| vec![Cut { text: text[from..].to_owned(), range: from..text.len() }])
+        }
     }
 }
 

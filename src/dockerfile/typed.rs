@@ -135,12 +135,8 @@ fn trigger(node: &Node) -> Result<String, Diagnostic> {
 
 fn transfer(name: &str, node: &Node, found: &mut Diagnostics) -> Result<InstructionKind, Diagnostic> {
     let is_copy = name == "COPY";
-    let mut known = vec![
-        ("chown", Takes::Text),
-        ("chmod", Takes::Text),
-        ("link", Takes::Bool),
-        ("exclude", Takes::List),
-    ];
+    let mut known =
+        vec![("chown", Takes::Text), ("chmod", Takes::Text), ("link", Takes::Bool), ("exclude", Takes::List)];
     known.extend(match is_copy {
         true => [("from", Takes::Text), ("parents", Takes::Bool)].as_slice(),
         false => &[("checksum", Takes::Text), ("keep-git-dir", Takes::Bool), ("unpack", Takes::Bool)],
@@ -190,8 +186,7 @@ fn with_joined_openers(args: &[Word]) -> Vec<Word> {
 }
 
 fn run(node: &Node, found: &mut Diagnostics) -> Result<InstructionKind, Diagnostic> {
-    let known =
-        [("mount", Takes::List), ("network", Takes::Text), ("security", Takes::Text), ("device", Takes::List)];
+    let known = [("mount", Takes::List), ("network", Takes::Text), ("security", Takes::Text), ("device", Takes::List)];
     let flags = Flags::parse(node, &known, found);
     for mount in flags.list("mount") {
         MountOptions::check(&mount, found);
@@ -325,9 +320,8 @@ pub(super) struct From {
 
 pub(super) fn from(node: &Node, found: &mut Diagnostics) -> Option<From> {
     let platform = Flags::parse(node, &[("platform", Takes::Text)], found).text("platform");
-    let wrong = |span: Span, message: &str| {
-        Diagnostic::error(span, message).hint("write `FROM image` or `FROM image AS name`")
-    };
+    let wrong =
+        |span: Span, message: &str| Diagnostic::error(span, message).hint("write `FROM image` or `FROM image AS name`");
     let (base, name) = match &node.args[..] {
         [base] => (base, None),
         [base, r#as, name] if r#as.text.eq_ignore_ascii_case("as") => (base, Some(name)),

@@ -114,11 +114,7 @@ impl Lowerer<'_, '_> {
         Ok(())
     }
 
-    fn expanded_flag(
-        &self,
-        stage: &StageResult,
-        word: &Option<Word>,
-    ) -> Result<Option<(String, Span)>, Diagnostic> {
+    fn expanded_flag(&self, stage: &StageResult, word: &Option<Word>) -> Result<Option<(String, Span)>, Diagnostic> {
         let Some(word) = word else { return Ok(None) };
         let text = self.expanded(stage, word)?;
         Ok((!text.is_empty()).then_some((text, word.span)))
@@ -136,14 +132,15 @@ pub(super) fn input(inputs: &mut Vec<VertexId>, vertex: VertexId) -> InputIndex 
 
 /// Reads `user[:group]`.
 pub(super) fn owner(text: &str) -> Owner {
+    // What is left empty beside a colon is root, as in the peer.
     let id = |text: &str| match text.parse::<u32>() {
-        _ if text.is_empty() => None,
-        Ok(number) => Some(Id::Number(number)),
-        Err(_) => Some(Id::Name(text.to_owned())),
+        _ if text.is_empty() || text == "root" => Id::Number(0),
+        Ok(number) => Id::Number(number),
+        Err(_) => Id::Name(text.to_owned()),
     };
     match text.split_once(':') {
-        Some((user, group)) => Owner { user: id(user), group: id(group) },
-        None => Owner { user: id(text), group: None },
+        Some((user, group)) => Owner { user: Some(id(user)), group: Some(id(group)) },
+        None => Owner { user: Some(id(text)), group: None },
     }
 }
 

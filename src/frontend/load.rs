@@ -40,7 +40,8 @@ pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) 
     let mut context_ignores = BTreeMap::new();
     for (name, context) in &target.contexts {
         if let BuildContext::Local(root) = context {
-            context_ignores.insert(name.clone(), ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default());
+            context_ignores
+                .insert(name.clone(), ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default());
         }
     }
     Ok(Loaded { dockerfile, warnings: found, ignore: main_ignore(target, files)?, context_ignores })
@@ -94,8 +95,7 @@ fn ignore_lines(path: &str, files: &dyn Files) -> Result<Option<Vec<String>>, Di
     if is_missing(&result) {
         return Ok(None);
     }
-    let bytes =
-        result.map_err(|error| Diagnostic::error_without_place(format!("cannot read \"{path}\": {error}")))?;
+    let bytes = result.map_err(|error| Diagnostic::error_without_place(format!("cannot read \"{path}\": {error}")))?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(Some(text.lines().map(str::to_owned).collect()))

@@ -29,7 +29,8 @@ pub fn lower(
         return Ok(Lowering::Needs(stages.needs));
     }
     let created = created(target)?;
-    let mut lowerer = Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
+    let mut lowerer =
+        Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
     for (index, plan) in &stages.plans {
         let result = lowerer.stage(*index, plan);
         lowerer.results.insert(*index, result?);
@@ -40,6 +41,10 @@ pub fn lower(
     }
     let result = results.remove(&stages.target_stage()?).expect("the target's stage is reached");
     let mut config = result.config;
+    // Whatever platform the last stage's files are for, the image is for the one that was asked for.
+    let platform = target.platform.clone();
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
+    config.os_version = platform.os_version.or(config.os_version);
     let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
     config.config.labels.extend(labels);
     if let Some(root) = result.root {
@@ -68,8 +73,8 @@ pub(super) struct StageResult {
     pub(super) config: ImageConfig,
     /// ENV and ARG as RUN sees them.
     pub(super) variables: Variables,
-    /// The names of all ARGs that have a value, in order, those of the parent first.
-    pub(super) args: Vec<String>,
+    /// All ARGs by name with the value that they were last declared with, in order, those of the parent first.
+    pub(super) args: Vec<(String, String)>,
     pub(super) platform: Platform,
     /// CMD stands in this stage.
     pub(super) has_own_cmd: bool,
@@ -84,7 +89,18 @@ struct StepNames {
     n_named: usize,
 }
 
+/// PATH where the base sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 impl StageResult {
+    /// Sets the config's environment over the variables.
+    fn set_config_env(&mut self) {
+        for entry in &self.config.config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            self.variables.set(name, value);
+        }
+    }
+
     pub(super) fn working_dir(&self) -> &str {
         let directory = self.config.config.working_dir.as_str();
         if directory.is_empty() { "/" } else { directory }
@@ -137,6 +153,8 @@ impl Lowerer<'_, '_> {
         if let Origin::Stage(parent) = plan.origin {
             let mut result = self.results[&parent].clone();
             result.config.config.on_build.clear();
+            // The parent's ENV counts again: an ARG of the parent that hid it does not hide it here.
+            result.set_config_env();
             (result.steps, result.has_own_cmd) = (names, false);
             return Ok(result);
         }
@@ -177,18 +195,13 @@ impl Lowerer<'_, '_> {
             _ => (None, empty_config(platform)),
         };
         config.config.on_build.clear();
-        let mut variables = Variables::default();
-        for entry in &config.config.env {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            variables.set(name, value);
-        }
-        if platform.os != "windows" && variables.get("PATH").is_none() {
-            const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-            variables.set("PATH", DEFAULT_PATH);
+        if platform.os != "windows" && !config.config.env.iter().any(|entry| entry.starts_with("PATH=")) {
             config.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
-        let (platform, args) = (platform.clone(), Vec::new());
-        Ok(StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names })
+        let (platform, args, variables) = (platform.clone(), Vec::new(), Variables::default());
+        let mut result = StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names };
+        result.set_config_env();
+        Ok(result)
     }
 
     fn instruction(&mut self, stage: &mut StageResult, at: At<'_>) -> Result<(), Diagnostic> {

@@ -27,12 +27,9 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_and_stay_inside() {
-        for (directory, path, expected) in [
-            ("/", "app", "/app"),
-            ("/app", "../../x", "/x"),
-            ("/app", "/a//b/./c/..", "/a/b"),
-            ("/", "", "/"),
-        ] {
+        for (directory, path, expected) in
+            [("/", "app", "/app"), ("/app", "../../x", "/x"), ("/app", "/a//b/./c/..", "/a/b"), ("/", "", "/")]
+        {
             assert_eq!(absolute(directory, path), expected);
         }
         assert_eq!(destination("/app", "."), "/app/");

@@ -35,6 +35,8 @@ impl Lowerer<'_, '_> {
         for word in &run.mounts {
             mounts.push(self.mount(stage, at, word, &mut inputs)?);
         }
+        // As in LLB: what is mounted on a parent directory comes first.
+        mounts.sort_by(|a, b| a.target.cmp(&b.target));
         let text = self.run_text(stage, &args);
         let hostname = self.stages.target.args.get("BUILDKIT_SANDBOX_HOSTNAME");
         let op = ExecOp {
@@ -90,7 +92,7 @@ impl Lowerer<'_, '_> {
         let mut words: Vec<String> = stage
             .args
             .iter()
-            .map(|name| format!("{name}={}", stage.variables.get(name).unwrap_or_default()))
+            .map(|(name, value)| format!("{name}={}", stage.variables.get(name).unwrap_or(value)))
             .collect();
         if !words.is_empty() {
             words.insert(0, format!("|{}", words.len()));

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
-use crate::dockerfile::{
-    CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, parse_trigger,
-};
+use crate::dockerfile::{CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, parse_trigger};
 use crate::oci::ImageConfig;
 use crate::plan::{BuildContext, ImageSource, PlannedTarget};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::variables::{Variables, globals};
-use super::{LoweredTarget, Loaded, Need, Resolved, ResolvedImage};
+use super::{Loaded, LoweredTarget, Need, Resolved, ResolvedImage};
 
 /// Where files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,7 +290,8 @@ impl<'a> Stages<'a> {
     pub(super) fn copy_origin(&self, index: usize, from: &Word) -> Result<Origin, Diagnostic> {
         let stages = &self.loaded.dockerfile.stages;
         if from.text.contains('$') {
-            let error = Diagnostic::error(from.span, format!("`--from={}`: variables are not expanded here", from.text));
+            let error =
+                Diagnostic::error(from.span, format!("`--from={}`: variables are not expanded here", from.text));
             return Err(error.hint("name the image with `FROM … AS name` and use its name"));
         }
         if let Ok(wanted) = from.text.parse::<usize>() {
@@ -302,12 +301,14 @@ impl<'a> Stages<'a> {
             let error = Diagnostic::error(from.span, format!("there is no stage {wanted} before this one"));
             return Err(error.note(format!("this is stage {index}; the first is stage 0")));
         }
-        self.mount_origin(index, &from.text, from.span).map_err(|error| match nearest(
-            &from.text.to_lowercase(),
-            stages[..index].iter().filter_map(|stage| stage.name.as_ref()).map(|word| word.text.as_str()),
-        ) {
-            Some(near) if error.hints.is_empty() => error.hint(format!("did you mean `{near}`?")),
-            _ => error,
+        self.mount_origin(index, &from.text, from.span).map_err(|error| {
+            match nearest(
+                &from.text.to_lowercase(),
+                stages[..index].iter().filter_map(|stage| stage.name.as_ref()).map(|word| word.text.as_str()),
+            ) {
+                Some(near) if error.hints.is_empty() => error.hint(format!("did you mean `{near}`?")),
+                _ => error,
+            }
         })
     }
 

@@ -39,7 +39,9 @@ impl Variables {
     pub(super) fn expand_body(&self, text: &str, at: Span) -> Result<String, Diagnostic> {
         let how = Expander { ignore_quotes: true, ..Expander::new('\\') };
         let expanded = how.expand(text, &self.lookup());
-        expanded.map(|body| body.text).map_err(|error| Diagnostic::error(at, format!("cannot expand the heredoc: {error}")))
+        expanded
+            .map(|body| body.text)
+            .map_err(|error| Diagnostic::error(at, format!("cannot expand the heredoc: {error}")))
     }
 
     /// Expands an instruction for people: what is not set stays, and so do quotes.
@@ -90,11 +92,9 @@ pub(super) fn cross_suffix(platform: &Platform, variables: &Variables) -> String
     let wanted = match (explicit, parts) {
         (Some(platform), _) => platform,
         (None, [None, None, _]) => return String::new(),
-        (None, [os, architecture, variant]) => Platform::new(
-            os.unwrap_or(&platform.os),
-            architecture.unwrap_or(&platform.architecture),
-            variant,
-        ),
+        (None, [os, architecture, variant]) => {
+            Platform::new(os.unwrap_or(&platform.os), architecture.unwrap_or(&platform.architecture), variant)
+        }
     };
     if wanted == *platform {
         return String::new();

@@ -2,4 +2,5 @@
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
 mod dockerfile;
+mod frontend;
 mod support;
