@@ -33,7 +33,7 @@ impl Lowerer<'_, '_> {
         }
         let origin = match &copy.from {
             Some(from) => self.stages.copy_origin(at.stage_index, from)?,
-            None => Origin::MainContext,
+            None => self.stages.main_context(),
         };
         self.transfer(stage, at, "COPY", &copy.transfer, &origin, Archives::Kept)
     }
@@ -57,7 +57,7 @@ impl Lowerer<'_, '_> {
             return Err(Diagnostic::error(at.span(), "flag `--keep-git-dir` is for ADD of a git repository"));
         }
         let archives = if add.unpack.unwrap_or(true) { Archives::Unpacked } else { Archives::Kept };
-        self.transfer(stage, at, "ADD", &add.transfer, &Origin::MainContext, archives)
+        self.transfer(stage, at, "ADD", &add.transfer, &self.stages.main_context(), archives)
     }
 
     fn transfer(

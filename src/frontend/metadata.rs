@@ -24,7 +24,7 @@ impl Lowerer<'_, '_> {
             InstructionKind::Cmd(command) => {
                 let arguments = with_shell(&stage.config, command);
                 let text = format!("CMD {}", history::quoted_list(&arguments));
-                stage.config.config.cmd = Some(arguments);
+                stage.config.config.cmd = (!arguments.is_empty()).then_some(arguments);
                 stage.config.config.args_escaped = true;
                 stage.has_own_cmd = true;
                 text
@@ -170,15 +170,13 @@ impl Lowerer<'_, '_> {
 
     pub(super) fn workdir(&mut self, stage: &mut StageResult, at: At<'_>, path: &Word) -> Result<(), Diagnostic> {
         let mut path = self.expanded(stage, path)?;
-        // An absolute path goes into the config as it is written, trailing slash and all.
+        // An absolute path goes into the config as it is written; a trailing slash stays in both forms.
         if !path.starts_with('/') {
-            path = paths::absolute(stage.working_dir(), &path);
+            path = paths::destination(stage.working_dir(), &path);
         }
         stage.config.config.working_dir.clone_from(&path);
         let mut layer = Layer::None;
-        if path == "/" {
-            self.skip_step(stage);
-        } else {
+        if path != "/" {
             let user = stage.config.config.user.clone();
             let owner = if user.is_empty() { None } else { Some(owner(&user)) };
             let action = FileAction::Mkdir { path: paths::absolute("/", &path), mode: 0o755, owner };

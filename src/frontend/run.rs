@@ -9,7 +9,6 @@ use super::history::{self, Layer};
 use super::lower::{At, Lowerer, StageResult};
 use super::metadata::with_shell;
 use super::paths;
-use super::stages::Origin;
 
 /// Where the file of a heredoc that starts with `#!` is mounted.
 const PIPES: &str = "/dev/pipes/";
@@ -126,7 +125,7 @@ impl Lowerer<'_, '_> {
             _ => {
                 let origin = match options.from.as_deref().filter(|from| !from.is_empty()) {
                     Some(from) => self.stages.mount_origin(at.stage_index, from, word.span)?,
-                    None => Origin::MainContext,
+                    None => self.stages.main_context(),
                 };
                 let vertex = self.files(&origin, word.span)?;
                 let selector = paths::absolute("/", options.source.as_deref().unwrap_or(""));

@@ -23,7 +23,7 @@ pub(super) enum Origin {
     Image(Need),
     /// A local named context, by name.
     Local(String),
-    /// The main context.
+    /// The main context, a directory.
     MainContext,
     /// Another target's result, by its name.
     Target(String),
@@ -272,17 +272,46 @@ impl<'a> Stages<'a> {
     /// Returns the origins that an instruction of stage `index` reads besides the stage's own files.
     fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<Origin>, Diagnostic> {
         match &instruction.kind {
+            InstructionKind::Copy(CopyInstruction { from: None, .. }) | InstructionKind::Add(_) => {
+                Ok(vec![self.main_context()])
+            }
             InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => Ok(vec![self.copy_origin(index, from)?]),
             InstructionKind::Run(run) => {
                 let mut origins = Vec::new();
                 for word in &run.mounts {
-                    if let Some(from) = MountOptions::from_of(word) {
-                        origins.push(self.mount_origin(index, &from, word.span)?);
-                    }
+                    origins.push(match MountOptions::from_of(word) {
+                        Some(from) => self.mount_origin(index, &from, word.span)?,
+                        None => self.main_context(),
+                    });
                 }
                 Ok(origins)
             }
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Says whether some instruction, reached or not, makes the peer count a stage that no FROM makes: an image that is
+    /// named directly, or any mount.
+    pub(super) fn has_unnamed_stages(&self) -> bool {
+        let stages = self.loaded.dockerfile.stages.iter().enumerate();
+        let mut instructions = stages.flat_map(|(index, stage)| stage.instructions.iter().map(move |i| (index, i)));
+        instructions.any(|(index, instruction)| match &instruction.kind {
+            InstructionKind::Run(run) => !run.mounts.is_empty(),
+            _ => {
+                let origins = self.reads(index, instruction).unwrap_or_default();
+                origins.iter().any(|origin| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
+            }
+        })
+    }
+
+    /// Returns where `COPY` without `--from` reads.
+    pub(super) fn main_context(&self) -> Origin {
+        match &self.target.context {
+            BuildContext::Local(_) => Origin::MainContext,
+            BuildContext::Image(image) => {
+                Origin::Image(Need { image: image.clone(), platform: self.target.platform.clone() })
+            }
+            BuildContext::Target(name) => Origin::Target(name.clone()),
         }
     }
 
