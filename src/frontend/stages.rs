@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
-use crate::dockerfile::{CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, parse_trigger};
+use crate::dockerfile::{
+    CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, in_source_order, parse_trigger,
+};
 use crate::oci::ImageConfig;
 use crate::plan::{BuildContext, ImageSource, PlannedTarget};
 use crate::platform::Platform;
@@ -74,24 +76,17 @@ impl<'a> Stages<'a> {
             if stages.plans.contains_key(&index) {
                 continue;
             }
-            match stages.plan(index) {
-                Ok((plan, origins)) => {
-                    for origin in origins {
-                        match origin {
-                            Origin::Stage(index) => queue.push(index),
-                            Origin::Image(need) => _ = stages.need(need),
-                            _ => {}
-                        }
-                    }
-                    stages.plans.insert(index, plan);
-                }
-                Err(error) => {
-                    found.push(error);
-                    break;
+            let (plan, origins) = stages.plan(index, &mut found);
+            for origin in origins {
+                match origin {
+                    Origin::Stage(index) => queue.push(index),
+                    Origin::Image(need) => _ = stages.need(need),
+                    _ => {}
                 }
             }
+            stages.plans.insert(index, plan);
         }
-        if found.has_errors() { Err(found) } else { Ok(stages) }
+        if found.has_errors() { Err(in_source_order(found)) } else { Ok(stages) }
     }
 
     /// Returns the index of the stage that is built.
@@ -165,25 +160,34 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Returns a reached stage and all origins that it reads.
-    fn plan(&mut self, index: usize) -> Result<(StagePlan, Vec<Origin>), Diagnostic> {
+    /// Returns a reached stage and all origins that it reads, as far as they can be told.
+    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<Origin>) {
         let stage = &self.loaded.dockerfile.stages[index];
         let platform = self.platforms[index].clone().unwrap_or_else(|| self.target.platform.clone());
         let context = stage.name.as_ref().and_then(|name| self.context(&name.text, &platform));
         if let Some((key, context)) = context {
             let origin = origin_of_context(&key, &context, &platform);
             let plan = StagePlan { origin: origin.clone(), platform, instructions: Vec::new(), n_triggers: 0 };
-            return Ok((plan, vec![origin]));
+            return (plan, vec![origin]);
         }
-        let (origin, platform) = self.base_origin(index, platform)?;
-        let mut instructions = self.triggers(&origin, stage.span)?;
+        let (origin, platform) = self.base_origin(index, platform.clone()).unwrap_or_else(|error| {
+            found.push(error);
+            (Origin::Scratch, platform)
+        });
+        let mut instructions = self.triggers(&origin, stage.span).unwrap_or_else(|error| {
+            found.push(error);
+            Vec::new()
+        });
         let n_triggers = instructions.len();
         instructions.extend(stage.instructions.iter().cloned());
         let mut origins = vec![origin.clone()];
         for instruction in &instructions {
-            origins.extend(self.reads(index, instruction)?);
+            match self.reads(index, instruction) {
+                Ok(read) => origins.extend(read),
+                Err(error) => found.push(error),
+            }
         }
-        Ok((StagePlan { origin, platform, instructions, n_triggers }, origins))
+        (StagePlan { origin, platform, instructions, n_triggers }, origins)
     }
 
     fn base_origin(&self, index: usize, platform: Platform) -> Result<(Origin, Platform), Diagnostic> {
