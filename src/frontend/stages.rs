@@ -252,8 +252,13 @@ impl<'a> Stages<'a> {
                 None => Vec::new(),
             },
             Origin::Target(name) => self.target_result(name, span)?.config.config.on_build.clone(),
-            Origin::Stage(parent) => {
-                let parent = &self.loaded.dockerfile.stages[*parent];
+            Origin::Stage(index) => {
+                let parent = &self.loaded.dockerfile.stages[*index];
+                let platform = self.platform_of(*index);
+                // A parent that a named context stands in for has no instructions.
+                if parent.name.as_ref().is_some_and(|name| self.context(&name.text, &platform).is_some()) {
+                    return Ok(Vec::new());
+                }
                 let held = parent.instructions.iter().filter_map(|instruction| match &instruction.kind {
                     InstructionKind::Onbuild(text) => Some(text.clone()),
                     _ => None,
