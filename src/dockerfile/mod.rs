@@ -102,7 +102,16 @@ pub fn parse(file: FileId, sources: &SourceMap) -> (Dockerfile, Diagnostics) {
     if dockerfile.stages.is_empty() && !nodes.is_empty() && !found.has_errors() {
         found.push(Diagnostic::error_without_place(format!("{} has no FROM", sources.name(file))));
     }
-    (dockerfile, found)
+    (dockerfile, in_source_order(found))
+}
+
+/// Sorts findings of one file by their first place; those without a place come first.
+pub fn in_source_order(found: Diagnostics) -> Diagnostics {
+    let mut list: Vec<Diagnostic> = found.iter().cloned().collect();
+    list.sort_by_key(|finding| finding.labels.first().map(|label| label.span.start));
+    let mut sorted = Diagnostics::default();
+    list.into_iter().for_each(|finding| sorted.push(finding));
+    sorted
 }
 
 /// Cuts a file of `sources` into instructions without types.

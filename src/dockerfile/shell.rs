@@ -320,3 +320,68 @@ impl Lexer<'_> {
         value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(word: &str) -> Result<Expanded, String> {
+        let lookup = |name: &str| match name {
+            "X" => Some("a.b.c/d".to_owned()),
+            "BLANKS" => Some("one two".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        Expander::new('\\').expand(word, &lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn words_are_expanded_and_unquoted() {
+        let cases = [
+            ("$X/${X}", "a.b.c/d/a.b.c/d"),
+            ("'$X' \"$X\" \\$X", "$X a.b.c/d $X"),
+            ("\"a\\b\\\"\\$\"", "a\\b\"$"),
+            ("$N", ""),
+            ("$", "$"),
+            ("$$", ""),
+            ("$(cmd)", "$(cmd)"),
+            ("$12x", "x"),
+            ("${N:-d}${N-d}${EMPTY:-d}${EMPTY-d}", "ddd"),
+            ("${X:+y}${N:+y}${EMPTY:+y}${EMPTY+y}", "yy"),
+            ("${N:-${M:-\"in ner\"}}", "in ner"),
+            ("${X%%.*} ${X%.*} ${X#*.} ${X##*.}", "a a.b b.c/d c/d"),
+            ("${X//./-} ${X/./-} ${X/?b/Z}", "a-b-c/d a-b.c/d aZ.c/d"),
+            ("${X//./$Ny}", "abc/d"),
+            ("${X/c\\/d/e}", "a.b.e"),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(expand(word).map(|expanded| expanded.text), Ok(expected.to_owned()), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_blanks_is_cut_into_words_unless_it_is_quoted() {
+        assert_eq!(expand("a $BLANKS b").map(|e| e.words), Ok(["a", "one", "two", "b"].map(str::to_owned).to_vec()));
+        assert_eq!(expand("\"$BLANKS\"").map(|e| e.words), Ok(vec!["one two".to_owned()]));
+        assert_eq!(expand("$A$B").map(|e| e.unset), Ok(["A", "B"].map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn malformed_words_say_what_is_wrong() {
+        let cases = [
+            ("'a", "a single quote is not closed"),
+            ("\"a", "a double quote is not closed"),
+            ("${X", "`}` is missing after `${`"),
+            ("${X:-a", "`}` is missing after `${`"),
+            ("${}", "`${` is not followed by a name"),
+            ("${X:#a}", "unsupported modifier `:#` in `${X…}`"),
+            ("${X!a}", "unsupported modifier `!` in `${X…}`"),
+            ("${N?}", "N: is not allowed to be unset"),
+            ("${EMPTY:?say it}", "EMPTY: say it"),
+            ("${X#\\a}", "invalid escape `\\a` in a pattern"),
+        ];
+        for (word, message) in cases {
+            assert_eq!(expand(word), Err(message.to_owned()), "{word}");
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl Lowerer<'_, '_> {
         }
         let origin = match &copy.from {
             Some(from) => self.stages.copy_origin(at.stage_index, from)?,
-            None => Origin::MainContext,
+            None => self.stages.main_context(),
         };
         self.transfer(stage, at, "COPY", &copy.transfer, &origin, Archives::Kept)
     }
@@ -57,7 +57,7 @@ impl Lowerer<'_, '_> {
             return Err(Diagnostic::error(at.span(), "flag `--keep-git-dir` is for ADD of a git repository"));
         }
         let archives = if add.unpack.unwrap_or(true) { Archives::Unpacked } else { Archives::Kept };
-        self.transfer(stage, at, "ADD", &add.transfer, &Origin::MainContext, archives)
+        self.transfer(stage, at, "ADD", &add.transfer, &self.stages.main_context(), archives)
     }
 
     fn transfer(
@@ -132,14 +132,15 @@ pub(super) fn input(inputs: &mut Vec<VertexId>, vertex: VertexId) -> InputIndex 
 
 /// Reads `user[:group]`.
 pub(super) fn owner(text: &str) -> Owner {
+    // What is left empty beside a colon is root, as in the peer.
     let id = |text: &str| match text.parse::<u32>() {
-        _ if text.is_empty() => None,
-        Ok(number) => Some(Id::Number(number)),
-        Err(_) => Some(Id::Name(text.to_owned())),
+        _ if text.is_empty() || text == "root" => Id::Number(0),
+        Ok(number) => Id::Number(number),
+        Err(_) => Id::Name(text.to_owned()),
     };
     match text.split_once(':') {
-        Some((user, group)) => Owner { user: id(user), group: id(group) },
-        None => Owner { user: id(text), group: None },
+        Some((user, group)) => Owner { user: Some(id(user)), group: Some(id(group)) },
+        None => Owner { user: Some(id(text)), group: None },
     }
 }
 

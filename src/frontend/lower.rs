@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::dockerfile::{Instruction, InstructionKind};
-use crate::graph::{Definition, FileAction, FileOp, LocalSource, Op, SourceOp, VertexId, VertexMetadata};
+use crate::graph::{
+    CopyAction, Definition, FileAction, FileOp, InputIndex, LocalSource, Op, SourceOp, VertexId, VertexMetadata,
+};
 use crate::oci::ImageConfig;
-use crate::plan::{BuildContext, NoCache, PlannedTarget};
+use crate::plan::{BuildContext, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 
 use super::stages::{Origin, StagePlan, Stages, empty_config};
-use super::variables::{Variables, cross_suffix};
-use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Resolved};
+use super::variables::{Shown, Variables, cross_suffix};
+use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
 
 /// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
 ///
@@ -41,6 +43,10 @@ pub fn lower(
     }
     let result = results.remove(&stages.target_stage()?).expect("the target's stage is reached");
     let mut config = result.config;
+    // Whatever platform the last stage's files are for, the image is for the one that was asked for.
+    let platform = target.platform.clone();
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
+    config.os_version = platform.os_version.or(config.os_version);
     let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
     config.config.labels.extend(labels);
     if let Some(root) = result.root {
@@ -69,8 +75,8 @@ pub(super) struct StageResult {
     pub(super) config: ImageConfig,
     /// ENV and ARG as RUN sees them.
     pub(super) variables: Variables,
-    /// The names of all ARGs that have a value, in order, those of the parent first.
-    pub(super) args: Vec<String>,
+    /// All ARGs by name with the value that they were last declared with, in order, those of the parent first.
+    pub(super) args: Vec<(String, String)>,
     pub(super) platform: Platform,
     /// CMD stands in this stage.
     pub(super) has_own_cmd: bool,
@@ -85,10 +91,28 @@ struct StepNames {
     n_named: usize,
 }
 
+/// PATH where the base sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 impl StageResult {
+    /// Sets the config's environment over the variables.
+    fn set_config_env(&mut self) {
+        for entry in &self.config.config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            self.variables.set(name, value);
+        }
+    }
+
     pub(super) fn working_dir(&self) -> &str {
         let directory = self.config.config.working_dir.as_str();
         if directory.is_empty() { "/" } else { directory }
+    }
+}
+
+fn image_name(need: &Need) -> String {
+    match &need.image {
+        ImageSource::Registry(reference) => reference.to_string(),
+        ImageSource::Layout { path, .. } => format!("oci-layout://{path}"),
     }
 }
 
@@ -138,16 +162,15 @@ impl Lowerer<'_, '_> {
         if let Origin::Stage(parent) = plan.origin {
             let mut result = self.results[&parent].clone();
             result.config.config.on_build.clear();
+            // The parent's ENV counts again: an ARG of the parent that hid it does not hide it here.
+            result.set_config_env();
             (result.steps, result.has_own_cmd) = (names, false);
             return Ok(result);
         }
         let (root, mut config) = match &plan.origin {
             Origin::Image(need) => {
                 let image = &self.stages.resolved.images[need];
-                let text = match &need.image {
-                    crate::plan::ImageSource::Registry(reference) => reference.to_string(),
-                    crate::plan::ImageSource::Layout { path, .. } => format!("oci-layout://{path}"),
-                };
+                let text = image_name(need);
                 let name = self.prefix(&mut names, platform, &Variables::default()) + "FROM " + &text;
                 let mut config = image.config.clone();
                 config.created = None;
@@ -161,8 +184,8 @@ impl Lowerer<'_, '_> {
             }
             Origin::Local(_) => {
                 let from = self.files(&plan.origin, stage.span)?;
-                let action = crate::graph::CopyAction {
-                    from: crate::graph::InputIndex(0),
+                let action = CopyAction {
+                    from: InputIndex(0),
                     source: "/".to_owned(),
                     dest: "/".to_owned(),
                     owner: None,
@@ -178,18 +201,13 @@ impl Lowerer<'_, '_> {
             _ => (None, empty_config(platform)),
         };
         config.config.on_build.clear();
-        let mut variables = Variables::default();
-        for entry in &config.config.env {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            variables.set(name, value);
-        }
-        if platform.os != "windows" && variables.get("PATH").is_none() {
-            const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-            variables.set("PATH", DEFAULT_PATH);
+        if platform.os != "windows" && !config.config.env.iter().any(|entry| entry.starts_with("PATH=")) {
             config.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
-        let (platform, args) = (platform.clone(), Vec::new());
-        Ok(StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names })
+        let (platform, args, variables) = (platform.clone(), Vec::new(), Variables::default());
+        let mut result = StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names };
+        result.set_config_env();
+        Ok(result)
     }
 
     fn instruction(&mut self, stage: &mut StageResult, at: At<'_>) -> Result<(), Diagnostic> {
@@ -208,25 +226,15 @@ impl Lowerer<'_, '_> {
         let root = match origin {
             Origin::Scratch => None,
             Origin::Stage(index) => self.results.get(index).and_then(|stage| stage.root),
-            Origin::Image(need) => {
-                let text = match &need.image {
-                    crate::plan::ImageSource::Registry(reference) => reference.to_string(),
-                    crate::plan::ImageSource::Layout { path, .. } => format!("oci-layout://{path}"),
-                };
-                self.image(origin, span, format!("FROM {text}"))
-            }
+            Origin::Image(need) => self.image(origin, span, format!("FROM {}", image_name(need))),
             Origin::Target(name) => self.stages.target_result(name, span)?.root,
-            Origin::MainContext => match &target.context {
-                BuildContext::Local(path) => {
-                    let name = "[internal] load build context".to_owned();
-                    Some(self.local(path, self.stages.loaded.ignore.clone(), name))
-                }
-                BuildContext::Image(image) => {
-                    let need = super::Need { image: image.clone(), platform: target.platform.clone() };
-                    return self.files(&Origin::Image(need), span);
-                }
-                BuildContext::Target(name) => self.stages.target_result(name, span)?.root,
-            },
+            Origin::MainContext => {
+                let BuildContext::Local(path) = &target.context else {
+                    return Err(Diagnostic::error(span, "the build context is no directory"));
+                };
+                let name = "[internal] load build context".to_owned();
+                Some(self.local(path, self.stages.loaded.ignore.clone(), name))
+            }
             Origin::Local(key) => {
                 let Some(BuildContext::Local(path)) = target.contexts.get(key) else {
                     return Err(Diagnostic::error(span, format!("context `{key}` is no directory")));
@@ -275,20 +283,17 @@ impl Lowerer<'_, '_> {
         self.definition.add(op, Vec::new(), metadata)
     }
 
-    /// Adds a step of an instruction; it becomes the stage's root.
+    /// Adds a step of an instruction; it becomes the stage's root. `suffix` follows the instruction's text in its name.
     pub(super) fn step(&mut self, stage: &mut StageResult, at: At<'_>, op: Op, inputs: Vec<VertexId>, suffix: &str) {
-        let text = stage.variables.expand_name(&at.instruction.original, self.stages.loaded.dockerfile.escape);
+        let text = format!("{}{suffix}", at.instruction.original.trim_end());
+        let shown = if matches!(op, Op::Exec(_)) { Shown::Command } else { Shown::Paths };
+        let text = stage.variables.expand_name(&text, self.stages.loaded.dockerfile.escape, shown);
         let (command, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
         let trigger = if at.is_trigger { "ONBUILD " } else { "" };
         let prefix = self.prefix(&mut stage.steps, &stage.platform, &stage.variables);
-        let name = format!("{prefix}{trigger}{}{rest}{suffix}", command.to_uppercase());
+        let name = format!("{prefix}{trigger}{}{rest}", command.to_uppercase());
         let metadata = self.metadata(at.stage_index, at.span(), name, &stage.platform);
         stage.root = Some(self.definition.add(op, inputs, metadata));
-    }
-
-    /// Counts a WORKDIR that makes no step, as the peer does.
-    pub(super) fn skip_step(&self, stage: &mut StageResult) {
-        stage.steps.n_named += 1;
     }
 
     fn metadata(&self, stage_index: usize, span: Span, name: String, platform: &Platform) -> VertexMetadata {
@@ -304,9 +309,9 @@ impl Lowerer<'_, '_> {
     fn step_names(&self, index: usize, plan: &StagePlan) -> StepNames {
         let stages = &self.stages.loaded.dockerfile.stages;
         let stage_name = match &stages[index].name {
+            _ if stages.len() == 1 && !self.stages.has_unnamed_stages() => String::new(),
             Some(name) => name.text.clone(),
-            None if stages.len() > 1 => format!("stage-{index}"),
-            None => String::new(),
+            None => format!("stage-{index}"),
         };
         let is_step = |instruction: &&Instruction| {
             use InstructionKind::{Add, Copy, Run, Workdir};

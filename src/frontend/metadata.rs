@@ -24,7 +24,7 @@ impl Lowerer<'_, '_> {
             InstructionKind::Cmd(command) => {
                 let arguments = with_shell(&stage.config, command);
                 let text = format!("CMD {}", history::quoted_list(&arguments));
-                stage.config.config.cmd = Some(arguments);
+                stage.config.config.cmd = (!arguments.is_empty()).then_some(arguments);
                 stage.config.config.args_escaped = true;
                 stage.has_own_cmd = true;
                 text
@@ -90,18 +90,19 @@ impl Lowerer<'_, '_> {
                 (None, Some(default)) => Some(self.expanded_text(stage, default, arg.span)?),
                 (None, None) => self.stages.globals.get(&arg.name).map(str::to_owned),
             };
-            let Some(value) = value else {
-                words.push(arg.name.clone());
-                continue;
-            };
-            words.push(format!("{}={value}", arg.name));
+            words.push(match &value {
+                Some(value) => format!("{}={value}", arg.name),
+                None => arg.name.clone(),
+            });
             // Those say how the result is scanned and are not for the steps.
-            if ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"].contains(&arg.name.as_str()) {
-                continue;
+            let is_for_steps = !["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"].contains(&arg.name.as_str());
+            if let Some(value) = value.as_ref().filter(|_| is_for_steps) {
+                stage.variables.set(&arg.name, value);
             }
-            stage.variables.set(&arg.name, &value);
-            if !stage.args.contains(&arg.name) {
-                stage.args.push(arg.name.clone());
+            let value = value.unwrap_or_default();
+            match stage.args.iter_mut().find(|(name, _)| *name == arg.name) {
+                Some((_, known)) => *known = value,
+                None => stage.args.push((arg.name.clone(), value)),
             }
         }
         Ok(format!("ARG {}", words.join(" ")))
@@ -168,15 +169,17 @@ impl Lowerer<'_, '_> {
     }
 
     pub(super) fn workdir(&mut self, stage: &mut StageResult, at: At<'_>, path: &Word) -> Result<(), Diagnostic> {
-        let path = paths::absolute(stage.working_dir(), &self.expanded(stage, path)?);
+        let mut path = self.expanded(stage, path)?;
+        // An absolute path goes into the config as it is written; a trailing slash stays in both forms.
+        if !path.starts_with('/') {
+            path = paths::destination(stage.working_dir(), &path);
+        }
         stage.config.config.working_dir.clone_from(&path);
         let mut layer = Layer::None;
-        if path == "/" {
-            self.skip_step(stage);
-        } else {
+        if path != "/" {
             let user = stage.config.config.user.clone();
             let owner = if user.is_empty() { None } else { Some(owner(&user)) };
-            let action = FileAction::Mkdir { path: path.clone(), mode: 0o755, owner };
+            let action = FileAction::Mkdir { path: paths::absolute("/", &path), mode: 0o755, owner };
             let inputs: Vec<_> = stage.root.into_iter().collect();
             let op = Op::File(FileOp { root: stage.root.map(|_| InputIndex(0)), actions: vec![action] });
             self.step(stage, at, op, inputs, "");

@@ -9,7 +9,6 @@ use super::history::{self, Layer};
 use super::lower::{At, Lowerer, StageResult};
 use super::metadata::with_shell;
 use super::paths;
-use super::stages::Origin;
 
 /// Where the file of a heredoc that starts with `#!` is mounted.
 const PIPES: &str = "/dev/pipes/";
@@ -35,6 +34,8 @@ impl Lowerer<'_, '_> {
         for word in &run.mounts {
             mounts.push(self.mount(stage, at, word, &mut inputs)?);
         }
+        // As in LLB: what is mounted on a parent directory comes first.
+        mounts.sort_by(|a, b| a.target.cmp(&b.target));
         let text = self.run_text(stage, &args);
         let hostname = self.stages.target.args.get("BUILDKIT_SANDBOX_HOSTNAME");
         let op = ExecOp {
@@ -87,8 +88,11 @@ impl Lowerer<'_, '_> {
 
     /// Returns the command as history has it: `|N name=value… arguments`.
     fn run_text(&self, stage: &StageResult, args: &[String]) -> String {
-        let mut words: Vec<String> =
-            stage.args.iter().map(|name| format!("{name}={}", stage.variables.get(name).unwrap_or_default())).collect();
+        let mut words: Vec<String> = stage
+            .args
+            .iter()
+            .map(|(name, value)| format!("{name}={}", stage.variables.get(name).unwrap_or(value)))
+            .collect();
         if !words.is_empty() {
             words.insert(0, format!("|{}", words.len()));
         }
@@ -121,7 +125,7 @@ impl Lowerer<'_, '_> {
             _ => {
                 let origin = match options.from.as_deref().filter(|from| !from.is_empty()) {
                     Some(from) => self.stages.mount_origin(at.stage_index, from, word.span)?,
-                    None => Origin::MainContext,
+                    None => self.stages.main_context(),
                 };
                 let vertex = self.files(&origin, word.span)?;
                 let selector = paths::absolute("/", options.source.as_deref().unwrap_or(""));

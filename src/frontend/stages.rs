@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
-use crate::dockerfile::{CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, parse_trigger};
+use crate::dockerfile::{
+    CopyInstruction, Instruction, InstructionKind, MountOptions, Stage, Word, in_source_order, parse_trigger,
+};
 use crate::oci::ImageConfig;
 use crate::plan::{BuildContext, ImageSource, PlannedTarget};
 use crate::platform::Platform;
@@ -23,7 +25,7 @@ pub(super) enum Origin {
     Image(Need),
     /// A local named context, by name.
     Local(String),
-    /// The main context.
+    /// The main context, a directory.
     MainContext,
     /// Another target's result, by its name.
     Target(String),
@@ -74,24 +76,17 @@ impl<'a> Stages<'a> {
             if stages.plans.contains_key(&index) {
                 continue;
             }
-            match stages.plan(index) {
-                Ok((plan, origins)) => {
-                    for origin in origins {
-                        match origin {
-                            Origin::Stage(index) => queue.push(index),
-                            Origin::Image(need) => _ = stages.need(need),
-                            _ => {}
-                        }
-                    }
-                    stages.plans.insert(index, plan);
-                }
-                Err(error) => {
-                    found.push(error);
-                    break;
+            let (plan, origins) = stages.plan(index, &mut found);
+            for origin in origins {
+                match origin {
+                    Origin::Stage(index) => queue.push(index),
+                    Origin::Image(need) => _ = stages.need(need),
+                    _ => {}
                 }
             }
+            stages.plans.insert(index, plan);
         }
-        if found.has_errors() { Err(found) } else { Ok(stages) }
+        if found.has_errors() { Err(in_source_order(found)) } else { Ok(stages) }
     }
 
     /// Returns the index of the stage that is built.
@@ -165,25 +160,34 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Returns a reached stage and all origins that it reads.
-    fn plan(&mut self, index: usize) -> Result<(StagePlan, Vec<Origin>), Diagnostic> {
+    /// Returns a reached stage and all origins that it reads, as far as they can be told.
+    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<Origin>) {
         let stage = &self.loaded.dockerfile.stages[index];
         let platform = self.platforms[index].clone().unwrap_or_else(|| self.target.platform.clone());
         let context = stage.name.as_ref().and_then(|name| self.context(&name.text, &platform));
         if let Some((key, context)) = context {
             let origin = origin_of_context(&key, &context, &platform);
             let plan = StagePlan { origin: origin.clone(), platform, instructions: Vec::new(), n_triggers: 0 };
-            return Ok((plan, vec![origin]));
+            return (plan, vec![origin]);
         }
-        let (origin, platform) = self.base_origin(index, platform)?;
-        let mut instructions = self.triggers(&origin, stage.span)?;
+        let (origin, platform) = self.base_origin(index, platform.clone()).unwrap_or_else(|error| {
+            found.push(error);
+            (Origin::Scratch, platform)
+        });
+        let mut instructions = self.triggers(&origin, stage.span).unwrap_or_else(|error| {
+            found.push(error);
+            Vec::new()
+        });
         let n_triggers = instructions.len();
         instructions.extend(stage.instructions.iter().cloned());
         let mut origins = vec![origin.clone()];
         for instruction in &instructions {
-            origins.extend(self.reads(index, instruction)?);
+            match self.reads(index, instruction) {
+                Ok(read) => origins.extend(read),
+                Err(error) => found.push(error),
+            }
         }
-        Ok((StagePlan { origin, platform, instructions, n_triggers }, origins))
+        (StagePlan { origin, platform, instructions, n_triggers }, origins)
     }
 
     fn base_origin(&self, index: usize, platform: Platform) -> Result<(Origin, Platform), Diagnostic> {
@@ -248,8 +252,13 @@ impl<'a> Stages<'a> {
                 None => Vec::new(),
             },
             Origin::Target(name) => self.target_result(name, span)?.config.config.on_build.clone(),
-            Origin::Stage(parent) => {
-                let parent = &self.loaded.dockerfile.stages[*parent];
+            Origin::Stage(index) => {
+                let parent = &self.loaded.dockerfile.stages[*index];
+                let platform = self.platform_of(*index);
+                // A parent that a named context stands in for has no instructions.
+                if parent.name.as_ref().is_some_and(|name| self.context(&name.text, &platform).is_some()) {
+                    return Ok(Vec::new());
+                }
                 let held = parent.instructions.iter().filter_map(|instruction| match &instruction.kind {
                     InstructionKind::Onbuild(text) => Some(text.clone()),
                     _ => None,
@@ -272,17 +281,46 @@ impl<'a> Stages<'a> {
     /// Returns the origins that an instruction of stage `index` reads besides the stage's own files.
     fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<Origin>, Diagnostic> {
         match &instruction.kind {
+            InstructionKind::Copy(CopyInstruction { from: None, .. }) | InstructionKind::Add(_) => {
+                Ok(vec![self.main_context()])
+            }
             InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => Ok(vec![self.copy_origin(index, from)?]),
             InstructionKind::Run(run) => {
                 let mut origins = Vec::new();
                 for word in &run.mounts {
-                    if let Some(from) = MountOptions::from_of(word) {
-                        origins.push(self.mount_origin(index, &from, word.span)?);
-                    }
+                    origins.push(match MountOptions::from_of(word) {
+                        Some(from) => self.mount_origin(index, &from, word.span)?,
+                        None => self.main_context(),
+                    });
                 }
                 Ok(origins)
             }
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Says whether some instruction, reached or not, makes the peer count a stage that no FROM makes: an image that is
+    /// named directly, or any mount.
+    pub(super) fn has_unnamed_stages(&self) -> bool {
+        let stages = self.loaded.dockerfile.stages.iter().enumerate();
+        let mut instructions = stages.flat_map(|(index, stage)| stage.instructions.iter().map(move |i| (index, i)));
+        instructions.any(|(index, instruction)| match &instruction.kind {
+            InstructionKind::Run(run) => !run.mounts.is_empty(),
+            _ => {
+                let origins = self.reads(index, instruction).unwrap_or_default();
+                origins.iter().any(|origin| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
+            }
+        })
+    }
+
+    /// Returns where `COPY` without `--from` reads.
+    pub(super) fn main_context(&self) -> Origin {
+        match &self.target.context {
+            BuildContext::Local(_) => Origin::MainContext,
+            BuildContext::Image(image) => {
+                Origin::Image(Need { image: image.clone(), platform: self.target.platform.clone() })
+            }
+            BuildContext::Target(name) => Origin::Target(name.clone()),
         }
     }
 

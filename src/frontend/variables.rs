@@ -44,11 +44,19 @@ impl Variables {
             .map_err(|error| Diagnostic::error(at, format!("cannot expand the heredoc: {error}")))
     }
 
-    /// Expands an instruction for people: what is not set stays, and so do quotes.
-    pub(super) fn expand_name(&self, text: &str, escape: char) -> String {
-        let how = Expander { keep_quotes: true, keep_unset: true, ..Expander::new(escape) };
+    /// Expands an instruction for people. A command keeps quotes and what is not set; other text does not.
+    pub(super) fn expand_name(&self, text: &str, escape: char, shown: Shown) -> String {
+        let is_command = shown == Shown::Command;
+        let how = Expander { keep_quotes: is_command, keep_unset: is_command, ..Expander::new(escape) };
         how.expand(text, &self.lookup()).map_or_else(|_| text.to_owned(), |expanded| expanded.text)
     }
+}
+
+/// What an instruction's name shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Command,
+    Paths,
 }
 
 /// Returns the variables that FROM sees and that a stage's ARG takes its value from: the platforms' and the global ARGs.

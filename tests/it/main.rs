@@ -3,6 +3,7 @@
 
 mod dockerfile;
 mod file_ops;
+mod frontend;
 mod registry;
 mod solver;
 mod support;

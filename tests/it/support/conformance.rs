@@ -1,6 +1,8 @@
 //! Real files with the peer's answers. They are other people's and not part of this repository: the directory is named
 //! by `BAKE_CONFORMANCE`, and tests skip with a message where it is not set.
 
+#![allow(clippy::print_stdout, reason = "tests say what they skip")]
+
 use std::path::PathBuf;
 
 use serde_json::Value;
