@@ -33,7 +33,6 @@ pub const DEFAULT_EPOCH: &str = "1980-01-01T00:00:00Z";
 
 /// How far lowering came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one value for each target, taken apart at once")]
 pub enum Lowering {
     /// These images have to be resolved first; non-empty. Nothing was added to the definition.
     Needs(BTreeSet<Need>),

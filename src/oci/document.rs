@@ -45,7 +45,6 @@ impl DocumentKind {
 }
 
 /// A checked document.
-#[expect(clippy::large_enum_variant, reason = "few are held at a time, and none in a list")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// One image.

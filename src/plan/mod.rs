@@ -22,6 +22,8 @@ pub struct TargetPlan {
     pub name: String,
     /// In the order in which the target lists them, each once; non-empty.
     pub platforms: Vec<PlannedTarget>,
+    /// Platforms that only those that link to it need; they are no part of its image.
+    pub linked_platforms: Vec<PlannedTarget>,
     /// Its names.
     pub tags: Vec<Reference>,
     /// Where it goes; empty for nowhere but the store.
@@ -66,7 +68,7 @@ pub enum LayoutForm {
 impl Plan {
     /// Returns each target for each platform; a target comes after those that it links to.
     pub fn planned(&self) -> impl Iterator<Item = &PlannedTarget> {
-        self.targets.iter().flat_map(|target| &target.platforms)
+        self.targets.iter().flat_map(|target| target.platforms.iter().chain(&target.linked_platforms))
     }
 }
 

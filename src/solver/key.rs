@@ -12,6 +12,7 @@
 //! | chain id of the root file system | ✓ |
 //! | selected files of a copy or bind mount, by content | ✓ |
 //! | where in its source a copied file stood | – |
+//! | latest time that a layer may hold | ✓ |
 //! | id of a cache mount, content of a cache mount | – |
 //! | step name, stage name, target, Dockerfile line | – |
 //!
@@ -86,8 +87,8 @@ fn copy_selection(action: &FileAction) -> Option<Selection> {
 }
 
 /// Returns the key of a step: `inputs` is the content of its inputs in their order, `selected` the digests of
-/// [`selections`] in theirs.
-pub fn cache_key(op: &Op, inputs: &[Content], selected: &[Digest]) -> CacheKey {
+/// [`selections`] in theirs. `epoch` is the latest time that a layer may hold, seconds since 1970.
+pub fn cache_key(op: &Op, inputs: &[Content], selected: &[Digest], epoch: i64) -> CacheKey {
     let mut key = KeyBuilder { ingredients: Vec::new(), inputs, selected: selected.iter() };
     match op {
         Op::Source(SourceOp::Image { manifest, .. }) => key.add("image", manifest.to_string()),
@@ -95,6 +96,7 @@ pub fn cache_key(op: &Op, inputs: &[Content], selected: &[Digest]) -> CacheKey {
         Op::Exec(exec) => key.exec(exec),
         Op::File(file) => key.file(file),
     }
+    key.add("epoch", epoch.to_string());
     let mut hasher = FieldHasher::new("bake.key.v1");
     for ingredient in &key.ingredients {
         hasher.field(&ingredient.name, &ingredient.value);
@@ -210,10 +212,10 @@ mod tests {
     #[test]
     fn a_copy_is_known_by_what_it_copies_not_by_where_that_stood() {
         let files = Digest::of(b"files");
-        let key = |source: &str, files: Digest| cache_key(&copy(source), &[Content::Local], &[files]).digest;
+        let key = |source: &str, files: Digest| cache_key(&copy(source), &[Content::Local], &[files], 0).digest;
         assert_eq!(key("/a/x", files), key("/b/x", files));
         assert_ne!(key("/a/x", files), key("/a/x", Digest::of(b"other")));
-        assert_ne!(key("/a/x", files), cache_key(&copy("/a/x"), &[Content::Rootfs(Vec::new())], &[files]).digest);
+        assert_ne!(key("/a/x", files), cache_key(&copy("/a/x"), &[Content::Rootfs(Vec::new())], &[files], 0).digest);
         assert_eq!(selections(&copy("/a/x")).len(), 1);
     }
 }

@@ -6,4 +6,5 @@ mod exec;
 pub mod file;
 pub mod layers;
 pub mod local;
+pub mod platforms;
 pub mod sandbox;
