@@ -79,7 +79,10 @@ pub(super) fn converted(kind: Kind, value: &Value, expr: &Expr) -> Result<Value,
     if kind == Kind::Texts
         && let Some(index) = converted.as_items().and_then(|items| items.iter().position(Value::is_null))
     {
-        return Err(error(item_span(expr, index, converted.as_items().map_or(0, <[Value]>::len)), "null is not allowed in this list"));
+        return Err(error(
+            item_span(expr, index, converted.as_items().map_or(0, <[Value]>::len)),
+            "null is not allowed in this list",
+        ));
     }
     Ok(converted)
 }
@@ -94,7 +97,8 @@ fn specs(value: &Value, expr: &Expr) -> Result<Value, EvalError> {
         return Ok(Value::NULL);
     }
     let items = value.as_items().ok_or_else(|| {
-        let finding = Diagnostic::error(expr.span, format!("list of strings or objects required, but have {}", value.type_of()));
+        let finding =
+            Diagnostic::error(expr.span, format!("list of strings or objects required, but have {}", value.type_of()));
         Box::new(finding.hint("put it in brackets: `[…]`"))
     })?;
     let mut checked = Vec::new();
@@ -105,9 +109,9 @@ fn specs(value: &Value, expr: &Expr) -> Result<Value, EvalError> {
             Value::String(_) => checked.push(item.clone()),
             Value::Null(_) => return Err(error(span, "null is not allowed in this list")),
             _ => {
-                let entries = item.as_entries().ok_or_else(|| {
-                    error(span, format!("string or object required, but have {}", item.type_of()))
-                })?;
+                let entries = item
+                    .as_entries()
+                    .ok_or_else(|| error(span, format!("string or object required, but have {}", item.type_of())))?;
                 let mut texts = BTreeMap::new();
                 for (key, value) in entries.iter().filter(|(_, value)| !value.is_null()) {
                     let paths = || {
@@ -115,7 +119,9 @@ fn specs(value: &Value, expr: &Expr) -> Result<Value, EvalError> {
                         items.iter().map(primitive_text).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
                     };
                     let text = primitive_text(value).or_else(paths);
-                    let text = text.ok_or_else(|| error(span, format!("`{key}`: string required, but have {}", value.type_of())))?;
+                    let text = text.ok_or_else(|| {
+                        error(span, format!("`{key}`: string required, but have {}", value.type_of()))
+                    })?;
                     texts.insert(key.clone(), Value::string(text));
                 }
                 checked.push(Value::map(texts));
@@ -202,9 +208,9 @@ fn assign_texts(target: &mut Target, name: &str, texts: Vec<Spanned<String>>) {
 }
 
 fn assign_map(target: &mut Target, name: &str, entries: &BTreeMap<String, Value>, expr: &Expr) {
-    let nullable = entries.iter().map(|(key, value)| {
-        (key.clone(), Spanned::new(value.as_str().map(str::to_owned), entry_span(expr, key)))
-    });
+    let nullable = entries
+        .iter()
+        .map(|(key, value)| (key.clone(), Spanned::new(value.as_str().map(str::to_owned), entry_span(expr, key))));
     let set = entries.iter().filter_map(|(key, value)| {
         Some((key.clone(), Spanned::new(value.as_str()?.to_owned(), entry_span(expr, key))))
     });

@@ -281,7 +281,8 @@ impl Expr {
                 sides.1.for_each_call(visit);
             }
             ExprKind::For(each) => {
-                let parts = [Some(&each.collection), each.result_key.as_ref(), Some(&each.result), each.condition.as_ref()];
+                let parts =
+                    [Some(&each.collection), each.result_key.as_ref(), Some(&each.result), each.condition.as_ref()];
                 parts.into_iter().flatten().for_each(|part| part.for_each_call(visit));
             }
         }

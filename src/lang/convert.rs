@@ -19,7 +19,9 @@ pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
             Ok(value.clone())
         }
         (Type::String, _) => primitive_text(value).map(Value::string).ok_or_else(|| mismatch(wanted, value)),
-        (Type::Number, Value::String(text)) => Number::parse(text).map(Value::Number).ok_or_else(|| "a number is required".into()),
+        (Type::Number, Value::String(text)) => {
+            Number::parse(text).map(Value::Number).ok_or_else(|| "a number is required".into())
+        }
         (Type::Bool, Value::String(text)) => match &**text {
             "true" | "1" => Ok(Value::Bool(true)),
             "false" | "0" => Ok(Value::Bool(false)),
@@ -32,7 +34,9 @@ pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
         (Type::Set(element), _) => elements(value, element, wanted).map(Value::set),
         (Type::Map(element), _) => entries(value, element, wanted).map(Value::map),
         (Type::Tuple(types), _) => match value.as_items().filter(|items| items.len() == types.len()) {
-            Some(items) => items.iter().zip(types).map(|(v, t)| convert(v, t)).collect::<Result<_, _>>().map(Value::tuple),
+            Some(items) => {
+                items.iter().zip(types).map(|(v, t)| convert(v, t)).collect::<Result<_, _>>().map(Value::tuple)
+            }
             None => Err(mismatch(wanted, value)),
         },
         (Type::Object(fields), _) => object(value, fields, wanted),
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn primitives_convert_to_text_and_back() {
-        let number = Value::Number(Number::from(5));
+        let number = Value::Number(Number::from(5i64));
         assert_eq!(convert(&number, &Type::String), Ok(Value::string("5")));
         assert_eq!(convert(&Value::string("5"), &Type::Number), Ok(number));
         assert_eq!(convert(&Value::string("true"), &Type::Bool), Ok(Value::Bool(true)));
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn branches_of_different_kinds_meet_at_string_or_not_at_all() {
-        let number = Value::Number(Number::from(1));
+        let number = Value::Number(Number::from(1i64));
         assert_eq!(unify([&number, &Value::string("x")]), Some(Type::String));
         assert_eq!(unify([&number, &Value::Bool(true)]), None);
         assert_eq!(unify([&strings(&["a"]), &strings(&[])]), Some(Type::List(Box::new(Type::String))));

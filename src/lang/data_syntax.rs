@@ -28,7 +28,9 @@ pub(super) fn body_from_object(object: Expr, schema: &[BlockSchema], findings: &
         match schema.iter().find(|block| block.kind == name.text) {
             // JSON has no comments; this key is HCL's convention for one.
             _ if name.text == "//" => {}
-            Some(block) => add_blocks(&name, block, block.n_labels, &mut Vec::new(), value, (&mut body.blocks, findings)),
+            Some(block) => {
+                add_blocks(&name, block, block.n_labels, &mut Vec::new(), value, (&mut body.blocks, findings))
+            }
             None => body.attributes.push(Attribute { name, value }),
         }
     }

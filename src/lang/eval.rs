@@ -103,7 +103,9 @@ impl<'a> EvalContext<'a> {
             ExprKind::Number(number) => Ok(Value::Number(number.clone())),
             ExprKind::String(text) => Ok(Value::string(text)),
             ExprKind::Template(parts) => self.template(parts),
-            ExprKind::Tuple(items) => items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>().map(Value::tuple),
+            ExprKind::Tuple(items) => {
+                items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>().map(Value::tuple)
+            }
             ExprKind::Object(items) => self.object(items),
             ExprKind::Parens(inner) => self.eval(inner),
             ExprKind::Variable(name) => self.variable(name, expr.span, &[]).map(|(value, _)| value),
@@ -438,7 +440,10 @@ pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, E
         }
         Value::Map(entries) | Value::Object(entries) => {
             let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
-            entries.get(&name).cloned().ok_or_else(|| error(span, format!("no element \"{name}\" in this {}", short_type(value))))
+            entries
+                .get(&name)
+                .cloned()
+                .ok_or_else(|| error(span, format!("no element \"{name}\" in this {}", short_type(value))))
         }
         Value::Null(_) => Err(error(span, "this is null and has no elements")),
         _ => Err(error(span, format!("a {} has no elements", value.type_of()))),

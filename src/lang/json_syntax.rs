@@ -66,7 +66,6 @@ impl Parser<'_> {
         is_there
     }
 
-
     fn value(&mut self) -> Parsed<Expr> {
         self.skip_blanks();
         let start = self.at;
@@ -154,7 +153,10 @@ impl Parser<'_> {
                 Some(b'\\') => self.at += 2,
                 Some(0..=0x1f) | None => {
                     let at = start..start + 1;
-                    return Err(Box::new(Diagnostic::error(Span::new(self.file, at.start, at.end), "this string is not closed")));
+                    return Err(Box::new(Diagnostic::error(
+                        Span::new(self.file, at.start, at.end),
+                        "this string is not closed",
+                    )));
                 }
                 Some(_) => self.at += 1,
             }

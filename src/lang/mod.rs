@@ -20,8 +20,8 @@ mod toml_syntax;
 mod value;
 
 pub use convert::{convert, primitive_text, unify};
-pub use eval::{EvalContext, EvalError, MAX_DEPTH, Scope, type_from_expr};
 pub use data_syntax::BlockSchema;
+pub use eval::{EvalContext, EvalError, MAX_DEPTH, Scope, type_from_expr};
 pub use hcl_syntax::{parse_expr, parse_hcl};
 pub use json_syntax::parse_json;
 pub use number::Number;
@@ -30,6 +30,6 @@ pub use value::{Field, Type, Value};
 
 /// Texts that are more than one thing of the language.
 pub mod text {
-    pub use super::functions::encoding::{csv_records, write_json_string};
+    pub use super::functions::encoding::{csv_records, from_json, write_json, write_json_string};
     pub use super::functions::text::clean as clean_path;
 }

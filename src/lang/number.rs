@@ -60,7 +60,8 @@ impl Number {
             Some(digits) => (true, digits),
             None => (false, text),
         };
-        let is_valid = !digits.is_empty() && digits.len() < MAX_EXPONENT as usize && digits.chars().all(|c| c.is_digit(radix));
+        let is_valid =
+            !digits.is_empty() && digits.len() < MAX_EXPONENT as usize && digits.chars().all(|c| c.is_digit(radix));
         is_valid.then(|| rounded(is_negative, Natural::from_digits(digits, radix), 0, FULL))
     }
 
@@ -315,7 +316,8 @@ impl fmt::Display for Number {
             Some(mantissa) if mantissa.is_zero() => write!(f, "{sign}0"),
             Some(mantissa) => {
                 let (digits, point) = shortest(mantissa, self.exponent, self.precision as usize);
-                let digit = |i: i64| usize::try_from(i).ok().and_then(|i| digits.get(i)).map_or('0', |d| char::from(b'0' + d));
+                let digit =
+                    |i: i64| usize::try_from(i).ok().and_then(|i| digits.get(i)).map_or('0', |d| char::from(b'0' + d));
                 f.write_str(sign)?;
                 if point <= 0 {
                     f.write_str("0")?;
@@ -378,7 +380,8 @@ fn shortest(mantissa: &Natural, exponent: i64, precision: usize) -> Decimal {
     for (i, digit) in digits.iter().copied().enumerate() {
         let may_cut = at(&lower, i) != digit || lower.1 != point || (is_inclusive && is_last(&lower, i));
         let above = at(&upper, i);
-        let may_raise = is_below_upper || (digit != above && (is_inclusive || digit + 1 < above || !is_last(&upper, i)));
+        let may_raise =
+            is_below_upper || (digit != above && (is_inclusive || digit + 1 < above || !is_last(&upper, i)));
         is_below_upper |= digit + 1 < above;
         let round_up = match (may_cut, may_raise) {
             (false, false) => continue,

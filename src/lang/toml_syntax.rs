@@ -56,7 +56,9 @@ impl Lower<'_> {
         let span = self.span(value.span());
         let kind = match value.get_ref() {
             DeValue::String(text) => return self.string(text, span),
-            DeValue::Integer(integer) => self.number(Number::parse_radix(&bare(integer.as_str()), integer.radix()), span),
+            DeValue::Integer(integer) => {
+                self.number(Number::parse_radix(&bare(integer.as_str()), integer.radix()), span)
+            }
             DeValue::Float(float) => self.number(Number::parse(&bare(float.as_str())), span),
             DeValue::Boolean(flag) => ExprKind::Bool(*flag),
             DeValue::Datetime(time) => ExprKind::String(time.to_string()),
@@ -91,10 +93,14 @@ fn places(raw: &str, start: usize, text: &str) -> Option<Vec<u32>> {
     let inner = raw.get(n_quotes..raw.len().checked_sub(n_quotes)?)?;
     // The newline right after three quotes does not count.
     let is_long = n_quotes == 3;
-    let trimmed = if is_long { inner.strip_prefix("\r\n").or(inner.strip_prefix('\n')).unwrap_or(inner) } else { inner };
+    let trimmed =
+        if is_long { inner.strip_prefix("\r\n").or(inner.strip_prefix('\n')).unwrap_or(inner) } else { inner };
     let start = start + n_quotes + (inner.len() - trimmed.len());
     let (decoded, places) = match raw.starts_with('\'') {
-        true => (trimmed.to_owned(), (start..=start + trimmed.len()).map(|at| u32::try_from(at).unwrap_or(u32::MAX)).collect()),
+        true => (
+            trimmed.to_owned(),
+            (start..=start + trimmed.len()).map(|at| u32::try_from(at).unwrap_or(u32::MAX)).collect(),
+        ),
         false => decode(trimmed, start)?,
     };
     (decoded == text).then_some(places)

@@ -56,17 +56,20 @@ fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
 
 fn position(items: &[Value], wanted: &Value) -> Option<usize> {
     items.iter().position(|item| {
-        item == wanted || unify([item, wanted]).is_some_and(|t| {
-            let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
-            is_primitive && item.type_of() == t && convert(wanted, &t).is_ok_and(|w| w == *item)
-        })
+        item == wanted
+            || unify([item, wanted]).is_some_and(|t| {
+                let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
+                is_primitive && item.type_of() == t && convert(wanted, &t).is_ok_and(|w| w == *item)
+            })
     })
 }
 
 fn index(value: &Value, key: &Value) -> Option<Value> {
     match (value.as_items(), value.as_entries()) {
         (Some(items), _) => match convert(key, &Type::Number) {
-            Ok(Value::Number(n)) => n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned(),
+            Ok(Value::Number(n)) => {
+                n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned()
+            }
             _ => None,
         },
         (_, Some(entries)) => primitive_text(key).and_then(|name| entries.get(&name)).cloned(),
@@ -153,7 +156,8 @@ fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn sets(v: &[Value], combine: fn(&mut Vec<Value>, &[Value])) -> Result<Value, String> {
-    let common = unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
+    let common =
+        unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
     let converted = |list: &Value| -> Result<Vec<Value>, String> {
         list.as_items().unwrap_or(&[]).iter().map(|item| convert(item, &common)).collect()
     };
@@ -174,7 +178,10 @@ fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
     }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for list in lists {
-        rows = rows.iter().flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat())).collect();
+        rows = rows
+            .iter()
+            .flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
+            .collect();
     }
     let is_set = v.iter().all(|list| matches!(list, Value::Set(_)));
     let rows = rows.into_iter().map(Value::tuple).collect();

@@ -18,7 +18,8 @@ pub(super) const TABLE: &[Function] = &[
     fixed("base64encode", &[Text], |_, v| Ok(Value::string(STANDARD.encode(text_at(v, 0))))),
     fixed("csvdecode", &[Text], csvdecode),
     fixed("jsondecode", &[Text], |_, v| {
-        let json: serde_json::Value = serde_json::from_str(text_at(v, 0)).map_err(|e| format!("this is no JSON: {e}"))?;
+        let json: serde_json::Value =
+            serde_json::from_str(text_at(v, 0)).map_err(|e| format!("this is no JSON: {e}"))?;
         Ok(from_json(&json))
     }),
     fixed("jsonencode", &[Nullable], |_, v| {
@@ -30,7 +31,7 @@ pub(super) const TABLE: &[Function] = &[
 ];
 
 /// Returns the value of a JSON document: arrays are tuples, objects are objects.
-pub(crate) fn from_json(json: &serde_json::Value) -> Value {
+pub fn from_json(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::NULL,
         serde_json::Value::Bool(flag) => Value::Bool(*flag),
@@ -46,8 +47,12 @@ pub(crate) fn from_json(json: &serde_json::Value) -> Value {
 }
 
 /// Writes compact JSON, keys sorted.
-pub(crate) fn write_json(value: &Value, text: &mut String) {
-    let separate = |text: &mut String, i: usize| if i > 0 { text.push(',') };
+pub fn write_json(value: &Value, text: &mut String) {
+    let separate = |text: &mut String, i: usize| {
+        if i > 0 {
+            text.push(',')
+        }
+    };
     match value {
         Value::Null(_) => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),

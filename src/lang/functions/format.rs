@@ -81,11 +81,13 @@ fn format(pattern: &str, arguments: &[Value]) -> Result<String, String> {
                 index.push(digit);
             }
             chars.next();
-            next = index.parse::<usize>().ok().and_then(|n| n.checked_sub(1)).ok_or("an argument index is from 1 up")?;
+            next =
+                index.parse::<usize>().ok().and_then(|n| n.checked_sub(1)).ok_or("an argument index is from 1 up")?;
             has_index = true;
         }
         let letter = chars.next().ok_or("the format ends inside a verb")?;
-        let argument = arguments.get(next).ok_or_else(|| format!("there is no argument {} for `%{letter}`", next + 1))?;
+        let argument =
+            arguments.get(next).ok_or_else(|| format!("there is no argument {} for `%{letter}`", next + 1))?;
         next += 1;
         highest = highest.max(next);
         text.push_str(&verb.print(letter, argument)?);
@@ -122,7 +124,9 @@ impl Verb {
             'b' => self.signed(signed_radix(whole()?, |n| format!("{n:b}"))),
             'o' => self.signed(signed_radix(whole()?, |n| format!("{n:o}"))),
             'x' | 'X' => match argument {
-                Value::String(text) => text.bytes().map(|b| if letter == 'x' { format!("{b:02x}") } else { format!("{b:02X}") }).collect(),
+                Value::String(text) => {
+                    text.bytes().map(|b| if letter == 'x' { format!("{b:02x}") } else { format!("{b:02X}") }).collect()
+                }
                 _ if letter == 'x' => self.signed(signed_radix(whole()?, |n| format!("{n:x}"))),
                 _ => self.signed(signed_radix(whole()?, |n| format!("{n:X}"))),
             },
@@ -178,7 +182,8 @@ fn fixed_point(number: &Number, decimals: usize) -> String {
     let scale = Number::parse(&format!("1e{decimals}")).unwrap_or_else(|| Number::from(1i64));
     let magnitude = if number.is_negative() { number.negate() } else { number.clone() };
     let half = Number::parse("0.5").unwrap_or_else(|| Number::from(0i64));
-    let scaled = magnitude.multiply(&scale).and_then(|n| n.add(&half)).map(|n| n.floor().to_string()).unwrap_or_default();
+    let scaled =
+        magnitude.multiply(&scale).and_then(|n| n.add(&half)).map(|n| n.floor().to_string()).unwrap_or_default();
     let digits = format!("{scaled:0>width$}", width = decimals + 1);
     let (whole, fraction) = digits.split_at(digits.len() - decimals);
     let sign = if number.is_negative() { "-" } else { "" };

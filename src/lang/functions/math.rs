@@ -36,7 +36,13 @@ pub(super) const TABLE: &[Function] = &[
     variadic("range", &[N], N, range),
     fixed("signum", &[N], |_, v| {
         let n = number_at(v, 0);
-        Ok(Value::Number(Number::from(if n.is_zero() { 0i64 } else if n.is_negative() { -1 } else { 1 })))
+        Ok(Value::Number(Number::from(if n.is_zero() {
+            0i64
+        } else if n.is_negative() {
+            -1
+        } else {
+            1
+        })))
     }),
     fixed("subtract", &[N, N], |_, v| arithmetic(v, Number::subtract)),
 ];
@@ -73,7 +79,13 @@ fn range(_: &World, v: &[Value]) -> Result<Value, String> {
         _ => (whole_at(v, 0)?, whole_at(v, 1)?),
     };
     let step = match v.len() {
-        0..=2 => if end < start { -1 } else { 1 },
+        0..=2 => {
+            if end < start {
+                -1
+            } else {
+                1
+            }
+        }
         3 => whole_at(v, 2)?,
         _ => return Err("at most three numbers are taken".into()),
     };

@@ -109,17 +109,19 @@ impl Function {
         let is_enough = arguments.len() >= n_wanted && (self.rest.is_some() || arguments.len() == n_wanted);
         if !is_enough {
             let least = if self.rest.is_some() { "at least " } else { "" };
-            let message = format!("`{}` takes {least}{n_wanted} arguments, but {} are given", self.name, arguments.len());
+            let message =
+                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", self.name, arguments.len());
             return Err(Box::new(Diagnostic::error(span, message)));
         }
         let mut values = Vec::with_capacity(arguments.len());
         for (i, argument) in arguments.iter().enumerate() {
             let parameter = self.parameters.get(i).copied().or(self.rest).unwrap_or(Parameter::Nullable);
             let value = parameter.convert(&argument.value);
-            values.push(value.map_err(|why| Box::new(Diagnostic::error(argument.span, format!("`{}`: {why}", self.name))))?);
+            values.push(
+                value.map_err(|why| Box::new(Diagnostic::error(argument.span, format!("`{}`: {why}", self.name))))?,
+            );
         }
-        (self.body)(world, &values)
-            .map_err(|why| Box::new(Diagnostic::error(span, format!("`{}`: {why}", self.name))))
+        (self.body)(world, &values).map_err(|why| Box::new(Diagnostic::error(span, format!("`{}`: {why}", self.name))))
     }
 }
 

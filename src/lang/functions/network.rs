@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn ranges_are_cut() {
-        let subnet = |text: &str, bits, number| Prefix::parse(text).and_then(|p| p.subnet(bits, number)).map(|p| p.text());
+        let subnet =
+            |text: &str, bits, number| Prefix::parse(text).and_then(|p| p.subnet(bits, number)).map(|p| p.text());
         assert_eq!(subnet("10.0.0.0/8", 8, 2).as_deref(), Ok("10.2.0.0/16"));
         assert_eq!(subnet("fd00::/8", 8, 1).as_deref(), Ok("fd01::/16"));
         assert!(subnet("10.0.0.0/30", 8, 0).is_err() && subnet("10.0.0.0", 1, 0).is_err());

@@ -19,7 +19,9 @@ pub(super) const TABLE: &[Function] = &[
     fixed("regex", &[Text, Text], regex),
     fixed("regex_replace", &[Text, Text, Text], regex_replace),
     fixed("regexall", &[Text, Text], regexall),
-    fixed("replace", &[Text, Text, Text], |_, v| Ok(Value::string(text_at(v, 0).replace(text_at(v, 1), text_at(v, 2))))),
+    fixed("replace", &[Text, Text, Text], |_, v| {
+        Ok(Value::string(text_at(v, 0).replace(text_at(v, 1), text_at(v, 2))))
+    }),
     fixed("reverse", &[Text], |_, v| Ok(Value::string(graphemes(text_at(v, 0)).into_iter().rev().collect::<String>()))),
     fixed("sanitize", &[Text], |_, v| Ok(Value::string(sanitize(text_at(v, 0))))),
     fixed("split", &[Text, Text], split),
@@ -134,7 +136,8 @@ fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
     };
     let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=36).contains(b));
     let base = base.ok_or("the base is from 2 to 36")?;
-    let number = Number::parse_radix(&text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
+    let number =
+        Number::parse_radix(&text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
     Ok(Value::Number(number))
 }
 
@@ -151,7 +154,9 @@ fn captured(regex: &Regex, captures: &regex::Captures<'_>) -> Value {
     match (captures.len(), names.is_empty()) {
         (1, _) => value(captures.get(0)),
         (_, true) => Value::tuple((1..captures.len()).map(|i| value(captures.get(i))).collect()),
-        (_, false) => Value::object(names.iter().map(|name| ((*name).to_owned(), value(captures.name(name)))).collect()),
+        (_, false) => {
+            Value::object(names.iter().map(|name| ((*name).to_owned(), value(captures.name(name)))).collect())
+        }
     }
 }
 

@@ -41,7 +41,8 @@ fn parsed(text: &str) -> Result<Zoned, String> {
     let offset = match text.rfind(['+', '-']).filter(|at| *at > 10) {
         Some(at) => {
             let (hours, minutes) = text[at + 1..].split_once(':').ok_or_else(invalid)?;
-            let seconds = hours.parse::<i32>().map_err(|_| invalid())? * 3600 + minutes.parse::<i32>().map_err(|_| invalid())? * 60;
+            let seconds = hours.parse::<i32>().map_err(|_| invalid())? * 3600
+                + minutes.parse::<i32>().map_err(|_| invalid())? * 60;
             Offset::from_seconds(if text[at..].starts_with('-') { -seconds } else { seconds }).map_err(|_| invalid())?
         }
         None => Offset::UTC,
@@ -62,7 +63,17 @@ fn rfc3339(time: &Zoned) -> String {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -179,7 +190,8 @@ fn timeadd(_: &World, v: &[Value]) -> Result<Value, String> {
         seconds += amount.parse::<f64>().map_err(|_| invalid())? * scale;
         rest = after;
     }
-    let duration = SignedDuration::try_from_secs_f64(if is_negative { -seconds } else { seconds }).map_err(|_| invalid())?;
+    let duration =
+        SignedDuration::try_from_secs_f64(if is_negative { -seconds } else { seconds }).map_err(|_| invalid())?;
     time.checked_add(duration).map(|time| Value::string(rfc3339(&time))).map_err(|_| invalid())
 }
 

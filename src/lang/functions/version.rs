@@ -80,8 +80,11 @@ fn compare_prereleases(a: &str, b: &str) -> Ordering {
 fn meets(version: &Version, constraint: &str) -> Result<bool, String> {
     for alternative in constraint.split("||") {
         let mut is_met = true;
-        for (operator, wanted) in terms(alternative).ok_or_else(|| format!("\"{constraint}\" is no version constraint"))? {
-            is_met &= meets_one(version, &operator, &wanted).ok_or_else(|| format!("\"{operator}\" is no comparison"))?;
+        for (operator, wanted) in
+            terms(alternative).ok_or_else(|| format!("\"{constraint}\" is no version constraint"))?
+        {
+            is_met &=
+                meets_one(version, &operator, &wanted).ok_or_else(|| format!("\"{operator}\" is no comparison"))?;
         }
         if is_met {
             return Ok(true);
@@ -123,10 +126,22 @@ fn meets_one(version: &Version, operator: &str, wanted: &Version) -> Option<bool
     Some(match operator {
         "" | "=" | "==" => in_range(wanted.n_written),
         "!=" => !in_range(wanted.n_written),
-        ">" => if wanted.n_written < 3 { order.is_gt() && !in_range(wanted.n_written) } else { order.is_gt() },
+        ">" => {
+            if wanted.n_written < 3 {
+                order.is_gt() && !in_range(wanted.n_written)
+            } else {
+                order.is_gt()
+            }
+        }
         ">=" | "=>" => order.is_ge(),
         "<" => order.is_lt(),
-        "<=" | "=<" => if wanted.n_written < 3 { order.is_lt() || in_range(wanted.n_written) } else { order.is_le() },
+        "<=" | "=<" => {
+            if wanted.n_written < 3 {
+                order.is_lt() || in_range(wanted.n_written)
+            } else {
+                order.is_le()
+            }
+        }
         "~" | "~>" => match wanted.n_written {
             0 => true,
             1 => order.is_ge() && is_below(0),
