@@ -17,6 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use super::build::client_options;
+use super::{Failure, Host, Kind};
 use crate::oci::{Descriptor, Document};
 use crate::reference::Reference;
 use crate::registry::{Client, Error};
@@ -41,6 +43,20 @@ pub struct Inspected {
 pub fn inspect(client: &Client, name: &Reference) -> Result<Inspected, Error> {
     let (descriptor, bytes, document) = client.fetch_document(name)?;
     Ok(Inspected { name: name.clone(), descriptor, bytes, document })
+}
+
+/// Runs `bake image inspect`: the text for people, or with `raw` the document itself.
+///
+/// # Errors
+/// The name is none, or the registry does not give it.
+pub fn run(name: &str, raw: bool, host: &Host) -> Result<String, Failure> {
+    let reference: Reference = name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+    let client = Client::new(client_options(host));
+    let inspected = inspect(&client, &reference).map_err(|error| {
+        let failure = Failure::caused(Kind::Remote, &error);
+        error.hint().into_iter().fold(failure, Failure::hint)
+    })?;
+    Ok(if raw { String::from_utf8_lossy(&inspected.bytes).into_owned() } else { inspected.text() })
 }
 
 impl Inspected {

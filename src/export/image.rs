@@ -1,7 +1,5 @@
 //! From a solved root file system to an image: config, layers, manifest, index.
 
-use std::io;
-
 use crate::digest::DiffId;
 use crate::oci::{Blob, Descriptor, ImageConfig, MediaType, image_index, image_manifest};
 use crate::platform::Platform;
@@ -18,14 +16,6 @@ pub enum ExportError {
     /// A registry refused or could not be reached.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// An output file or directory could not be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// As the user wrote it.
-        path: String,
-        /// What the operating system said.
-        source: io::Error,
-    },
     /// A layer could not be brought in.
     #[error(transparent)]
     Layer(#[from] LayerError),

@@ -2,11 +2,16 @@
 //!
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
+mod expand;
+mod output;
+
 use std::collections::BTreeMap;
 
 use crate::graph::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
+
+pub use expand::expand;
 
 /// What is to be built and where it goes. A target stands after those that it links to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

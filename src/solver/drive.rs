@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::key::{CacheKey, Content};
 use super::notice::{Listener, Notice, Stream};
 use super::scheduler::{Action, Event, OnFailure, Scheduler, Verdict, reachable};
-use crate::graph::{Definition, VertexId};
+use crate::graph::{Definition, Op, VertexId};
 use crate::sys::cancel::CancelToken;
 
 /// Does the work of vertices.
@@ -100,7 +100,8 @@ impl Drive<'_> {
     /// Runs all that is wanted and returns when nothing runs any more.
     pub fn run<W: Worker>(&self, worker: &W) -> Solved<W::Error> {
         let wanted = reachable(self.definition, self.wanted);
-        self.tell(Notice::Planned { definition: self.definition, wanted: &wanted });
+        let steps: Vec<VertexId> = wanted.iter().copied().filter(|id| !self.is_source(*id)).collect();
+        self.tell(Notice::Planned { definition: self.definition, wanted: &steps });
         let stop = CancelToken::default();
         thread::scope(|scope| {
             let (reports, inbox) = mpsc::channel();
@@ -199,6 +200,8 @@ impl Drive<'_> {
             Action::Probe(vertex) => _ = probes.send(work(vertex)),
             Action::Execute(vertex) => _ = steps.send(work(vertex)),
             Action::Stop => stop.cancel(),
+            // What is only named, and brought in by those that read it, is no step.
+            Action::Tell(vertex, _) if self.is_source(vertex) => {}
             Action::Tell(vertex, outcome) => self.tell(Notice::Finished { vertex, outcome }),
         }
     }
@@ -217,6 +220,10 @@ impl Drive<'_> {
         let step = Step { vertex, inputs: &work.inputs, key: &key, on_output: &on_output, cancel: stop };
         let result = worker.execute(&step);
         _ = reports.send(Report::Executed(vertex, began.elapsed(), result));
+    }
+
+    fn is_source(&self, vertex: VertexId) -> bool {
+        matches!(self.definition.vertex(vertex).op, Op::Source(_))
     }
 
     fn tell(&self, notice: Notice<'_>) {
