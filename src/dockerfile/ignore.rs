@@ -338,10 +338,10 @@ impl Tokens {
             Some(Token::One) if c != '/' => self.enter(at + 1, next),
             Some(Token::Star) if c != '/' => self.enter(at, next),
             Some(Token::Rest) => self.enter(at, next),
-            Some(Token::Class { is_negated, ranges }) => {
-                if ranges.iter().any(|(low, high)| (low..=high).contains(&&c)) != *is_negated {
-                    self.enter(at + 1, next);
-                }
+            Some(Token::Class { is_negated, ranges })
+                if ranges.iter().any(|(low, high)| (low..=high).contains(&&c)) != *is_negated =>
+            {
+                self.enter(at + 1, next);
             }
             Some(Token::Directories) => {
                 // Inside of a directory's name: only its `/` leads on.

@@ -141,9 +141,12 @@ pub(crate) fn read_link(tree: &SourceTree<'_>, path: &Path) -> Result<Vec<u8>, F
     Ok(target.map_err(io_error("read link", path))?.into_bytes())
 }
 
+/// Name and value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// Returns the extended attributes that belong to a file's content, sorted by name: those of users, capabilities, access
 /// lists. What overlayfs and security modules of this host keep in attributes does not.
-pub(crate) fn attributes(file: &File) -> Result<Vec<(Vec<u8>, Vec<u8>)>, rustix::io::Errno> {
+pub(crate) fn attributes(file: &File) -> Result<Vec<Attribute>, rustix::io::Errno> {
     let mut names = vec![0; 64 << 10];
     let n = match rustix::fs::flistxattr(file, &mut names[..]) {
         Err(rustix::io::Errno::NOTSUP) => 0,
