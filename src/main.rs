@@ -1,3 +1,6 @@
 //! The `bake` command.
 
-fn main() {}
+fn main() {
+    // First of all: a step's sandbox starts this program again under another name, before anything else is set up.
+    bake::worker::sandbox::become_runner_if_asked();
+}

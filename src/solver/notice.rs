@@ -12,7 +12,7 @@ pub trait Listener: Send + Sync {
 }
 
 /// One thing that happened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Notice<'a> {
     /// The steps that the build may run are known; each is named in the definition. Comes once, before any step's notice.
     Planned {

@@ -141,7 +141,7 @@ pub(crate) fn read_link(tree: &SourceTree<'_>, path: &Path) -> Result<Vec<u8>, F
     Ok(target.map_err(io_error("read link", path))?.into_bytes())
 }
 
-/// Name and value.
+/// Name and value of an extended attribute.
 type Attribute = (Vec<u8>, Vec<u8>);
 
 /// Returns the extended attributes that belong to a file's content, sorted by name: those of users, capabilities, access

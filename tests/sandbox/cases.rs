@@ -1,0 +1,2 @@
+//! The cases.
+pub fn run(_filter: Option<&str>) {}
