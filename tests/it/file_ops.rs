@@ -734,3 +734,34 @@ fn a_selection_is_in_order_of_names() {
     let paths: Vec<_> = selection.items[0].entries.iter().map(|entry| entry.path.display().to_string()).collect();
     assert_eq!(paths, ["", "a", "a/c", "a/c/d", "a/z", "a-b", "b"]);
 }
+
+#[test]
+fn archives_are_unpacked_by_content() {
+    if !is_root() {
+        return;
+    }
+    let mut fixture = Fixture::new(&["d/a", "d/sub/b", "plain.tar", "words"]);
+    let context = fixture.path("context");
+    for (flag, name) in [("-c", "t.bin"), ("-cz", "gz"), ("-cj", "bz2"), ("-cJ", "xz"), ("--zstd", "zst")] {
+        let flags = if flag == "--zstd" { vec!["--zstd", "-c"] } else { vec![flag] };
+        let mut tar = std::process::Command::new("tar");
+        tar.args(flags).args(["-f", name, "-C", "d", "."]).current_dir(&context);
+        if !tar.status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: tar cannot write {name}");
+            continue;
+        }
+        fixture.action.unpack = true;
+        fixture.copy(&format!("/{name}"), &format!("/{name}")).expect(name);
+        for (path, content) in [("a", "d/a"), ("sub/b", "d/sub/b")] {
+            let path = fixture.path(&format!("root/{name}/{path}"));
+            assert_eq!(fs::read_to_string(path).expect(name), content);
+        }
+        fixture.action.unpack = false;
+        fixture.copy(&format!("/{name}"), &format!("/{name}.copy")).expect(name);
+        assert!(fixture.path(&format!("root/{name}.copy")).is_file());
+    }
+    // A name does not make an archive.
+    fixture.action.unpack = true;
+    fixture.copy("/plain.tar", "/p/").expect("copied");
+    assert_eq!(fs::read_to_string(fixture.path("root/p/plain.tar")).expect("read"), "plain.tar");
+}
