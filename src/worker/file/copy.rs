@@ -12,7 +12,7 @@ use super::digest::{attributes, open, read_link};
 use super::mode::Change;
 use super::select::{Entry, Kind, Selected, select, stat_at};
 use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
-use super::{FileError, SourceTree, io_error};
+use super::{FileError, SourceTree, archive, io_error, shown};
 use crate::graph::CopyAction;
 use crate::sys::root::Root;
 
@@ -38,7 +38,9 @@ pub fn copy(
     let writer = Writer::new(root, epoch);
     let mut copier = Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None };
     for item in &selection.items {
-        copier.item(item, &action.dest)?;
+        if !(action.unpack && copier.unpack(item, &action.dest)?) {
+            copier.item(item, &action.dest)?;
+        }
     }
     copier.writer.finish()
 }
@@ -69,6 +71,24 @@ impl Copier<'_> {
         let target = if self.is_directory(&dest)? { dest.join(&item.name) } else { dest };
         self.make_directories(split(&target)?.0)?;
         self.entry(item, &item.entries[0], &target)
+    }
+
+    /// Unpacks the file that was selected if it is a tar archive; says whether it is. The destination is made a
+    /// directory; a given mode does not reach what is in the archive.
+    fn unpack(&mut self, item: &Selected, dest: &str) -> Result<bool, FileError> {
+        if item.entries[0].kind != Kind::File {
+            return Ok(false);
+        }
+        let mut file = open(self.from, &item.path, Kind::File)?;
+        let Some(compression) = archive::detect(&mut file).map_err(io_error("read", &item.path))? else {
+            return Ok(false);
+        };
+        let root = self.writer.root;
+        let base = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
+        self.make_directories(&base)?;
+        archive::unpack(file, compression, root, base, self.owner)
+            .map_err(|source| FileError::Unpack { path: shown(&item.path), source })?;
+        Ok(true)
     }
 
     fn make_directories(&mut self, path: &Path) -> Result<(), FileError> {

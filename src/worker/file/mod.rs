@@ -18,6 +18,7 @@
 //! Invariant: every path is resolved by the kernel beneath an open root; a name, a symbolic link or a race can lead to
 //! another file of the same tree, never out of it. No open waits: FIFOs and devices are never opened.
 
+mod archive;
 mod copy;
 mod digest;
 mod mode;
@@ -31,6 +32,7 @@ use std::path::Path;
 
 use crate::dockerfile::ignore::Matcher;
 use crate::graph::{FileAction, FileOp, InputIndex};
+use crate::store::unpack::UnpackError;
 use crate::sys::root::Root;
 
 pub use copy::copy;
@@ -115,6 +117,14 @@ pub enum FileError {
     Mode {
         /// As given.
         mode: String,
+    },
+    /// An archive of ADD is malformed or holds what cannot be made.
+    #[error("cannot unpack `{path}`")]
+    Unpack {
+        /// In the source tree.
+        path: String,
+        /// Why not.
+        source: UnpackError,
     },
     /// The op names an input that was not given: a bug of the caller.
     #[error("internal error: file step has no input {0:?}")]
