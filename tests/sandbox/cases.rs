@@ -214,9 +214,9 @@ fn a_workdir_cannot_be_a_descriptor(fixture: &Fixture) {
 }
 
 fn only_three_descriptors_are_open(fixture: &Fixture) {
-    // The shell's own pattern opens the directory as 3.
-    let script = "cd /proc/self/fd; for fd in *; do readlink $fd | sed 's/:.*//'; done";
-    fixture.check(&fixture.shell(script), 0, "/dev/null\npipe\npipe");
+    // Process 1 is the shell, which waits for `ls`.
+    fixture.check(&fixture.shell("ls /proc/1/fd; true"), 0, "0\n1\n2");
+    fixture.check(&fixture.shell("readlink /proc/1/fd/0; true"), 0, "/dev/null");
 }
 
 fn the_environment_is_the_steps_own(fixture: &Fixture) {
@@ -272,33 +272,47 @@ fn the_runner_cannot_be_overwritten(fixture: &Fixture) {
 }
 
 fn background_processes_die(fixture: &Fixture) {
-    let marker = "4711.25";
+    let marker = marker(1);
     fixture.check(&fixture.shell(&format!("(setsid sleep {marker} &) ; echo done")), 0, "done");
-    assert_eq!(processes_with(marker), 0);
+    assert_eq!(processes_with(&marker), 0);
 }
 
 fn cancelling_leaves_no_process(fixture: &Fixture) {
-    let marker = "4712.25";
+    let marker = marker(2);
     let script = format!("trap '' TERM; sleep {marker} & sleep {marker} & echo ready; wait");
     fixture.check(&Order { cancel_at_first_output: true, ..fixture.shell(&script) }, CANCELLED, "ready");
-    assert_eq!(processes_with(marker), 0);
+    assert_eq!(processes_with(&marker), 0);
 }
 
 fn killing_bake_leaves_no_process(fixture: &Fixture) {
-    let marker = "4713.25";
+    let marker = marker(3);
     let order = fixture.shell(&format!("sleep {marker} & echo ready; wait"));
     let mut bake = fixture.command(&order).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(bake.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(processes_with(marker) > 0);
+    let has_started = soon(|| processes_with(&marker) > 0);
     bake.kill().unwrap();
     bake.wait().unwrap();
+    assert!(has_started);
     // Nobody is left to wait for the runner; it needs a moment.
+    assert!(soon(|| processes_with(&marker) == 0));
+}
+
+/// Returns a number of seconds to sleep that no other process has.
+fn marker(case: u32) -> String {
+    format!("47{case}.{}", std::process::id())
+}
+
+/// Waits for something that nobody tells us of; ten seconds are plenty.
+fn soon(is_so: impl Fn() -> bool) -> bool {
     let start = Instant::now();
-    while processes_with(marker) > 0 && start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(10) {
+        if is_so() {
+            return true;
+        }
         std::thread::yield_now();
     }
-    assert_eq!(processes_with(marker), 0);
+    false
 }
 
 /// Counts processes other than the driver that have `marker` as an argument of its own.
