@@ -3,7 +3,13 @@
 //! A process can enter its namespaces only while it has one thread, which cargo's test harness never has. So this
 //! program is its own harness: without arguments it runs the cases, and each case starts it again as `drive`, which
 //! enters and runs one step. `bench N` measures. Where the host cannot do it, a case prints `skipped: reason`.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr, reason = "a test program")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test program"
+)]
 
 mod bench;
 mod cases;

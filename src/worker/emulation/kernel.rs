@@ -9,13 +9,17 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::super::sandbox::elf::Machine;
+use super::super::sandbox::{elf::Machine, has_own_user_namespace};
 
 /// The host's instance.
 const HOST: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Makes an instance for this process's user namespace. It is kept by the descriptor, mounted or not.
 pub fn private_instance() -> io::Result<OwnedFd> {
+    // Otherwise this would be the host's.
+    if !has_own_user_namespace() {
+        return Err(io::Error::other("this build has no user namespace of its own"));
+    }
     let context = fsopen("binfmt_misc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     let attributes =

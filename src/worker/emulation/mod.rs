@@ -196,8 +196,7 @@ fn refused(architecture: &str, cause: &io::Error) -> EmulationError {
 
 fn no_instance(architecture: &str, cause: &io::Error) -> EmulationError {
     let reason = format!(
-        "this kernel has no private binfmt_misc (Linux 6.7 and up: {cause}), and the host registers no emulator with \
-         the flags F and P"
+        "no private binfmt_misc (it needs Linux 6.7: {cause}), and the host registers no emulator with the flags F and P"
     );
     error(architecture, reason, "as root: apt-get install qemu-user-static binfmt-support")
 }

@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -59,6 +60,14 @@ struct Extent {
 
 /// What [`enter`] returned; protects against entering twice.
 static ENTERED: Mutex<Option<IdMapping>> = Mutex::new(None);
+/// Set by [`enter`].
+static HAS_OWN_USER_NAMESPACE: AtomicBool = AtomicBool::new(false);
+
+/// Says whether [`enter`] made a user namespace. If not (root on a host that has none to give), what belongs to the user
+/// namespace is the host's and must be left as it is.
+pub fn has_own_user_namespace() -> bool {
+    HAS_OWN_USER_NAMESPACE.load(Ordering::SeqCst)
+}
 
 /// Enters the namespaces that all of a build runs in. Must be called before any thread is started; a second call returns
 /// the same as the first and does nothing.
@@ -208,7 +217,11 @@ impl Drop for Writer {
 
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: `CLONE_FILES` is not among the flags, so no descriptor table is split under a thread.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+    unsafe { rustix::thread::unshare_unsafe(flags) }?;
+    if flags.contains(UnshareFlags::NEWUSER) {
+        HAS_OWN_USER_NAMESPACE.store(true, Ordering::SeqCst);
+    }
+    Ok(())
 }
 
 fn own_map(path: &str) -> Result<Vec<Extent>, SandboxError> {

@@ -33,7 +33,7 @@ mod wire;
 use std::os::fd::BorrowedFd;
 
 pub use crate::graph::NetworkMode;
-pub use enter::{IdMapping, enter};
+pub use enter::{IdMapping, enter, has_own_user_namespace};
 pub use launch::{Launcher, run};
 pub use runner::become_runner_if_asked;
 

@@ -50,12 +50,14 @@ fn limit_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the supplementary groups. Where only one id is mapped the kernel forbids it, and there is none to give.
+/// Sets the supplementary groups. Where only one id is mapped the kernel forbids it, and there is none to give: any other
+/// group is one that is not mapped.
 fn set_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: the pointer is to as many ids as are said.
     match check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) && groups.iter().all(|gid| *gid == 0) => Ok(()),
-        result => result,
+        Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(error),
+        Err(_) if groups.iter().any(|gid| *gid != 0) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        _ => Ok(()),
     }
 }
 

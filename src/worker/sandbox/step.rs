@@ -70,7 +70,11 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
         }
     }
     let workdir = || Failure::setup(format!("working directory {}", request.cwd));
-    let cwd = open_cwd(&root, &request.cwd, &identity).map_err(workdir())?;
+    let cwd = open_cwd(&root, &request.cwd, &identity).map_err(|error| match error.raw_os_error() {
+        // The new directory could not be given to them.
+        Some(libc::EINVAL) => user(not_mapped(&identity, error)),
+        _ => workdir()(error),
+    })?;
     change_root(&root, &cwd).map_err(workdir())?;
     drop((root, cwd, staging));
     privileges::forget_inheritance();
