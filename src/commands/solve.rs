@@ -7,7 +7,7 @@ use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
 use crate::graph::{Definition, VertexId};
-use crate::plan::{Plan, PlannedTarget};
+use crate::plan::{BuildContext, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
 use crate::sys::files::Files;
@@ -91,20 +91,29 @@ fn lower_once(
     let mut definition = Definition::default();
     let mut targets = LoweredTargets::new();
     let mut needs = BTreeSet::new();
+    let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
     let mut found = Diagnostics::default();
     // The plan has a target after those that it links to.
     for (target, dockerfile) in loaded {
+        let is_waiting = |context: &BuildContext| match context {
+            BuildContext::Target(name) => waiting.contains(&(name.as_str(), &target.platform)),
+            BuildContext::Local(_) | BuildContext::Image(_) => false,
+        };
+        if target.contexts.values().any(is_waiting) {
+            waiting.insert((&target.name, &target.platform));
+            continue;
+        }
         let linked = targets.iter().filter(|((_, platform), _)| *platform == target.platform);
         let resolved = Resolved {
             images: images.clone(),
             targets: linked.map(|((name, _), lowered)| (name.clone(), lowered.clone())).collect(),
         };
         match frontend::lower(target, dockerfile, &resolved, sources, &mut definition) {
-            Ok(Lowering::Needs(more)) => needs.extend(more),
+            Ok(Lowering::Needs(more)) => {
+                waiting.insert((&target.name, &target.platform));
+                needs.extend(more);
+            }
             Ok(Lowering::Done(lowered)) => {
-                if let Some(root) = lowered.root {
-                    definition.wanted_by(root, &target.name);
-                }
                 targets.insert((target.name.clone(), target.platform.clone()), lowered);
             }
             Err(diagnostics) => found.extend(diagnostics),

@@ -54,7 +54,7 @@ fn a_mistake_in_the_bakefile_is_shown_with_its_line() {
         "variable \"VERSION\" { default = \"1\" }\ntarget \"default\" {\n  tags = [\"x:${VERISON}\"]\n}\n",
     );
     let failed = project.bake(&["build"]).fails(3);
-    for part in ["build.hcl:3:14", "VERISON", "tags = [", "VERSION", "hint:"] {
+    for part in ["build.hcl:3:16", "VERISON", "tags = [", "VERSION", "hint:"] {
         assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ pub struct Registry {
     /// `127.0.0.1:PORT`.
     pub host: String,
     _data: tempfile::TempDir,
-    _child: Child,
 }
 
 /// Returns the shared registry with the base image `base/busybox:1` in it, or says why there is none.
@@ -60,7 +59,7 @@ fn start() -> Result<Registry, String> {
     let mut command = Command::new("docker-registry");
     command.arg("serve").arg(&config_path).stdout(Stdio::null()).stderr(Stdio::null());
     end_with_parent(&mut command);
-    let child = command.spawn().map_err(|error| error.to_string())?;
+    spawn_for_good(command)?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(&host).is_err() {
         if Instant::now() > deadline {
@@ -68,9 +67,22 @@ fn start() -> Result<Registry, String> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let registry = Registry { host, _data: data, _child: child };
+    let registry = Registry { host, _data: data };
     push_base(&registry);
     Ok(registry)
+}
+
+/// Spawns a process from a thread that lives as long as this process: its death is what ends the child.
+fn spawn_for_good(mut command: Command) -> Result<(), String> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let spawned = command.spawn().map(drop).map_err(|error| error.to_string());
+        _ = sender.send(spawned);
+        loop {
+            std::thread::park();
+        }
+    });
+    receiver.recv().map_err(|error| error.to_string())?
 }
 
 /// The registry must not outlive the test process, however that ends.
