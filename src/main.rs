@@ -1,3 +1,9 @@
 //! The `bake` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // First of all: a step's sandbox starts this program again under another name, before anything else is set up.
+    bake::worker::sandbox::become_runner_if_asked();
+    bake::cli::run()
+}

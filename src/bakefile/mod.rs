@@ -1,1 +1,277 @@
 //! The bakefile model: targets, groups and variables, merged, overridden and expanded.
+//!
+//! In: texts of bakefiles, what `--set` and `--var` say, and the environment as a function. Out: a [`Bakefile`], which
+//! [`Bakefile::resolve`] turns into a [`Selection`]. Semantics are the peer's (`docker buildx bake`), attribute by
+//! attribute; what is added: TOML, the group `all`, warnings for names that mean nothing, and errors that show their
+//! place. Reads no file and no environment itself; knows nothing of Dockerfiles and platforms of machines.
+//!
+//! Order of evaluation: definitions are collected (the last variable, function, group or global attribute of a name
+//! counts), then everything is evaluated on demand and at most once: variables, validations, functions, blocks, the
+//! remaining global attributes. Every error is reported, not the first alone.
+
+mod attributes;
+mod check;
+mod files;
+mod model;
+mod overrides;
+mod print;
+mod program;
+mod select;
+mod spec;
+mod variables;
+
+use std::collections::BTreeMap;
+
+pub use files::{InputFile, default_files};
+pub use model::{Group, Spanned, Target};
+pub use overrides::{Override, parse_override};
+pub use print::print_json;
+pub use select::Selection;
+pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
+
+use crate::diagnostic::{Diagnostics, SourceMap, Span};
+use crate::lang::ast::Block;
+use crate::lang::{EvalContext, EvalError, Type, Value};
+use crate::platform::Platform;
+use program::{Program, TargetCell};
+
+/// What evaluation takes from outside the files.
+pub struct Options<'a> {
+    /// Looks an environment variable up.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// `--var NAME=VALUE`, in order; the last one of a name counts.
+    pub vars: &'a [(String, String)],
+    /// `--set`, in order.
+    pub overrides: &'a [Override],
+    /// `BAKE_LOCAL_PLATFORM`.
+    pub local_platform: Platform,
+    /// What `timestamp()` says, in seconds since 1970 (UTC).
+    pub now: i64,
+}
+
+/// An evaluated bakefile: all of its targets, before inheritance.
+#[derive(Clone, Debug)]
+pub struct Bakefile {
+    /// In order of definition, each name once; blocks of one name are merged.
+    targets: Vec<Target>,
+    index: BTreeMap<String, usize>,
+    /// Those of the files and one for each matrix, in order of definition.
+    groups: Vec<Group>,
+    variables: Vec<VariableInfo>,
+    /// Overrides by the name of the target that they match.
+    overrides: BTreeMap<String, Vec<overrides::Placed>>,
+    /// `SOURCE_DATE_EPOCH` of the environment: an argument of every target that does not set it.
+    source_date_epoch: Option<String>,
+}
+
+/// A variable, as `--list=variables` shows it.
+#[derive(Clone, Debug)]
+pub struct VariableInfo {
+    /// Its name.
+    pub name: String,
+    /// The declared type, in words: "list of string".
+    pub kind: Option<String>,
+    /// `description`
+    pub description: Option<String>,
+    /// Its value in this run, as text or JSON; `None` for null.
+    pub value: Option<String>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+/// Evaluates the files. Warnings come with a bakefile, errors without one.
+pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap) -> (Option<Bakefile>, Diagnostics) {
+    let mut findings = Diagnostics::default();
+    let bodies: Vec<_> = inputs.iter().map(|input| files::parse(input, sources, &mut findings)).collect();
+    if findings.has_errors() {
+        return (None, findings);
+    }
+    let program = Program::collect(&bodies, options, &mut findings);
+    let mut findings = Reported { findings };
+    for body in &bodies {
+        check::unknown_names(body, &mut findings.findings);
+    }
+    let variables = evaluate_variables(&program, &mut findings);
+    check::function_cycles(&program, &mut findings.findings);
+    let mut bakefile = Bakefile {
+        targets: Vec::new(),
+        index: BTreeMap::new(),
+        groups: Vec::new(),
+        variables,
+        overrides: BTreeMap::new(),
+        source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
+    };
+    add_targets(&program, &mut bakefile, &mut findings);
+    add_groups(&program, &mut bakefile, &mut findings);
+    for name in program.global_names() {
+        if let Some(Err(why)) = program.global(name) {
+            findings.add(why);
+        }
+    }
+    bakefile.overrides = overrides::place(options, &bakefile.targets, sources, &mut findings.findings);
+    check::inherit_cycles(&bakefile, &mut findings.findings);
+    let findings = findings.findings;
+    (if findings.has_errors() { None } else { Some(bakefile) }, findings)
+}
+
+/// Findings in which an error that many things run into is reported once.
+struct Reported {
+    findings: Diagnostics,
+}
+
+impl Reported {
+    fn add(&mut self, why: EvalError) {
+        if !self.findings.iter().any(|known| *known == *why) {
+            self.findings.push(*why);
+        }
+    }
+}
+
+fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<VariableInfo> {
+    let mut variables = Vec::new();
+    for (name, variable) in &program.variables {
+        let Some(block) = variable.block else { continue };
+        let value = match program.variable(name) {
+            Some(Ok(value)) => value,
+            Some(Err(why)) => {
+                findings.add(why);
+                continue;
+            }
+            None => continue,
+        };
+        let kind = variables::declared_type(block).ok().flatten().map(|kind: Type| kind.to_string());
+        let description = block
+            .body
+            .attribute("description")
+            .and_then(|attribute| EvalContext::new(program).eval(&attribute.value).ok()?.as_str().map(str::to_owned));
+        let span = block.labels.first().map_or(block.kind.span, |label| label.span);
+        variables.push(VariableInfo { name: (*name).to_owned(), kind, description, value: shown(&value), span });
+    }
+    if !findings.findings.has_errors() {
+        variables::validate(program, &mut findings.findings);
+    }
+    variables.sort_by_key(|variable| variable.span);
+    variables
+}
+
+fn shown(value: &Value) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    Some(crate::lang::primitive_text(value).unwrap_or_else(|| {
+        let mut text = String::new();
+        crate::lang::text::write_json(value, &mut text);
+        text
+    }))
+}
+
+fn add_targets(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Reported) {
+    for cell in program.cells() {
+        let cell = match cell {
+            Ok(cell) => cell,
+            Err(why) => {
+                findings.add(why);
+                continue;
+            }
+        };
+        let target = decode(program, cell, findings);
+        match bakefile.index.get(&target.name) {
+            Some(index) => bakefile.targets[*index].merge(&target),
+            None => {
+                bakefile.index.insert(target.name.clone(), bakefile.targets.len());
+                bakefile.targets.push(target);
+            }
+        }
+        add_matrix_group(cell, bakefile);
+    }
+}
+
+fn decode<'a>(program: &Program<'a>, cell: &TargetCell<'a>, findings: &mut Reported) -> Target {
+    let mut target = Target::new(&cell.name.text, cell.name.span);
+    for (name, _) in attributes::ATTRIBUTES {
+        let assigned = match program.attribute(cell, name) {
+            Ok(Some((value, expr))) => attributes::assign(&mut target, name, &value, expr),
+            Ok(None) => Ok(()),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = assigned {
+            findings.add(why);
+        }
+    }
+    target
+}
+
+/// The cells of a matrix form a group with the name of its label, unless a cell has that name itself.
+fn add_matrix_group(cell: &TargetCell<'_>, bakefile: &mut Bakefile) {
+    let Some(label) = cell.block.labels.first().filter(|label| label.text != cell.name.text) else { return };
+    if !Program::has_matrix(cell.block) {
+        return;
+    }
+    let member = Spanned::new(cell.name.text.clone(), label.span);
+    match bakefile.groups.iter_mut().rev().find(|group| group.name == label.text) {
+        Some(group) => group.targets.push(member),
+        None => bakefile.groups.push(Group {
+            name: label.text.clone(),
+            span: Some(label.span),
+            description: None,
+            targets: vec![member],
+        }),
+    }
+}
+
+fn add_groups(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Reported) {
+    let mut groups: Vec<&Block> = program.groups.values().copied().collect();
+    groups.sort_by_key(|block| block.kind.span);
+    for block in groups {
+        match group(program, block) {
+            Ok(group) => {
+                bakefile.groups.retain(|known| known.name != group.name);
+                bakefile.groups.push(group);
+            }
+            Err(why) => findings.add(why),
+        }
+    }
+}
+
+fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
+    let label = block.labels.first().unwrap_or(&block.kind);
+    let wrong = |span: Span, message: String| Box::new(crate::diagnostic::Diagnostic::error(span, message));
+    if let Some(attribute) = block.body.attributes.iter().find(|a| matches!(a.name.text.as_str(), "matrix" | "name")) {
+        return Err(wrong(attribute.name.span, format!("a group has no `{}`", attribute.name.text)));
+    }
+    let members = block.body.attribute("targets");
+    let members = members.ok_or_else(|| wrong(label.span, format!("group \"{}\" has no `targets`", label.text)))?;
+    // A scratch target carries the list through the same conversion as a target's lists.
+    let mut scratch = Target::new(&label.text, label.span);
+    let value = EvalContext::new(program).eval(&members.value)?;
+    let value = attributes::converted(attributes::Kind::Texts, &value, &members.value)?;
+    attributes::assign(&mut scratch, "tags", &value, &members.value)?;
+    if let Some(attribute) = block.body.attribute("description") {
+        let value = EvalContext::new(program).eval(&attribute.value)?;
+        let value = attributes::converted(attributes::Kind::Text, &value, &attribute.value)?;
+        attributes::assign(&mut scratch, "description", &value, &attribute.value)?;
+    }
+    Ok(Group {
+        name: label.text.clone(),
+        span: Some(label.span),
+        description: scratch.description,
+        targets: scratch.tags,
+    })
+}
+
+impl Bakefile {
+    /// Returns the targets in order of definition, before inheritance and overrides.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Returns the groups of the files and of matrices, in order of definition.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Returns the variables in order of definition.
+    pub fn variables(&self) -> &[VariableInfo] {
+        &self.variables
+    }
+}

@@ -1,1 +1,113 @@
-//! Flags, terminal and exit codes.
+//! Flags, terminal, exit codes. The only place that prints, reads the environment or looks at the terminal.
+
+#![expect(clippy::disallowed_methods, reason = "this row reads the environment and the command line")]
+
+mod flags;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use clap::Parser;
+
+use crate::commands::{self, Failure, Host, Kind, Progress, Talk};
+use crate::sys::cancel::CancelToken;
+use flags::{Arguments, Command, ImageCommand};
+
+/// Runs the command line and returns the exit code.
+pub fn run() -> ExitCode {
+    let begin = Instant::now();
+    let arguments = match Arguments::try_parse_from(with_verb(std::env::args_os().collect())) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let talk = Talk::new(Box::new(std::io::stderr()));
+    let result = host(begin, &arguments, talk.clone()).and_then(|host| dispatch(arguments.command, &host));
+    match result {
+        Ok(data) => {
+            // A reader that closed the pipe early has what it wanted.
+            _ = std::io::stdout().write_all(data.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            talk.line(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
+    match command {
+        Command::Build(flags) => commands::build::build(&flags.request(), host),
+        Command::Print(flags) => commands::print::print(&flags.request(), host),
+        Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
+    }
+}
+
+/// `bake web` is `bake build web`: what does not begin with a verb, or with a flag of the program itself, builds.
+fn with_verb(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or("");
+    let is_known = flags::VERBS.contains(&first) || matches!(first, "-h" | "--help" | "-V" | "--version");
+    if !is_known {
+        arguments.insert(1.min(arguments.len()), "build".into());
+    }
+    arguments
+}
+
+fn host(begin: Instant, arguments: &Arguments, talk: Talk) -> Result<Host, Failure> {
+    let directory = std::env::current_dir()
+        .map_err(|error| Failure::new(Kind::Environment, format!("cannot read the current directory: {error}")))?;
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let (progress, is_colored, cancel) = (Progress::Plain, false, CancelToken::default());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mut host = Host { env, directory, begin, now, program, talk, progress, is_colored, cancel };
+    let is_terminal = std::io::stderr().is_terminal();
+    host.is_colored = is_terminal && host.var("NO_COLOR").is_none();
+    host.progress = match arguments.command.progress() {
+        flags::ProgressFlag::Auto if is_terminal && host.var("CI").is_none() => Progress::Live,
+        flags::ProgressFlag::Tty => Progress::Live,
+        flags::ProgressFlag::Auto | flags::ProgressFlag::Plain => Progress::Plain,
+        flags::ProgressFlag::Quiet => Progress::Quiet,
+    };
+    stop_on_signals(&host.cancel)?;
+    Ok(host)
+}
+
+/// The first Ctrl-C asks everything to stop; a second one, for whoever is impatient, ends the process at once, and its
+/// steps with it.
+fn stop_on_signals(cancel: &CancelToken) -> Result<(), Failure> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag())
+            .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
+            .map_err(|error| Failure::new(Kind::Environment, format!("cannot listen for signals: {error}")))?;
+    }
+    debug_assert!(!cancel.flag().load(Ordering::Relaxed));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_without_a_verb_is_built() {
+        let run = |words: &[&str]| {
+            let words = with_verb(words.iter().map(OsString::from).collect());
+            words.into_iter().map(|word| word.into_string().expect("text")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(run(&["bake", "web", "--push"]), "bake build web --push");
+        assert_eq!(run(&["bake"]), "bake build");
+        assert_eq!(run(&["bake", "print", "web"]), "bake print web");
+        assert_eq!(run(&["bake", "-f", "x.hcl", "web"]), "bake build -f x.hcl web");
+        assert_eq!(run(&["bake", "--help"]), "bake --help");
+    }
+}

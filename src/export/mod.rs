@@ -1,1 +1,10 @@
 //! Results to images, layouts and files.
+
+pub mod archive;
+pub mod error;
+pub mod file;
+pub mod image;
+pub mod layout;
+pub mod local;
+pub mod push;
+mod tree;

@@ -2,14 +2,43 @@
 //!
 //! In: a [`PlannedTarget`](crate::plan::PlannedTarget), its files, and what is [`Resolved`] so far. Out: the steps, added
 //! to the [`Definition`](crate::graph::Definition), and the image config; or what it [`Need`]s to go on. Does no IO.
+//!
+//! `load` reads and parses; `stages` finds which stages are reached and what they come from; `lower` walks their
+//! instructions, with `run` and `copy` for those that make steps, `metadata` for those that only change the config, and
+//! `history` for the words that BuildKit uses about them.
 
-use std::collections::BTreeMap;
+mod copy;
+mod history;
+mod load;
+mod lower;
+mod metadata;
+mod paths;
+mod run;
+mod stages;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::graph::VertexId;
 use crate::oci::ImageConfig;
 use crate::plan::ImageSource;
 use crate::platform::Platform;
+
+pub use load::{Loaded, load};
+pub use lower::lower;
+
+/// The time in configs and history where SOURCE_DATE_EPOCH is not given: the first that zip files can hold.
+pub const DEFAULT_EPOCH: &str = "1980-01-01T00:00:00Z";
+
+/// How far lowering came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lowering {
+    /// These images have to be resolved first; non-empty. Nothing was added to the definition.
+    Needs(BTreeSet<Need>),
+    /// The target's steps are in the definition.
+    Done(LoweredTarget),
+}
 
 /// What lowering has to know before it can go on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,19 @@
 //! Descriptors, manifests, indexes and media types are `oci-spec`'s own types, re-exported here. The image config is
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
+mod blob;
 mod config;
+mod document;
+mod layer;
+mod select;
+pub mod tar;
 
+pub use blob::{Blob, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
+pub use document::{
+    DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,
+    document_media_type, parse_document, parse_index, parse_manifest,
+};
+pub use layer::LayerCompression;
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+pub use select::{is_attestation, platform_of, select};

@@ -2,11 +2,80 @@
 //!
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
+mod expand;
+mod output;
+
 use std::collections::BTreeMap;
 
 use crate::graph::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
+
+pub use expand::expand;
+
+/// What is to be built and where it goes. A target stands after those that it links to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In that order.
+    pub targets: Vec<TargetPlan>,
+}
+
+/// One target for all its platforms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetPlan {
+    /// The target's name in the bakefile.
+    pub name: String,
+    /// In the order in which the target lists them, each once; non-empty.
+    pub platforms: Vec<PlannedTarget>,
+    /// Platforms that only those that link to it need; they are no part of its image.
+    pub linked_platforms: Vec<PlannedTarget>,
+    /// Its names.
+    pub tags: Vec<Reference>,
+    /// Where it goes; empty for nowhere but the store.
+    pub outputs: Vec<Output>,
+    /// It was not asked for; another target links to it.
+    pub is_linked: bool,
+}
+
+/// Where a target's result goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To the registries of these names.
+    Push(Vec<Reference>),
+    /// An OCI image layout: a tar archive, or a directory.
+    Oci {
+        /// Path relative to the directory that the command runs in; `-` for standard output.
+        dest: String,
+        /// Archive or directory.
+        form: LayoutForm,
+    },
+    /// The files of the root file system in a directory.
+    Local {
+        /// Relative to the directory that the command runs in.
+        dest: String,
+    },
+    /// The files of the root file system as a tar archive.
+    Tar {
+        /// Relative to the directory that the command runs in; `-` for standard output.
+        dest: String,
+    },
+}
+
+/// How an OCI image layout is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutForm {
+    /// One tar archive.
+    Archive,
+    /// A directory.
+    Directory,
+}
+
+impl Plan {
+    /// Returns each target for each platform; a target comes after those that it links to.
+    pub fn planned(&self) -> impl Iterator<Item = &PlannedTarget> {
+        self.targets.iter().flat_map(|target| target.platforms.iter().chain(&target.linked_platforms))
+    }
+}
 
 /// One target for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,8 @@
-//! What runs next, and what is a hit.
+//! What runs next, and what is a hit: pure but for [`drive`], its one thread.
 
+pub mod activity;
+pub mod drive;
+pub mod inputs;
+pub mod key;
 pub mod notice;
+pub mod scheduler;

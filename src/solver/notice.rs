@@ -12,9 +12,9 @@ pub trait Listener: Send + Sync {
 }
 
 /// One thing that happened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Notice<'a> {
-    /// The steps that the build may run are known; each is named in the definition. Comes once, before any step's notice.
+    /// The steps that the build may run are known, sources apart; each is named in the definition. Comes once, before any step's notice.
     Planned {
         /// All steps.
         definition: &'a Arc<Definition>,

@@ -1,1 +1,4 @@
-//! Brings inputs in.
+//! Brings inputs in: resolves images by name, reads OCI layouts.
+
+pub mod image;
+mod layout;

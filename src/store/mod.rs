@@ -1,1 +1,229 @@
-//! Content-addressed store on disk.
+//! The store: everything that bake keeps on this machine. Safe to delete at any time when no bake runs.
+//!
+//! ```text
+//! DIR/                       0700, owned by the user who builds
+//! ├── version                "1\n"; an older or newer store is refused
+//! ├── blobs/sha256/HEX       blobs by digest: documents, compressed layers
+//! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
+//! ├── snapshots/HEX/         by chain id: the layer on top of that stack, as overlayfs has it
+//! ├── records/HEX            by cache key: the stack that a step made
+//! ├── memos/HEX              small texts that were costly to find
+//! ├── mounts/HEX[.N]/        cache mounts by their id
+//! ├── state/NAME             what a later run starts from: the stat cache
+//! ├── empty/                 an empty directory, the lowest layer of every stack
+//! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
+//! ```
+//!
+//! Everything but a cache mount appears under its name by one rename, complete, so a process that is killed leaves only
+//! its temporaries, which the next one to open the store removes. Several processes may use it at once: two that make
+//! the same thing make the same bytes, and whoever renames second finds it there.
+
+#![expect(clippy::disallowed_methods, reason = "this row owns its files")]
+
+mod blob;
+mod cache_mount;
+mod compress;
+pub mod diff;
+mod layer;
+mod record;
+mod snapshot;
+pub mod unpack;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::digest::{DiffId, Digest};
+use crate::sys::tree;
+
+pub use blob::BlobWriter;
+pub use cache_mount::CacheMountLease;
+pub use compress::Compression;
+pub use layer::{LayerBlob, LayerRecord};
+pub use record::CacheRecord;
+pub use snapshot::ActiveSnapshot;
+pub use unpack::UnpackError;
+
+/// The layout of the directory that this bake reads and writes.
+const VERSION: &str = "1\n";
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("the store cannot {verb} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Bytes are not what their digest says.
+    #[error("expected {expected}, got {actual}")]
+    DigestMismatch {
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// A layer's snapshot is not there.
+    #[error("the store has no snapshot for layer {0}")]
+    NoSnapshot(DiffId),
+    /// A layer could not be unpacked.
+    #[error("layer {diff_id}: {source}")]
+    Unpack {
+        /// Which.
+        diff_id: DiffId,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The directory is not one that bake may use.
+    #[error("{path} cannot be the store: {reason}")]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(verb: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::Io { verb, path: path.to_owned(), source }
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    /// This process's own directory for temporaries.
+    temporaries: PathBuf,
+    next: AtomicU64,
+    /// Holds the lock that says that the temporaries are in use.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store at `path`, absolute; makes it if it is not there, and removes what killed processes left.
+    ///
+    /// # Errors
+    /// Another user owns the directory, another version made it, or it cannot be written.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let unusable = |reason: &str| StoreError::Unusable { path: path.to_owned(), reason: reason.to_owned() };
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).map_err(|error| StoreError::io("create", path, error))?;
+        let metadata = std::fs::metadata(path).map_err(|error| StoreError::io("read", path, error))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(unusable("it belongs to another user"));
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            let private = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(path, private).map_err(|error| StoreError::io("protect", path, error))?;
+        }
+        match std::fs::read_to_string(path.join("version")) {
+            Ok(version) if version == VERSION => {}
+            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
+            Err(_) => make_layout(path)?,
+        }
+        let (temporaries, lock) = own_temporaries(path)?;
+        sweep(&path.join("tmp"));
+        Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// Reads what [`Store::write_state`] wrote.
+    pub fn read_state(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path.join("state").join(name)).ok()
+    }
+
+    /// Keeps `bytes` under a fixed name for a later run.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn write_state(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_file(&self.path.join("state").join(name), bytes)
+    }
+
+    /// Returns a fresh path for a temporary, below this process's own directory.
+    fn temporary(&self) -> PathBuf {
+        self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Puts a small file in place at once.
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = self.temporary();
+        let write = || -> io::Result<()> {
+            File::create_new(&temporary)?.write_all(bytes)?;
+            std::fs::rename(&temporary, path)
+        };
+        write().map_err(|error| StoreError::io("write", path, error))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        _ = tree::remove(&self.temporaries);
+        _ = std::fs::remove_file(self.temporaries.with_extension("lock"));
+    }
+}
+
+fn make_layout(path: &Path) -> Result<(), StoreError> {
+    for name in ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"] {
+        let path = path.join(name);
+        std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
+    }
+    // The root directory of an image that says nothing of it.
+    let empty = path.join("empty");
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755))
+        .map_err(|error| StoreError::io("protect", &empty, error))?;
+    let version = path.join("version");
+    std::fs::write(&version, VERSION).map_err(|error| StoreError::io("write", &version, error))
+}
+
+/// Makes this process's directory for temporaries and locks it. The lock file is made first, so that a directory without
+/// one is nobody's.
+fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
+    for n in 0..u64::MAX {
+        let directory = path.join("tmp").join(format!("{}-{n}", std::process::id()));
+        let lock_path = directory.with_extension("lock");
+        let lock = match File::create_new(&lock_path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(StoreError::io("create", &lock_path, error)),
+        };
+        lock.lock().map_err(|error| StoreError::io("lock", &lock_path, error))?;
+        std::fs::create_dir(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
+        return Ok((directory, lock));
+    }
+    unreachable!("a directory has fewer entries")
+}
+
+/// Removes the temporaries of processes that are gone: those whose lock nobody holds. Best effort: what cannot be removed
+/// now is removed later.
+fn sweep(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        let Ok(lock) = File::open(&path) else { continue };
+        // A lock file that is not locked yet is younger than the directory it will guard.
+        if lock.try_lock().is_ok() && path.with_extension("").exists() {
+            _ = tree::remove(&path.with_extension(""));
+            _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// Reads a small file whole; `None` where it is not there or cannot be read.
+fn read_small(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
+    Some(text)
+}

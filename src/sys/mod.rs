@@ -1,4 +1,8 @@
 //! The operating system's edge.
 
+pub mod cancel;
 pub mod files;
+pub mod overlay;
 pub mod root;
+pub mod threads;
+pub mod tree;

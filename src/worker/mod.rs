@@ -1,1 +1,10 @@
 //! Runs one op.
+
+pub mod contexts;
+pub mod emulation;
+mod exec;
+pub mod file;
+pub mod layers;
+pub mod local;
+pub mod platforms;
+pub mod sandbox;

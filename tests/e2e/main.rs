@@ -1,1 +1,11 @@
-//! The real binary against a real registry with real emulators.
+//! The real binary against a real registry (Debian's docker-registry on loopback) with real emulators.
+//!
+//! Needs what `tests/run` installs. On a machine that lacks it, each test says why it is skipped; with `CI` set that is a
+//! failure.
+#![allow(clippy::disallowed_methods, reason = "tests read and write temporary files")]
+#![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
+
+mod build;
+mod failure;
+mod output;
+mod support;

@@ -3,4 +3,10 @@
 
 mod architecture;
 mod book;
+mod dockerfile;
+mod file_ops;
+mod frontend;
+mod registry;
 mod schemas;
+mod solver;
+mod support;

@@ -1,0 +1,131 @@
+//! Findings that evaluation alone would not make: names that mean nothing, functions and parents that go in circles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attributes::ATTRIBUTES;
+use super::program::{BUILT_IN, Program};
+use super::{Bakefile, Spanned};
+use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
+use crate::lang::ast::{Block, Body};
+
+/// Warns of attributes and blocks that the peer would drop silently.
+pub(super) fn unknown_names(body: &Body, findings: &mut Diagnostics) {
+    for block in &body.blocks {
+        match block.kind.text.as_str() {
+            "target" => {
+                let known: Vec<&str> = ATTRIBUTES.iter().map(|(name, _)| *name).chain(["matrix", "name"]).collect();
+                warn(block, &known, &[], findings);
+            }
+            "group" => warn(block, &["targets", "description", "matrix", "name"], &[], findings),
+            "variable" => {
+                if let Some(label) = block.labels.first().filter(|label| BUILT_IN.contains(&label.text.as_str())) {
+                    let message = format!("\"{}\" is defined by bake; this block means nothing", label.text);
+                    findings.push(Diagnostic::warning(label.span, message));
+                }
+                warn(block, &["type", "default", "description", "sensitive"], &["validation"], findings);
+                for validation in block.body.blocks.iter().filter(|b| b.kind.text == "validation") {
+                    warn(validation, &["condition", "error_message"], &[], findings);
+                }
+            }
+            "function" => warn(block, &["params", "variadic_params", "result", "description"], &[], findings),
+            _ => {}
+        }
+    }
+}
+
+fn warn(block: &Block, attributes: &[&str], blocks: &[&str], findings: &mut Diagnostics) {
+    let kind = &block.kind.text;
+    for attribute in block.body.attributes.iter().filter(|a| !attributes.contains(&a.name.text.as_str())) {
+        let name = &attribute.name;
+        let finding =
+            Diagnostic::warning(name.span, format!("a {kind} has no attribute `{}`; it means nothing", name.text));
+        findings.push(match nearest(&name.text, attributes.iter().copied()) {
+            Some(near) => finding.hint(format!("did you mean `{near}`?")),
+            None => finding,
+        });
+    }
+    for nested in block.body.blocks.iter().filter(|b| !blocks.contains(&b.kind.text.as_str())) {
+        let name = &nested.kind;
+        let finding =
+            Diagnostic::warning(name.span, format!("a {kind} has no block `{}`; it means nothing", name.text));
+        findings.push(match attributes.contains(&name.text.as_str()) {
+            true => finding.hint(format!("it is an attribute: `{} = {{ … }}`", name.text)),
+            false => finding,
+        });
+    }
+}
+
+/// Reports functions that call themselves, even unused ones.
+pub(super) fn function_cycles(program: &Program<'_>, findings: &mut Diagnostics) {
+    let mut calls: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, function) in &program.functions {
+        let called = calls.entry(name).or_default();
+        function.result.for_each_call(&mut |call| {
+            if program.functions.contains_key(call.name.text.as_str()) {
+                called.insert(&call.name.text);
+            }
+        });
+    }
+    let edges = |name: &str| calls.get(name).into_iter().flatten().copied().collect();
+    for cycle in cycles(calls.keys().copied(), edges) {
+        let drawn: Vec<String> = cycle.iter().chain(cycle.first()).map(|name| format!("{name}()")).collect();
+        let Some(function) = cycle.first().and_then(|name| program.functions.get(name)) else { continue };
+        let span = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
+        findings.push(Diagnostic::error(span, format!("a function calls itself: {}", drawn.join(" → "))));
+    }
+}
+
+/// Warns of targets that inherit themselves; the peer leaves the last step of the circle out, and so does bake.
+pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
+    let parents = |name: &str| -> Vec<&str> {
+        let target = bakefile.index.get(name).map(|index| &bakefile.targets[*index]);
+        target.into_iter().flat_map(|target| &target.inherits).map(|parent| parent.value.as_str()).collect()
+    };
+    let names = bakefile.targets.iter().map(|target| target.name.as_str());
+    for cycle in cycles(names, parents) {
+        let Some(target) = cycle.first().and_then(|name| bakefile.index.get(*name)).map(|i| &bakefile.targets[*i])
+        else {
+            continue;
+        };
+        let drawn: Vec<&str> = cycle.iter().chain(cycle.first()).copied().collect();
+        let message = format!("target \"{}\" inherits itself: {}", target.name, drawn.join(" → "));
+        let next = cycle.get(1).or(cycle.first()).copied().unwrap_or("");
+        let place = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == next);
+        findings.push(Diagnostic::warning(place.map_or(target.span, |parent| parent.span), message));
+    }
+}
+
+/// Returns one cycle for each back edge of a walk through a graph, without recursion.
+fn cycles<'a>(names: impl Iterator<Item = &'a str>, edges: impl Fn(&'a str) -> Vec<&'a str>) -> Vec<Vec<&'a str>> {
+    let (mut done, mut found) = (BTreeSet::new(), Vec::new());
+    for start in names {
+        if done.contains(start) {
+            continue;
+        }
+        let (mut path, mut on_path): (Vec<(&str, Vec<&str>)>, BTreeSet<&str>) = (Vec::new(), BTreeSet::new());
+        let mut entering = Some(start);
+        loop {
+            if let Some(name) = entering.take() {
+                let mut next = edges(name);
+                next.reverse();
+                path.push((name, next));
+                on_path.insert(name);
+            }
+            let Some((name, rest)) = path.last_mut() else { break };
+            match rest.pop() {
+                Some(next) if on_path.contains(next) => {
+                    let from = path.iter().position(|(name, _)| *name == next).unwrap_or(0);
+                    found.push(path[from..].iter().map(|(name, _)| *name).collect());
+                }
+                Some(next) if !done.contains(next) => entering = Some(next),
+                Some(_) => {}
+                None => {
+                    on_path.remove(name);
+                    done.insert(*name);
+                    path.pop();
+                }
+            }
+        }
+    }
+    found
+}

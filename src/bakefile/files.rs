@@ -1,0 +1,108 @@
+//! Which files are read, and which notation a file is in.
+
+use std::path::Path;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use crate::lang::ast::Body;
+use crate::lang::{BlockSchema, parse_hcl, parse_json, parse_toml};
+use crate::sys::files::Files;
+
+/// A bakefile's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// As shown to the user; its ending says the notation: `.hcl`, `.json`, `.toml`. Others are tried as HCL, then JSON.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Our own names, merged in this order.
+const NAMES: [&str; 4] = ["build.toml", "build.hcl", "build.override.toml", "build.override.hcl"];
+/// The peer's names, merged in this order; they count where none of ours is there.
+const PEER_NAMES: [&str; 4] =
+    ["docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"];
+const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+
+/// Which keys of JSON and TOML are blocks.
+const SCHEMA: &[BlockSchema] = &[
+    BlockSchema { kind: "target", n_labels: 1, nested: &[] },
+    BlockSchema { kind: "group", n_labels: 1, nested: &[] },
+    BlockSchema { kind: "function", n_labels: 1, nested: &[] },
+    BlockSchema {
+        kind: "variable",
+        n_labels: 1,
+        nested: &[BlockSchema { kind: "validation", n_labels: 0, nested: &[] }],
+    },
+];
+
+/// Reads the bakefiles that are there, in the order in which they are merged. An empty file counts as absent.
+///
+/// # Errors
+/// None is there, or one cannot be read.
+pub fn default_files(files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
+    for names in [NAMES, PEER_NAMES] {
+        let mut found = Vec::new();
+        for name in names {
+            if let Some(input) = read(files, name)? {
+                found.push(input);
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    for name in COMPOSE_NAMES {
+        if files.read(Path::new(name)).is_ok() {
+            return Err(compose_error(name).into());
+        }
+    }
+    let error = Diagnostic::error_without_place("no bakefile here")
+        .note(format!("looked for {} and {}", NAMES.join(", "), PEER_NAMES.join(", ")))
+        .hint("write a build.hcl or build.toml, or name a file with -f");
+    Err(error.into())
+}
+
+fn read(files: &dyn Files, name: &str) -> Result<Option<InputFile>, Diagnostics> {
+    let wrong =
+        |what: String| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
+    match files.read(Path::new(name)) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(InputFile { name: name.to_owned(), text })),
+            Err(_) => Err(wrong("it is not UTF-8".into())),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn compose_error(name: &str) -> Diagnostic {
+    Diagnostic::error_without_place(format!("Compose files are not supported yet: {name}"))
+        .hint("write the targets in a build.hcl or build.toml")
+}
+
+/// Parses a file into the source map; findings get its errors.
+pub(super) fn parse(input: &InputFile, sources: &mut SourceMap, findings: &mut Diagnostics) -> Body {
+    let file = sources.add(&input.name, &input.text);
+    let name = input.name.to_lowercase();
+    let has_ending = |ending: &str| name.ends_with(ending);
+    if has_ending(".yaml") || has_ending(".yml") {
+        findings.push(compose_error(&input.name));
+        return parse_hcl(sources.add(&input.name, ""), sources).0;
+    }
+    let (body, errors) = if has_ending(".toml") {
+        parse_toml(file, sources, SCHEMA)
+    } else if has_ending(".json") {
+        parse_json(file, sources, SCHEMA)
+    } else if has_ending(".hcl") {
+        parse_hcl(file, sources)
+    } else {
+        let (body, errors) = parse_hcl(file, sources);
+        match errors.has_errors() {
+            true => Some(parse_json(file, sources, SCHEMA)).filter(|(_, e)| !e.has_errors()).unwrap_or((body, errors)),
+            false => (body, errors),
+        }
+    };
+    findings.extend(errors);
+    body
+}

@@ -1,0 +1,563 @@
+//! The evaluated world of one bakefile: variables, functions, global attributes and blocks, each evaluated at most once,
+//! when something asks for it.
+//!
+//! Each lazy thing is unasked, being evaluated, or done. Meeting one that is being evaluated is a cycle; the stack of
+//! what is being evaluated draws it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+
+use super::Options;
+use super::attributes::{self, Kind};
+use super::variables;
+use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
+use crate::lang::ast::{Attribute, Block, Body, Call, Expr, ExprKind, Name, Step, StepKind};
+use crate::lang::functions::{self, Argument, World};
+use crate::lang::{EvalContext, EvalError, MAX_DEPTH, Scope, Type, Value};
+
+/// A value that is made when it is first asked for.
+#[derive(Debug, Default)]
+enum Memo {
+    #[default]
+    Unasked,
+    /// It is being made: whoever meets this closes a cycle.
+    Busy,
+    Done(Result<Value, EvalError>),
+}
+
+type MemoCell = RefCell<Memo>;
+
+/// A `variable` block, or a name that bake defines.
+pub(super) struct Variable<'a> {
+    /// `None` for a built-in.
+    pub(super) block: Option<&'a Block>,
+    memo: MemoCell,
+}
+
+/// A `function` block.
+pub(super) struct UserFunction<'a> {
+    pub(super) block: &'a Block,
+    parameters: Vec<&'a str>,
+    variadic: Option<&'a str>,
+    pub(super) result: &'a Expr,
+}
+
+/// A `target` block, or one cell of its matrix.
+pub(super) struct TargetCell<'a> {
+    pub(super) name: Name,
+    pub(super) block: &'a Block,
+    locals: BTreeMap<String, Value>,
+    memos: BTreeMap<&'a str, (&'static str, Kind, &'a Attribute, MemoCell)>,
+}
+
+/// A `target` block with its cells, expanded when first asked for.
+struct TargetBlock<'a> {
+    block: &'a Block,
+    cells: OnceCell<Result<Vec<TargetCell<'a>>, EvalError>>,
+    is_expanding: Cell<bool>,
+}
+
+/// Everything that expressions can refer to.
+pub(super) struct Program<'a> {
+    pub(super) options: &'a Options<'a>,
+    world: World,
+    pub(super) variables: BTreeMap<&'a str, Variable<'a>>,
+    pub(super) functions: BTreeMap<&'a str, UserFunction<'a>>,
+    globals: BTreeMap<&'a str, (&'a Attribute, MemoCell)>,
+    targets: Vec<TargetBlock<'a>>,
+    /// Blocks whose label is the target's name.
+    by_label: BTreeMap<&'a str, Vec<usize>>,
+    /// Blocks with a matrix or `name`.
+    shaped: Vec<usize>,
+    pub(super) groups: BTreeMap<&'a str, &'a Block>,
+    /// What is being evaluated, outermost first.
+    stack: RefCell<Vec<(String, Span)>>,
+    depth: Cell<usize>,
+}
+
+/// Names that bake defines; a bakefile cannot change them.
+pub(super) const BUILT_IN: [&str; 2] = ["BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM"];
+
+fn error(span: Span, message: impl Into<String>) -> EvalError {
+    Box::new(Diagnostic::error(span, message))
+}
+
+impl<'a> Program<'a> {
+    /// Collects the definitions of all bodies; of two variables, functions, groups or attributes of one name the last
+    /// one counts.
+    pub(super) fn collect(bodies: &'a [Body], options: &'a Options<'a>, findings: &mut Diagnostics) -> Program<'a> {
+        let world = World { now: options.now, home: (options.env)("HOME") };
+        let mut program = Program {
+            options,
+            world,
+            variables: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            globals: BTreeMap::new(),
+            targets: Vec::new(),
+            by_label: BTreeMap::new(),
+            shaped: Vec::new(),
+            groups: BTreeMap::new(),
+            stack: RefCell::default(),
+            depth: Cell::new(0),
+        };
+        for body in bodies {
+            for attribute in &body.attributes {
+                program.globals.insert(&attribute.name.text, (attribute, MemoCell::default()));
+            }
+            for block in &body.blocks {
+                program.add_block(block, findings);
+            }
+        }
+        for name in BUILT_IN {
+            program.variables.insert(name, Variable { block: None, memo: MemoCell::default() });
+        }
+        program
+    }
+
+    fn add_block(&mut self, block: &'a Block, findings: &mut Diagnostics) {
+        const KINDS: [&str; 4] = ["variable", "function", "group", "target"];
+        let kind = block.kind.text.as_str();
+        if !KINDS.contains(&kind) {
+            let finding = Diagnostic::warning(block.kind.span, format!("a block `{kind}` means nothing here"));
+            findings.push(match nearest(kind, KINDS) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.note("the blocks are target, group, variable and function"),
+            });
+            return;
+        }
+        let label = match &block.labels[..] {
+            [label] => label,
+            [] => {
+                findings.push(
+                    Diagnostic::error(block.kind.span, format!("this {kind} has no name"))
+                        .hint(format!("write `{kind} \"NAME\" {{`")),
+                );
+                return;
+            }
+            [_, extra, ..] => {
+                findings.push(Diagnostic::error(extra.span, format!("a {kind} has one name only")));
+                return;
+            }
+        };
+        match kind {
+            "variable" => {
+                _ = self.variables.insert(&label.text, Variable { block: Some(block), memo: MemoCell::default() })
+            }
+            "function" => self.add_function(block, label, findings),
+            "group" => {
+                check_name("group", label, findings);
+                self.groups.insert(&label.text, block);
+            }
+            _ => self.add_target(block, label, findings),
+        }
+    }
+
+    fn add_target(&mut self, block: &'a Block, label: &'a Name, findings: &mut Diagnostics) {
+        check_name("target", label, findings);
+        let index = self.targets.len();
+        self.targets.push(TargetBlock { block, cells: OnceCell::new(), is_expanding: Cell::new(false) });
+        let is_shaped = block.body.attribute("matrix").is_some() || block.body.attribute("name").is_some();
+        match is_shaped {
+            true => self.shaped.push(index),
+            false => self.by_label.entry(&label.text).or_default().push(index),
+        }
+    }
+
+    fn add_function(&mut self, block: &'a Block, label: &'a Name, findings: &mut Diagnostics) {
+        if functions::find(&label.text).is_some() {
+            findings.push(Diagnostic::warning(
+                label.span,
+                format!("`{}` is a built-in function; this one is never called", label.text),
+            ));
+        }
+        let body = &block.body;
+        let (Some(params), Some(result)) = (body.attribute("params"), body.attribute("result")) else {
+            let missing = if body.attribute("params").is_none() { "params" } else { "result" };
+            findings.push(Diagnostic::error(label.span, format!("function \"{}\" has no `{missing}`", label.text)));
+            return;
+        };
+        let ExprKind::Tuple(items) = &params.value.kind else {
+            findings.push(Diagnostic::error(params.value.span, "`params` is a list of names"));
+            return;
+        };
+        let mut parameters = Vec::new();
+        for item in items {
+            match plain_word(item) {
+                Some(word) => parameters.push(word),
+                None => findings.push(Diagnostic::error(item.span, "a parameter is a plain name")),
+            }
+        }
+        let variadic = body.attribute("variadic_params");
+        let variadic_name = variadic.and_then(|attribute| plain_word(&attribute.value));
+        if let (Some(attribute), None) = (variadic, variadic_name) {
+            findings.push(Diagnostic::error(attribute.value.span, "`variadic_params` is one plain name"));
+        }
+        let function = UserFunction { block, parameters, variadic: variadic_name, result: &result.value };
+        self.functions.insert(&label.text, function);
+    }
+
+    /// Returns all target blocks' cells in order of definition. A block that cannot be expanded gives its error.
+    pub(super) fn cells(&self) -> Vec<Result<&TargetCell<'a>, EvalError>> {
+        let mut cells = Vec::new();
+        for index in 0..self.targets.len() {
+            match self.expand(index) {
+                Ok(expanded) => cells.extend(expanded.iter().map(Ok)),
+                Err(why) => cells.push(Err(why)),
+            }
+        }
+        cells
+    }
+
+    /// Says whether a block has a matrix.
+    pub(super) fn has_matrix(block: &Block) -> bool {
+        block.body.attribute("matrix").is_some()
+    }
+
+    fn expand(&self, index: usize) -> Result<&[TargetCell<'a>], EvalError> {
+        let target = &self.targets[index];
+        let Some(label) = target.block.labels.first() else { return Ok(&[]) };
+        if target.cells.get().is_none() {
+            if target.is_expanding.replace(true) {
+                return Err(self.cycle(&format!("target.{}", label.text), label.span));
+            }
+            self.stack.borrow_mut().push((format!("target.{}", label.text), label.span));
+            let cells = self.make_cells(target.block, label);
+            self.stack.borrow_mut().pop();
+            target.is_expanding.set(false);
+            _ = target.cells.set(cells);
+        }
+        match target.cells.get() {
+            Some(Ok(cells)) => Ok(cells),
+            Some(Err(why)) => Err(why.clone()),
+            None => Ok(&[]),
+        }
+    }
+
+    fn make_cells(&self, block: &'a Block, label: &Name) -> Result<Vec<TargetCell<'a>>, EvalError> {
+        let name = block.body.attribute("name");
+        let Some(matrix) = block.body.attribute("matrix") else {
+            return match name {
+                Some(name) => Err(Box::new(
+                    Diagnostic::error(name.name.span, "`name` needs a `matrix`")
+                        .hint("the target's name is the label; remove `name`"),
+                )),
+                None => Ok(vec![TargetCell::new(block, label.clone(), BTreeMap::new())]),
+            };
+        };
+        let rows = self.matrix_rows(matrix)?;
+        let mut cells: Vec<TargetCell<'a>> = Vec::with_capacity(rows.len());
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for locals in rows {
+            let name = match name {
+                Some(attribute) => {
+                    let value = EvalContext::new(self).eval_with(&locals, &attribute.value)?;
+                    let text = value.as_str().map(str::to_owned).or_else(|| crate::lang::primitive_text(&value));
+                    let text = text.ok_or_else(|| error(attribute.value.span, "`name` is not a string"))?;
+                    Name { text, span: attribute.value.span }
+                }
+                None => label.clone(),
+            };
+            if !is_valid_name(&name.text) {
+                return Err(Box::new(invalid_name("target", &name)));
+            }
+            if seen.insert(name.text.clone(), cells.len()).is_some() {
+                let finding =
+                    Diagnostic::error(name.span, format!("two cells of this matrix have the name \"{}\"", name.text));
+                return Err(Box::new(finding.hint("use every key of the matrix in `name`")));
+            }
+            cells.push(TargetCell::new(block, name, locals));
+        }
+        Ok(cells)
+    }
+
+    /// Returns the values of each combination; the last key in alphabetical order changes fastest.
+    fn matrix_rows(&self, matrix: &Attribute) -> Result<Vec<BTreeMap<String, Value>>, EvalError> {
+        let value = EvalContext::new(self).eval(&matrix.value)?;
+        let keys = value.as_entries().ok_or_else(|| {
+            error(matrix.value.span, format!("`matrix` is a map of lists, not a {}", value.type_of()))
+        })?;
+        let mut rows = vec![BTreeMap::new()];
+        for (key, values) in keys {
+            let items: Vec<Value> = match (values.as_items(), values.as_entries()) {
+                (Some(items), _) => items.to_vec(),
+                (_, Some(entries)) => entries.values().cloned().collect(),
+                _ => return Err(error(matrix.value.span, format!("the matrix values of `{key}` are no list"))),
+            };
+            if rows.len().saturating_mul(items.len()) > 100_000 {
+                return Err(error(matrix.value.span, "this matrix has more than 100000 cells"));
+            }
+            rows = rows
+                .iter()
+                .flat_map(|row| {
+                    items.iter().map(|item| {
+                        let mut row = row.clone();
+                        row.insert(key.clone(), item.clone());
+                        row
+                    })
+                })
+                .collect();
+        }
+        Ok(rows)
+    }
+
+    /// Returns an attribute of a cell, converted to its type; `None` if the block does not set it.
+    pub(super) fn attribute(&self, cell: &TargetCell<'a>, name: &str) -> Result<Option<(Value, &'a Expr)>, EvalError> {
+        let Some((known, kind, attribute, memo)) = cell.memos.get(name) else { return Ok(None) };
+        let what = || format!("target.{}.{known}", cell.name.text);
+        let value = self.memoised(memo, what, attribute.name.span, || {
+            let value = EvalContext::new(self).eval_with(&cell.locals, &attribute.value)?;
+            attributes::converted(*kind, &value, &attribute.value)
+        })?;
+        Ok(Some((value, &attribute.value)))
+    }
+
+    /// Returns a variable's value.
+    pub(super) fn variable(&self, name: &str) -> Option<Result<Value, EvalError>> {
+        let (name, variable) = self.variables.get_key_value(name)?;
+        let Some(block) = variable.block else {
+            return Some(Ok(match *name {
+                "BAKE_CMD_CONTEXT" => Value::string("cwd://"),
+                _ => Value::string(self.options.local_platform.to_string()),
+            }));
+        };
+        let span = block.labels.first().map_or(block.kind.span, |label| label.span);
+        let what = || format!("variable.{name}");
+        Some(self.memoised(&variable.memo, what, span, || variables::value(self, name, block)))
+    }
+
+    /// Returns a global attribute's value.
+    pub(super) fn global(&self, name: &str) -> Option<Result<Value, EvalError>> {
+        let (attribute, memo) = self.globals.get(name)?;
+        let value = self.memoised(
+            memo,
+            || name.to_owned(),
+            attribute.name.span,
+            || EvalContext::new(self).eval(&attribute.value),
+        );
+        Some(value)
+    }
+
+    /// Returns the names of all global attributes.
+    pub(super) fn global_names(&self) -> impl Iterator<Item = &'a str> {
+        self.globals.keys().copied()
+    }
+
+    fn memoised(
+        &self,
+        memo: &MemoCell,
+        what: impl Fn() -> String,
+        span: Span,
+        make: impl FnOnce() -> Result<Value, EvalError>,
+    ) -> Result<Value, EvalError> {
+        match &*memo.borrow() {
+            Memo::Done(value) => return value.clone(),
+            Memo::Busy => return Err(self.cycle(&what(), span)),
+            Memo::Unasked => {}
+        }
+        *memo.borrow_mut() = Memo::Busy;
+        self.stack.borrow_mut().push((what(), span));
+        let value = make();
+        self.stack.borrow_mut().pop();
+        *memo.borrow_mut() = Memo::Done(value.clone());
+        value
+    }
+
+    /// Draws the cycle that `what` closes.
+    fn cycle(&self, what: &str, span: Span) -> EvalError {
+        let stack = self.stack.borrow();
+        let start = stack.iter().position(|(name, _)| name == what).unwrap_or(0);
+        let names: Vec<&str> = stack[start..].iter().map(|(name, _)| name.as_str()).chain([what]).collect();
+        let mut finding = Diagnostic::error(span, format!("`{what}` refers to itself: {}", names.join(" → ")));
+        for (name, place) in stack[start..].iter().skip(1).take(5) {
+            finding = finding.label(*place, format!("`{name}` is on the way"));
+        }
+        Box::new(finding)
+    }
+
+    fn lookup_target(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
+        let cells = match steps.first().map(|step| (&step.kind, step.span)) {
+            Some((StepKind::Attribute(name), place)) => self.find_cells(name, place)?,
+            _ => {
+                let finding = Diagnostic::error(span, "targets are reached by name and attribute");
+                return Err(Box::new(finding.hint("write `target.NAME.ATTRIBUTE`")));
+            }
+        };
+        if let Some(StepKind::Attribute(attribute)) = steps.get(1).map(|step| &step.kind)
+            && let Some((_, kind)) = attributes::find(attribute)
+        {
+            return Ok((self.own_value(&cells, attribute, kind)?, 2));
+        }
+        let mut entries = BTreeMap::new();
+        for (name, kind) in attributes::ATTRIBUTES {
+            entries.insert((*name).to_owned(), self.own_value(&cells, name, *kind)?);
+        }
+        let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
+        entries.insert("name".to_owned(), name);
+        Ok((Value::object(entries), 1))
+    }
+
+    /// The value that the last block of a target gives to an attribute; null if none does.
+    fn own_value(&self, cells: &[&TargetCell<'a>], attribute: &str, kind: Kind) -> Result<Value, EvalError> {
+        for cell in cells.iter().rev() {
+            if let Some((value, _)) = self.attribute(cell, attribute)? {
+                return Ok(value);
+            }
+        }
+        Ok(match kind {
+            Kind::Specs | Kind::Texts => Value::list(Vec::new()),
+            Kind::TextMap => Value::map(BTreeMap::new()),
+            Kind::Text => Value::Null(Type::String),
+            _ => Value::NULL,
+        })
+    }
+
+    fn find_cells(&self, name: &str, span: Span) -> Result<Vec<&TargetCell<'a>>, EvalError> {
+        let mut found = Vec::new();
+        for index in self.by_label.get(name).into_iter().flatten() {
+            found.extend(self.expand(*index)?);
+        }
+        if found.is_empty() {
+            for index in &self.shaped {
+                found.extend(self.expand(*index)?.iter().filter(|cell| cell.name.text == name));
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
+        Err(Box::new(match nearest(name, self.by_label.keys().copied()) {
+            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+            None => finding,
+        }))
+    }
+
+    fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
+        let Some(StepKind::Attribute(name)) = steps.first().map(|step| &step.kind) else {
+            return Err(error(span, "groups are reached by name: `group.NAME.targets`"));
+        };
+        let block = self.groups.get(name.as_str()).ok_or_else(|| error(span, format!("no group named \"{name}\"")))?;
+        let mut entries = BTreeMap::from([("name".to_owned(), Value::string(name))]);
+        for (attribute, kind) in [("targets", Kind::Texts), ("description", Kind::Text)] {
+            let value = match block.body.attribute(attribute) {
+                Some(found) => attributes::converted(kind, &EvalContext::new(self).eval(&found.value)?, &found.value)?,
+                None => Value::NULL,
+            };
+            entries.insert(attribute.to_owned(), value);
+        }
+        Ok((Value::object(entries), 1))
+    }
+}
+
+impl<'a> TargetCell<'a> {
+    fn new(block: &'a Block, name: Name, locals: BTreeMap<String, Value>) -> TargetCell<'a> {
+        let memo = |attribute: &'a Attribute| {
+            let (name, kind) = attributes::find(&attribute.name.text)?;
+            Some((name, (name, kind, attribute, MemoCell::default())))
+        };
+        TargetCell { name, block, locals, memos: block.body.attributes.iter().filter_map(memo).collect() }
+    }
+}
+
+impl Scope for Program<'_> {
+    fn lookup(&self, name: &str, span: Span, steps: &[Step]) -> Result<Option<(Value, usize)>, EvalError> {
+        if let Some(value) = self.variable(name).or_else(|| self.global(name)) {
+            return value.map(|value| Some((value, 0)));
+        }
+        match name {
+            "target" => self.lookup_target(span, steps).map(Some),
+            "group" => self.lookup_group(span, steps).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn call(&self, call: &Call, span: Span, arguments: &[Argument]) -> Result<Option<Value>, EvalError> {
+        let Some(function) = self.functions.get(call.name.text.as_str()) else { return Ok(None) };
+        let n_wanted = function.parameters.len();
+        if arguments.len() < n_wanted || (function.variadic.is_none() && arguments.len() > n_wanted) {
+            let least = if function.variadic.is_some() { "at least " } else { "" };
+            let message =
+                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", call.name.text, arguments.len());
+            let definition = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
+            return Err(Box::new(Diagnostic::error(span, message).label(definition, "it is defined here")));
+        }
+        if let Some(null) = arguments.iter().find(|argument| argument.value.is_null()) {
+            return Err(error(null.span, "a function of the bakefile cannot take null"));
+        }
+        let what = format!("{}()", call.name.text);
+        if self.stack.borrow().iter().any(|(name, _)| *name == what) {
+            return Err(self.cycle(&what, call.name.span));
+        }
+        let (fixed, rest) = arguments.split_at(n_wanted);
+        let pairs = function.parameters.iter().zip(fixed);
+        let mut names: BTreeMap<String, Value> =
+            pairs.map(|(name, argument)| ((*name).to_owned(), argument.value.clone())).collect();
+        if let Some(name) = function.variadic {
+            names.insert(name.to_owned(), Value::tuple(rest.iter().map(|argument| argument.value.clone()).collect()));
+        }
+        self.stack.borrow_mut().push((what, call.name.span));
+        let value = EvalContext::new(self).eval_with(&names, function.result);
+        self.stack.borrow_mut().pop();
+        value.map(Some)
+    }
+
+    fn unknown_name(&self, name: &str, span: Span) -> EvalError {
+        let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
+        let known = self.variables.keys().chain(self.globals.keys()).copied();
+        let near = nearest(name, known);
+        let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
+        Box::new(match (near, place) {
+            (Some(near), Some(place)) => finding
+                .label(place.span, format!("\"{near}\" is declared here"))
+                .hint(format!("did you mean \"{near}\"?")),
+            (Some(near), None) => finding.hint(format!("did you mean \"{near}\"?")),
+            (None, _) if (self.options.env)(name).is_some() => finding
+                .note(format!("{name} is set in the environment, but a bakefile sees declared variables only"))
+                .hint(format!("declare it: `variable \"{name}\" {{}}`")),
+            (None, _) => finding.hint(format!("declare it: `variable \"{name}\" {{}}`")),
+        })
+    }
+
+    fn function_names(&self) -> Vec<String> {
+        self.functions.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn enter(&self) -> bool {
+        self.depth.set(self.depth.get() + 1);
+        let is_fine = self.depth.get() <= MAX_DEPTH;
+        if !is_fine {
+            self.leave();
+        }
+        is_fine
+    }
+
+    fn leave(&self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+    }
+}
+
+/// The word that stands for itself: HCL's bare name, JSON's and TOML's string.
+fn plain_word(expr: &Expr) -> Option<&str> {
+    match &expr.kind {
+        ExprKind::Variable(word) | ExprKind::String(word) => Some(word),
+        _ => None,
+    }
+}
+
+fn is_valid_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn check_name(kind: &str, name: &Name, findings: &mut Diagnostics) {
+    if !is_valid_name(&name.text) {
+        findings.push(invalid_name(kind, name));
+    }
+}
+
+fn invalid_name(kind: &str, name: &Name) -> Diagnostic {
+    Diagnostic::error(name.span, format!("\"{}\" cannot be the name of a {kind}", name.text))
+        .note("names are made of letters, digits, `_` and `-`")
+}

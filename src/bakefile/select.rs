@@ -1,0 +1,407 @@
+//! From what was asked for to the targets that are built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::model::{Group, Spanned, Target};
+use super::spec::OutputSpec;
+use super::{Bakefile, overrides};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
+use crate::lang::text::clean_path;
+use crate::platform::Platform;
+
+/// What is built: targets with everything inherited, overridden and filled in.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Every group that was reached, with the members as written, and `default`: what was asked for.
+    pub groups: BTreeMap<String, Group>,
+    /// By name, in order of definition; those that are only linked to are marked.
+    pub targets: Vec<(String, Target)>,
+}
+
+/// How long a chain of `inherits` or `contexts` may be: longer would overflow the stack.
+const MAX_CHAIN: usize = 500;
+
+type Resolved<T> = Result<T, Diagnostic>;
+
+impl Bakefile {
+    /// Finds the targets that `names` mean: targets, groups, or patterns with `*`, `?` and `[…]`. None means `default`.
+    /// `all` is every target whose name does not start with `_`, unless the file defines an `all`.
+    ///
+    /// # Errors
+    /// There is no such target, or one of them cannot be put together.
+    pub fn resolve(&self, names: &[String]) -> Result<Selection, Diagnostics> {
+        let names = self.expand(names).map_err(Diagnostics::from)?;
+        let mut resolver = Resolver { bakefile: self, memo: BTreeMap::new(), groups: BTreeMap::new() };
+        let mut findings = Diagnostics::default();
+        let mut wanted: Vec<(String, Option<Span>)> = Vec::new();
+        for name in &names {
+            if let Err(why) = resolver.flatten(name, None, &mut Vec::new(), &mut wanted) {
+                findings.push(why);
+            }
+        }
+        let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+        for (name, span) in &wanted {
+            if targets.contains_key(name) {
+                continue;
+            }
+            match resolver.finished(name, *span) {
+                Ok(target) => _ = targets.insert(name.clone(), target),
+                Err(why) => findings.push(why),
+            }
+        }
+        let roots: Vec<String> = targets.keys().cloned().collect();
+        let mut linked = BTreeSet::new();
+        for name in &roots {
+            if let Err(why) = resolver.link(name, &mut targets, &mut Vec::new(), &mut linked) {
+                findings.push(why);
+            }
+        }
+        if findings.has_errors() {
+            return Err(findings);
+        }
+        let mut targets: Vec<(String, Target)> = targets.into_iter().collect();
+        targets.sort_by_key(|(name, _)| self.index.get(name));
+        let groups = self.with_default(resolver.groups, &names);
+        Ok(Selection { groups, targets })
+    }
+
+    /// Expands patterns, and `.` to the `_` that a target's name has.
+    fn expand(&self, names: &[String]) -> Resolved<Vec<String>> {
+        if names.is_empty() {
+            return Ok(vec!["default".to_owned()]);
+        }
+        let mut expanded = Vec::new();
+        for name in names {
+            let name = name.replace('.', "_");
+            if !name.contains(['*', '?', '[']) {
+                expanded.push(name);
+                continue;
+            }
+            let known =
+                self.groups.iter().map(|group| &group.name).chain(self.targets.iter().map(|target| &target.name));
+            let before = expanded.len();
+            expanded.extend(known.filter(|known| matches(&name, known)).cloned());
+            if expanded.len() == before {
+                return Err(Diagnostic::error_without_place(format!("no target matches \"{name}\"")));
+            }
+        }
+        Ok(expanded)
+    }
+
+    fn group(&self, name: &str) -> Option<Group> {
+        if let Some(group) = self.groups.iter().find(|group| group.name == name) {
+            return Some(group.clone());
+        }
+        if name != "all" || self.index.contains_key("all") {
+            return None;
+        }
+        let public = self.targets.iter().filter(|target| !target.name.starts_with('_'));
+        let targets = public.map(|target| Spanned::new(target.name.clone(), target.span)).collect();
+        Some(Group { name: name.to_owned(), span: None, description: None, targets })
+    }
+
+    /// Adds `default`: the real one if it was asked for, and what else was asked for.
+    fn with_default(&self, mut groups: BTreeMap<String, Group>, names: &[String]) -> BTreeMap<String, Group> {
+        let real = groups.remove("default");
+        let has_real = real.is_some();
+        let mut default = real.unwrap_or_else(|| Group {
+            name: "default".into(),
+            span: None,
+            description: None,
+            targets: Vec::new(),
+        });
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let is_new = !default.targets.iter().any(|member| member.value == *name);
+            if !is_new || (has_real && name == "default") {
+                continue;
+            }
+            if let Some(span) = self.place_of(name) {
+                default.targets.push(Spanned::new(name.clone(), span));
+            }
+        }
+        groups.insert("default".into(), default);
+        groups
+    }
+
+    /// Returns where a group or target is defined; the first target for `all`.
+    fn place_of(&self, name: &str) -> Option<Span> {
+        let group = self.groups.iter().find(|group| group.name == name).and_then(|group| group.span);
+        let target = || self.index.get(name).and_then(|index| self.targets.get(*index)).or(self.targets.first());
+        group.or_else(|| target().map(|target| target.span))
+    }
+
+    fn unknown(&self, name: &str, span: Option<Span>) -> Diagnostic {
+        let known: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+        let groups = self.groups.iter().map(|group| group.name.as_str());
+        if name == "default" && span.is_none() {
+            let listed: Vec<&str> = known.iter().copied().filter(|name| !name.starts_with('_')).collect();
+            return Diagnostic::error_without_place("the bakefile has no target or group \"default\"")
+                .note(format!("its targets are {}", listed.join(", ")))
+                .hint("run `bake build all`, or name the targets to build");
+        }
+        let message = format!("no target named \"{name}\"");
+        let finding = match span {
+            Some(span) => Diagnostic::error(span, message),
+            None => Diagnostic::error_without_place(message),
+        };
+        match nearest(name, known.iter().copied().chain(groups)) {
+            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+            None if known.is_empty() => finding,
+            None => finding.note(format!("the targets are {}", known.join(", "))),
+        }
+    }
+}
+
+struct Resolver<'a> {
+    bakefile: &'a Bakefile,
+    /// `None` while a target is being put together: a circle contributes nothing.
+    memo: BTreeMap<&'a str, Option<Rc<Target>>>,
+    groups: BTreeMap<String, Group>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Adds the targets that a name stands for, groups taken apart.
+    fn flatten(
+        &mut self,
+        name: &str,
+        span: Option<Span>,
+        path: &mut Vec<String>,
+        wanted: &mut Vec<(String, Option<Span>)>,
+    ) -> Resolved<()> {
+        if path.iter().any(|outer| outer == name) || path.len() > MAX_CHAIN {
+            let drawn = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
+            let message = format!("group \"{name}\" contains itself: {drawn}");
+            return Err(span
+                .map_or_else(|| Diagnostic::error_without_place(&message), |span| Diagnostic::error(span, &message)));
+        }
+        if self.groups.contains_key(name) {
+            // Its members are wanted already.
+            return Ok(());
+        }
+        let Some(group) = self.bakefile.group(name) else {
+            wanted.push((name.to_owned(), span));
+            return Ok(());
+        };
+        path.push(name.to_owned());
+        for member in &group.targets {
+            self.flatten(&member.value, Some(member.span), path, wanted)?;
+        }
+        path.pop();
+        self.groups.insert(name.to_owned(), group);
+        Ok(())
+    }
+
+    /// Puts a target together: parents from left to right, then its own attributes, then overrides.
+    fn merged(&mut self, name: &str, span: Option<Span>, depth: usize) -> Resolved<Option<Rc<Target>>> {
+        if let Some(known) = self.memo.get(name) {
+            return Ok(known.clone());
+        }
+        let index = self.bakefile.index.get_key_value(name);
+        let (name, index) = index.ok_or_else(|| self.bakefile.unknown(name, span))?;
+        let own = &self.bakefile.targets[*index];
+        if depth > MAX_CHAIN {
+            return Err(Diagnostic::error(own.span, format!("more than {MAX_CHAIN} targets inherit one another here")));
+        }
+        self.memo.insert(name, None);
+        let mut target = Target::new(name, own.span);
+        for parent in &own.inherits {
+            if let Some(parent) = self.merged(&parent.value, Some(parent.span), depth + 1)? {
+                target.merge(&parent);
+            }
+        }
+        target.merge(own);
+        if let Some(overrides) = self.bakefile.overrides.get(name) {
+            overrides::apply(&mut target, overrides)?;
+        }
+        target.normalise();
+        let target = Rc::new(target);
+        self.memo.insert(name, Some(Rc::clone(&target)));
+        Ok(Some(target))
+    }
+
+    /// Returns a target with defaults filled in and its texts checked.
+    fn finished(&mut self, name: &str, span: Option<Span>) -> Resolved<Target> {
+        let merged = self.merged(name, span, 0)?;
+        let mut target = merged.map_or_else(|| Err(self.bakefile.unknown(name, span)), |t| Ok((*t).clone()))?;
+        let place = target.span;
+        let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
+        if context.value == "-" {
+            return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
+        }
+        context.value = cleaned_context(&context.value);
+        if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {
+            target.dockerfile = Some(Spanned::new("Dockerfile".into(), place));
+        }
+        if let Some(epoch) = &self.bakefile.source_date_epoch {
+            let argument = || Spanned::new(Some(epoch.clone()), place);
+            target.args.entry("SOURCE_DATE_EPOCH".into()).or_insert_with(argument);
+        }
+        for platform in &target.platforms {
+            if let Err(why) = platform.value.parse::<Platform>() {
+                let message = format!("unknown platform \"{}\" in target \"{name}\"", platform.value);
+                let finding = Diagnostic::error(platform.span, message);
+                return Err(match why.suggestion {
+                    Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+                    None => finding.hint("write OS/ARCHITECTURE, as in \"linux/amd64\""),
+                });
+            }
+        }
+        Ok(target)
+    }
+
+    /// Adds the targets that `contexts` of a target name.
+    fn link(
+        &mut self,
+        name: &str,
+        targets: &mut BTreeMap<String, Target>,
+        path: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
+    ) -> Resolved<()> {
+        if done.contains(name) {
+            return Ok(());
+        }
+        path.push(name.to_owned());
+        let contexts: Vec<Spanned<String>> =
+            targets.get(name).map_or_else(Vec::new, |t| t.contexts.values().cloned().collect());
+        for context in contexts {
+            let Some(linked) = context.value.strip_prefix("target:") else { continue };
+            if linked == name {
+                return Err(Diagnostic::error(context.span, format!("target \"{name}\" is its own context")));
+            }
+            if path.iter().any(|outer| outer == linked) || path.len() > MAX_CHAIN {
+                let drawn = path.iter().map(String::as_str).chain([linked]).collect::<Vec<_>>().join(" → ");
+                return Err(Diagnostic::error(context.span, format!("these contexts go in a circle: {drawn}")));
+            }
+            if !targets.contains_key(linked) {
+                let mut target = self.finished(linked, Some(context.span))?;
+                target.output =
+                    vec![OutputSpec { kind: "cacheonly".into(), fields: BTreeMap::new(), span: context.span }];
+                target.is_linked = true;
+                targets.insert(linked.to_owned(), target);
+            }
+            self.link(linked, targets, path, done)?;
+            join(name, linked, context.span, targets)?;
+        }
+        path.pop();
+        done.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// Checks that a linked target has every platform of its user, and hands its entitlements over.
+fn join(name: &str, linked: &str, span: Span, targets: &mut BTreeMap<String, Target>) -> Resolved<()> {
+    let Some((platforms, entitlements)) = targets.get(linked).map(|t| (t.platforms.clone(), t.entitlements.clone()))
+    else {
+        return Ok(());
+    };
+    let Some(user) = targets.get_mut(name) else { return Ok(()) };
+    if user.platforms.len() > 1 && platforms.len() > 1 {
+        let missing = user.platforms.iter().find(|platform| !platforms.contains(platform));
+        if let Some(missing) = missing {
+            let message = format!(
+                "target \"{name}\" needs \"{linked}\" for {}, which \"{linked}\" is not built for",
+                missing.value
+            );
+            let listed: Vec<&str> = platforms.iter().map(|p| p.value.as_str()).collect();
+            return Err(
+                Diagnostic::error(span, message).note(format!("\"{linked}\" is built for {}", listed.join(", ")))
+            );
+        }
+    }
+    for entitlement in entitlements {
+        if !user.entitlements.contains(&entitlement) {
+            user.entitlements.push(entitlement);
+        }
+    }
+    Ok(())
+}
+
+/// Cleans a local path; a URL stays as it is.
+fn cleaned_context(context: &str) -> String {
+    if let Some(path) = context.strip_prefix("cwd://") {
+        return clean_path(path);
+    }
+    let is_remote = context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/");
+    if is_remote || context.starts_with("target:") { context.to_owned() } else { clean_path(context) }
+}
+
+/// Says whether a name matches a pattern of `*`, `?`, `[a-z]`, `[^a]` and `\`-escapes, as Go's path.Match does for names
+/// without `/`. A malformed pattern matches nothing.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where to try again after a `*` took one character more.
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        if p < pattern.len() && pattern[p] == '*' {
+            retry = Some((p + 1, n));
+            p += 1;
+            continue;
+        }
+        if n == name.len() && p == pattern.len() {
+            return true;
+        }
+        match name.get(n).and_then(|c| match_one(&pattern[p..], *c)) {
+            Some(n_used) => (p, n) = (p + n_used, n + 1),
+            None => match retry {
+                Some((after, from)) if from < name.len() => {
+                    retry = Some((after, from + 1));
+                    (p, n) = (after, from + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+/// Matches one character with the start of a pattern; returns how much of the pattern that took.
+fn match_one(pattern: &[char], c: char) -> Option<usize> {
+    match pattern {
+        ['?', ..] => Some(1),
+        ['\\', literal, ..] => (*literal == c).then_some(2),
+        ['[', rest @ ..] => {
+            let is_negated = rest.first() == Some(&'^');
+            let start = usize::from(is_negated);
+            let end = rest.iter().skip(start + 1).position(|c| *c == ']')? + start + 1;
+            let (mut is_in, mut set) = (false, &rest[start..end]);
+            while let Some((low, after)) = set.split_first() {
+                set = after;
+                match set {
+                    ['-', high, ..] => {
+                        is_in |= (*low..=*high).contains(&c);
+                        set = &set[2..];
+                    }
+                    _ => is_in |= *low == c,
+                }
+            }
+            (is_in != is_negated).then_some(end + 2)
+        }
+        [literal, ..] => (*literal == c).then_some(1),
+        [] => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_names() {
+        for (pattern, name, is_match) in [
+            ("*", "abc", true),
+            ("a*c", "abbc", true),
+            ("a*c", "abbd", false),
+            ("a?c", "abc", true),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[a", "a", false),
+            ("\\*", "*", true),
+            ("*-*-z", "a-b-z", true),
+            ("", "", true),
+            ("a", "", false),
+        ] {
+            assert_eq!(matches(pattern, name), is_match, "{pattern} {name}");
+        }
+    }
+}

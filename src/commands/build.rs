@@ -1,0 +1,281 @@
+//! `bake build`: plan, lower, solve, export, lock.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::project::{self, Project, ProjectRequest};
+use super::release::{self, Released};
+use super::solve::{self, Lowered};
+use super::step_failure;
+use super::{Failure, Host, Kind, Progress, lockfile};
+use crate::digest::{DiffId, Digest};
+use crate::export::image::{self, TargetImage};
+use crate::plan::Plan;
+use crate::platform::Platform;
+use crate::registry::{Client, Options};
+use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
+use crate::solver::activity::Activities;
+use crate::solver::drive::{Drive, Solved};
+use crate::solver::inputs::Inputs;
+use crate::solver::key::Content;
+use crate::solver::notice::Listener;
+use crate::solver::scheduler::OnFailure;
+use crate::source::image::ImageResolver;
+use crate::store::Store;
+use crate::sys::files::{DiskFiles, Files};
+use crate::sys::threads;
+use crate::worker::contexts::Contexts;
+use crate::worker::layers::Layers;
+use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
+use crate::worker::platforms::Platforms;
+use crate::worker::sandbox::{self, Launcher, SandboxError};
+
+/// What `bake build` is asked.
+#[derive(Clone, Debug, Default)]
+pub struct BuildRequest {
+    /// Which bakefile, which targets.
+    pub project: ProjectRequest,
+    /// Steps that run at once; the number of processors where absent.
+    pub n_jobs: Option<usize>,
+    /// A failure cancels only what depends on it; nothing is published.
+    pub keep_going: bool,
+    /// The store's directory.
+    pub store: Option<PathBuf>,
+    /// Print the targets and do not build.
+    pub only_print: bool,
+}
+
+/// Lines of a failed step's output that end the report.
+const N_TAIL_LINES: usize = 20;
+
+/// Images that are assembled at once; the compression inside uses all processors.
+const N_ASSEMBLERS: usize = 4;
+
+/// Builds; returns a line for each target that was asked for: its name and the digest of its image.
+///
+/// # Errors
+/// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
+/// were.
+pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    let mut project = project::load(&request.project, host)?;
+    if request.only_print {
+        return Ok(project.print());
+    }
+    let plan = project.plan(host)?;
+    // Before any thread is started: a process with threads cannot enter a user namespace.
+    sandbox::enter().map_err(|error| environment(&error))?;
+    let store = Store::open(&store_path(request, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let clock = || host.elapsed();
+    let activities = Activities::new(&listener, &clock);
+    let client = Client::new(client_options(host));
+    let build = Build { request, host, plan: &plan, store: &store, client: &client, activities: &activities };
+    let result = build.run(&mut project, &listener, &tail);
+    // The live view is taken down before anything else is said.
+    drop(listener);
+    let built = result?;
+    if host.progress != Progress::Quiet {
+        host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
+    }
+    let asked = built.images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked);
+    Ok(asked.map(|(image, _)| format!("{} {}\n", image.name, image.root().digest())).collect())
+}
+
+/// What a successful build made.
+struct Built {
+    images: Vec<TargetImage>,
+    released: Released,
+}
+
+struct Build<'a> {
+    request: &'a BuildRequest,
+    host: &'a Host,
+    plan: &'a Plan,
+    store: &'a Store,
+    client: &'a Client,
+    activities: &'a Activities<'a>,
+}
+
+impl Build<'_> {
+    fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        let files = DiskFiles::new(&self.host.directory);
+        let lock = lockfile::read(&project.lock_path(), &files, &mut project.sources)?;
+        let pins = lock.pins().map(|(reference, pin)| (reference.to_string(), pin.digest)).collect();
+        let resolver = ImageResolver {
+            store: self.store,
+            client: self.client,
+            pins: &pins,
+            directory: self.host.directory.clone(),
+            activities: self.activities,
+        };
+        let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let contexts = Contexts::new(self.host.directory.clone(), self.store, self.host.now);
+        let solved = self.solve(&lowered, &layers, &contexts, listener)?;
+        contexts.save(self.store);
+        self.check(&lowered, solved.failures, project, tail)?;
+        let images = self.assemble(&lowered, &solved.contents)?;
+        let inputs = self.inputs(&lowered, &contexts)?;
+        let release = release::Release {
+            host: self.host,
+            plan: self.plan,
+            store: self.store,
+            client: self.client,
+            layers: &layers,
+            activities: self.activities,
+            epoch: project.epoch,
+        };
+        let released = release.send(&images)?;
+        let update = lockfile::Update { plan: self.plan, images: &images, inputs: &inputs, pins: &lowered.pins };
+        lockfile::write(project, &lock, &update)?;
+        Ok(Built { images, released })
+    }
+
+    fn solve(
+        &self,
+        lowered: &Lowered,
+        layers: &Layers<'_>,
+        contexts: &Contexts,
+        listener: &dyn Listener,
+    ) -> Result<Solved<WorkerError>, Failure> {
+        let host = self.host;
+        let platforms = Platforms::new(search_path(host), &lowered.definition);
+        let launcher = Launcher::new(&host.program)
+            .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
+        let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
+        let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
+        let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
+        let worker = LocalWorker {
+            definition: &lowered.definition,
+            store: self.store,
+            layers,
+            contexts,
+            platforms: &platforms,
+            settings: &settings,
+        };
+        let drive = Drive {
+            definition: &lowered.definition,
+            wanted: &lowered.roots(),
+            n_slots: self.request.n_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into)),
+            on_failure: if self.request.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop },
+            listener,
+            begin: host.begin,
+            cancel: &host.cancel,
+        };
+        Ok(drive.run(&worker))
+    }
+
+    /// Fails if a step failed or the user asked to stop.
+    fn check(
+        &self,
+        lowered: &Lowered,
+        failures: Vec<crate::solver::drive::StepFailure<WorkerError>>,
+        project: &Project,
+        tail: &Tail,
+    ) -> Result<(), Failure> {
+        if self.host.cancel.is_cancelled() {
+            return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail))
+    }
+
+    fn assemble(
+        &self,
+        lowered: &Lowered,
+        contents: &BTreeMap<crate::graph::VertexId, Content>,
+    ) -> Result<Vec<TargetImage>, Failure> {
+        let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
+            let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
+            match root.and_then(|root| contents.get(&root)) {
+                Some(Content::Rootfs(stack)) => stack.clone(),
+                Some(Content::Local) | None => Vec::new(),
+            }
+        };
+        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+            let images = target.platforms.iter().map(|planned| {
+                let config = &lowered.targets[&(planned.name.clone(), planned.platform.clone())].config;
+                image::assemble(self.store, &planned.platform, config, &stack(&planned.name, &planned.platform))
+            });
+            Ok(TargetImage::new(target.name.clone(), images.collect::<Result<_, _>>()?))
+        });
+        images.map_err(|error| release::export_failure(&error))
+    }
+
+    fn inputs(&self, lowered: &Lowered, contexts: &Contexts) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
+        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
+        let mut inputs = Inputs::new(&lowered.definition, &local_digest);
+        let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
+            Ok((key.clone(), inputs.digest(target.root, &target.config)?))
+        };
+        let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();
+        digests.map_err(|error| Failure::new(Kind::Build, error))
+    }
+}
+
+fn listener(host: &Host, tail: &Arc<Tail>, summary: &Arc<Summary>) -> Result<Fanout, Failure> {
+    let mut listeners: Vec<Arc<dyn Listener>> = vec![tail.clone(), summary.clone()];
+    let out = Box::new(host.talk.clone());
+    match host.progress {
+        Progress::Live => {
+            let color = if host.is_colored { Color::On } else { Color::Off };
+            let begin = host.begin;
+            let live = Live::start(out, color, Box::new(terminal_size), Box::new(move || begin.elapsed()))
+                .map_err(|error| Failure::new(Kind::Environment, format!("cannot draw on the terminal: {error}")))?;
+            listeners.push(Arc::new(live));
+        }
+        Progress::Plain => listeners.push(Arc::new(Plain::new(out))),
+        Progress::Quiet => {}
+    }
+    Ok(Fanout(listeners))
+}
+
+fn terminal_size() -> TerminalSize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.map_or_else(
+        |_| TerminalSize { columns: 80, rows: 24 },
+        |size| TerminalSize { columns: size.ws_col, rows: size.ws_row },
+    )
+}
+
+fn environment(error: &SandboxError) -> Failure {
+    let failure = Failure::caused(Kind::Environment, error);
+    match error {
+        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),
+        _ => failure,
+    }
+}
+
+/// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
+fn store_path(request: &BuildRequest, host: &Host) -> Result<PathBuf, Failure> {
+    let given = request.store.clone().or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
+    let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
+    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
+    let path = given.or_else(data).or_else(home);
+    let path = path.map(|path| host.directory.join(path));
+    path.ok_or_else(|| {
+        Failure::new(Kind::Environment, "there is no place for the store: HOME is not set")
+            .hint("name one with --store DIR or BAKE_STORE")
+    })
+}
+
+/// Returns how to talk to registries: Docker's own configuration.
+pub fn client_options(host: &Host) -> Options {
+    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    Options {
+        docker_config: host.var("DOCKER_CONFIG").map(PathBuf::from).or_else(home),
+        path: host.var("PATH").map(Into::into),
+        cancelled: host.cancel.flag(),
+        ..Options::default()
+    }
+}
+
+/// Returns the directories in which emulators are looked for.
+fn search_path(host: &Host) -> Vec<PathBuf> {
+    let path = host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from);
+    path.chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
+}

@@ -1,0 +1,105 @@
+//! How a command fails: what kind it is decides the exit code, which is a promise.
+
+use std::fmt;
+
+/// Whose failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A build step failed: exit code 1.
+    Build,
+    /// The command line is wrong: 2.
+    Usage,
+    /// The user's files are wrong: 3.
+    Definition,
+    /// This host can't: 4.
+    Environment,
+    /// A registry or remote worker failed: 5.
+    Remote,
+    /// The lockfile does not match: 6.
+    Lock,
+    /// A bug of ours: 70.
+    Bug,
+    /// The user asked to stop: 130.
+    Interrupted,
+}
+
+/// Why a command failed, for the person who ran it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose it is.
+    pub kind: Kind,
+    /// What failed: `error: …` with location, notes and all; several lines are fine.
+    pub text: String,
+    /// What to do about it, one action each.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// Returns a failure whose text is `error: ` and `message`.
+    pub fn new(kind: Kind, message: impl fmt::Display) -> Failure {
+        Failure { kind, text: format!("error: {message}"), hints: Vec::new() }
+    }
+
+    /// Returns a failure whose text is `error: `, `error` and what caused it.
+    pub fn caused(kind: Kind, error: &dyn std::error::Error) -> Failure {
+        Failure::new(kind, with_causes(error))
+    }
+
+    /// Returns a failure whose text stands as it is, for rendered diagnostics.
+    pub fn rendered(kind: Kind, text: String) -> Failure {
+        Failure { kind, text, hints: Vec::new() }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn note(mut self, note: impl fmt::Display) -> Failure {
+        self.text.push_str(&format!("\nnote: {note}"));
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Returns the exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Build => 1,
+            Kind::Usage => 2,
+            Kind::Definition => 3,
+            Kind::Environment => 4,
+            Kind::Remote => 5,
+            Kind::Lock => 6,
+            Kind::Bug => 70,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        for hint in &self.hints {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns an error's text with that of its causes, those left out that it says already.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! `bake.lock` on disk: read before a build, written after it, and only then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::project::Project;
+use super::{Failure, Kind};
+use crate::diagnostic::SourceMap;
+use crate::digest::Digest;
+use crate::export::image::{PlatformImage, TargetImage};
+use crate::lock::{LockedImage, LockedLayer, LockedResult, Lockfile};
+use crate::oci::{MediaType, digest_of};
+use crate::plan::Plan;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::source::image::ResolvedPin;
+use crate::sys::files::Files;
+
+/// What a build found and made.
+pub struct Update<'a> {
+    /// What was built.
+    pub plan: &'a Plan,
+    /// Its images, in the plan's order.
+    pub images: &'a [TargetImage],
+    /// The inputs digest of each target for each platform.
+    pub inputs: &'a BTreeMap<(String, Platform), Digest>,
+    /// What names stood for.
+    pub pins: &'a [ResolvedPin],
+}
+
+/// Reads the lockfile; one that is not there is empty.
+///
+/// # Errors
+/// It cannot be read, or is no lockfile; the text says where.
+pub fn read(path: &str, files: &dyn Files, sources: &mut SourceMap) -> Result<Lockfile, Failure> {
+    let text = match files.read(Path::new(path)) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lockfile::default()),
+        Err(error) => return Err(Failure::new(Kind::Definition, format!("cannot read {path}: {error}"))),
+    };
+    let file = sources.add(path, text);
+    Lockfile::parse(sources, file)
+        .map_err(|diagnostics| Failure::rendered(Kind::Definition, diagnostics.render(sources)))
+}
+
+/// Writes the lockfile if it changed. Entries of targets that were not built stay; those that the bakefile no longer has
+/// go. What was built with `--set` or `--platform` is not what the bakefile says, so only its pins are kept.
+///
+/// # Errors
+/// It cannot be written; the old one is then as it was.
+pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(), Failure> {
+    let mut new = old.clone();
+    if project.is_whole() {
+        let used: BTreeSet<String> = update.pins.iter().map(|pin| pin.reference.to_string()).collect();
+        new.retain_pins(|reference| used.contains(&reference.to_string()));
+    }
+    for pin in update.pins {
+        let media_type = MediaType::from(pin.media_type.as_str());
+        new.add_pin(&pin.reference, pin.digest, media_type, &pin.platform, pin.manifest);
+    }
+    new.retain_targets(|name| project.has_target(name));
+    if !project.is_overridden() {
+        for (target, image) in update.plan.targets.iter().zip(update.images) {
+            let platforms: BTreeSet<&Platform> = image.images.iter().map(|image| &image.platform).collect();
+            new.retain_platforms(&target.name, |platform| platforms.contains(platform));
+            let tags: BTreeSet<Reference> = target.tags.iter().cloned().collect();
+            new.set_image(&target.name, LockedImage { digest: image.root().digest(), tags });
+            for image in &image.images {
+                let inputs = update.inputs.get(&(target.name.clone(), image.platform.clone())).copied();
+                new.set_result(&target.name, &image.platform, result(image, inputs));
+            }
+        }
+    }
+    let path = project.lock_path();
+    if new == *old || new.is_empty() {
+        return Ok(());
+    }
+    replace(&project.directory.join(&path), new.to_text().as_bytes())
+        .map_err(|error| Failure::new(Kind::Environment, format!("cannot write {path}: {error}")))
+}
+
+fn result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {
+    let layer = |(diff_id, layer): (&_, &crate::oci::Descriptor)| {
+        let digest = digest_of(layer).ok()?;
+        Some(LockedLayer { diff_id: *diff_id, digest, size: layer.size(), media_type: layer.media_type().clone() })
+    };
+    LockedResult {
+        inputs,
+        manifest: image.manifest.digest(),
+        config: Digest::of(&image.config.bytes),
+        layers: image.stack.iter().zip(&image.layers).filter_map(layer).collect(),
+    }
+}
+
+/// Puts a file in place of another at once, with ordinary permissions.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(mode)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}

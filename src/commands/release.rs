@@ -1,0 +1,251 @@
+//! Sends what was built where the plan says: files first, registries after them, so that a full disk stops no release
+//! half-way.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::{Failure, Host, Kind};
+use crate::digest::Digest;
+use crate::export::archive::{ArchiveTree, write_tar};
+use crate::export::error::FileExportError;
+use crate::export::file::write_file;
+use crate::export::image::{ExportError, PlatformImage, TargetImage};
+use crate::export::layout::{Layout, LayoutBlob, write_layout_archive, write_layout_directory};
+use crate::export::local::{Ownership, copy_to_directory};
+use crate::export::push::{Publication, Published, Publisher};
+use crate::oci::Descriptor;
+use crate::plan::{LayoutForm, Output, Plan, TargetPlan};
+use crate::platform::Platform;
+use crate::registry::Client;
+use crate::solver::activity::Activities;
+use crate::store::Store;
+use crate::sys::root::Root;
+use crate::worker::layers::{LayerError, Layers};
+
+/// Everything that sending needs.
+pub struct Release<'a> {
+    /// Where the command runs.
+    pub host: &'a Host,
+    /// What goes where.
+    pub plan: &'a Plan,
+    /// Has the layers.
+    pub store: &'a Store,
+    /// Talks to registries.
+    pub client: &'a Client,
+    /// Fetches base layers that were never needed.
+    pub layers: &'a Layers<'a>,
+    /// Tells the user.
+    pub activities: &'a Activities<'a>,
+    /// Latest modification time in what is written, seconds since 1970.
+    pub epoch: i64,
+}
+
+/// What was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// To registries.
+    pub published: Published,
+    /// Files and directories that were written, as the user named them.
+    pub written: Vec<String>,
+}
+
+impl Released {
+    /// Returns the lines that end a build: `summary` first.
+    pub fn text(&self, summary: &str) -> String {
+        let mut text = summary.trim_end().to_owned();
+        for path in &self.written {
+            text.push_str(&format!("\nwrote {path}"));
+        }
+        for tag in &self.published.tags_moved {
+            text.push_str(&format!("\npushed {tag}"));
+        }
+        for tag in &self.published.tags_unchanged {
+            text.push_str(&format!("\nunchanged {tag}"));
+        }
+        text
+    }
+}
+
+impl Release<'_> {
+    /// Sends `images`, which are in the plan's order.
+    ///
+    /// # Errors
+    /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
+    pub fn send(&self, images: &[TargetImage]) -> Result<Released, Failure> {
+        let mut released = Released::default();
+        for (target, image) in self.plan.targets.iter().zip(images) {
+            for output in &target.outputs {
+                match output {
+                    Output::Push(_) => {}
+                    Output::Oci { dest, form } => self.write_layout(target, image, dest, *form)?,
+                    Output::Local { dest } => self.write_local(image, dest)?,
+                    Output::Tar { dest } => self.write_tar(image, dest)?,
+                }
+                if let Output::Oci { dest, .. } | Output::Local { dest } | Output::Tar { dest } = output {
+                    released.written.push(dest.clone());
+                }
+            }
+        }
+        released.published = self.publish(images)?;
+        Ok(released)
+    }
+
+    fn publish(&self, images: &[TargetImage]) -> Result<Published, Failure> {
+        let publications: Vec<Publication<'_>> = self
+            .plan
+            .targets
+            .iter()
+            .zip(images)
+            .flat_map(|(target, image)| {
+                target.outputs.iter().filter_map(move |output| match output {
+                    Output::Push(names) => Some(Publication { image, names }),
+                    _ => None,
+                })
+            })
+            .collect();
+        if publications.is_empty() {
+            return Ok(Published::default());
+        }
+        let publisher =
+            Publisher { client: self.client, store: self.store, layers: self.layers, activities: self.activities };
+        publisher.publish(&publications).map_err(|error| export_failure(&error))
+    }
+
+    fn write_layout(
+        &self,
+        target: &TargetPlan,
+        image: &TargetImage,
+        dest: &str,
+        form: LayoutForm,
+    ) -> Result<(), Failure> {
+        let activity = self.activities.start(&format!("write {dest}"));
+        let openers = self.blobs(image)?;
+        let layout = Layout {
+            root: image.root().descriptor.clone(),
+            names: &target.tags,
+            blobs: openers
+                .iter()
+                .map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open })
+                .collect(),
+            docker: None,
+        };
+        match form {
+            LayoutForm::Archive => self.write_to(dest, |out| write_layout_archive(&layout, out))?,
+            LayoutForm::Directory => {
+                write_layout_directory(&layout, &self.path(dest)).map_err(|error| file_failure(&error))?;
+            }
+        }
+        activity.finish("done");
+        Ok(())
+    }
+
+    /// Returns all blobs of an image with what opens them; base layers that were never needed are fetched now.
+    fn blobs<'b>(&'b self, image: &'b TargetImage) -> Result<Vec<(Descriptor, Box<Opener<'b>>)>, Failure> {
+        let mut blobs: BTreeMap<String, (Descriptor, Box<Opener<'b>>)> = BTreeMap::new();
+        let mut add = |descriptor: &Descriptor, open: Box<Opener<'b>>| {
+            blobs.entry(descriptor.digest().to_string()).or_insert_with(|| (descriptor.clone(), open));
+        };
+        let documents = image.images.iter().flat_map(|image| [&image.manifest, &image.config]).chain(&image.index);
+        for document in documents {
+            add(
+                &document.descriptor,
+                Box::new(|| Ok(Box::new(io::Cursor::new(document.bytes.clone())) as Box<dyn Read>)),
+            );
+        }
+        for image in &image.images {
+            for (diff_id, layer) in image.stack.iter().zip(&image.layers) {
+                self.layers.fetch(diff_id, layer).map_err(|error| layer_failure(&error))?;
+                let digest: Digest = crate::oci::digest_of(layer).map_err(|error| Failure::new(Kind::Remote, error))?;
+                add(layer, Box::new(move || Ok(Box::new(self.store.open_blob(&digest)?) as Box<dyn Read>)));
+            }
+        }
+        Ok(blobs.into_values().collect())
+    }
+
+    fn write_local(&self, image: &TargetImage, dest: &str) -> Result<(), Failure> {
+        let activity = self.activities.start(&format!("write {dest}"));
+        for platform_image in &image.images {
+            let root = self.root(platform_image)?;
+            let dest = self.path(dest).join(self.directory(image, &platform_image.platform));
+            copy_to_directory(&root, &dest, Ownership::Caller, self.latest()).map_err(|error| file_failure(&error))?;
+        }
+        activity.finish("done");
+        Ok(())
+    }
+
+    fn write_tar(&self, image: &TargetImage, dest: &str) -> Result<(), Failure> {
+        let activity = self.activities.start(&format!("write {dest}"));
+        let roots: Vec<(String, Root)> = image
+            .images
+            .iter()
+            .map(|platform_image| Ok((self.directory(image, &platform_image.platform), self.root(platform_image)?)))
+            .collect::<Result<_, Failure>>()?;
+        let trees: Vec<ArchiveTree<'_>> =
+            roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect();
+        self.write_to(dest, |out| write_tar(&trees, self.latest(), out))?;
+        activity.finish("done");
+        Ok(())
+    }
+
+    /// Several platforms go into a directory each, as the peer names them: `linux_arm_v7`.
+    fn directory(&self, image: &TargetImage, platform: &Platform) -> String {
+        if image.images.len() > 1 { platform.to_string().replace('/', "_") } else { String::new() }
+    }
+
+    fn root(&self, image: &PlatformImage) -> Result<Root, Failure> {
+        self.layers.materialise(&image.stack).map_err(|error| layer_failure(&error))?;
+        let view = self.store.view(&image.stack).map_err(|error| Failure::new(Kind::Environment, error))?;
+        Ok(Root::from_fd(view))
+    }
+
+    fn write_to(
+        &self,
+        dest: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), FileExportError>,
+    ) -> Result<(), Failure> {
+        let result = if dest == "-" {
+            let mut out = io::BufWriter::with_capacity(1 << 17, io::stdout().lock());
+            write(&mut out)
+        } else {
+            write_file(&self.path(dest), write)
+        };
+        result.map_err(|error| file_failure(&error))
+    }
+
+    fn path(&self, dest: &str) -> PathBuf {
+        self.host.directory.join(dest)
+    }
+
+    fn latest(&self) -> u64 {
+        u64::try_from(self.epoch).unwrap_or(0)
+    }
+}
+
+type Opener<'a> = dyn Fn() -> io::Result<Box<dyn Read>> + 'a;
+
+/// Says for people why an image could not be put together or sent.
+pub fn export_failure(error: &ExportError) -> Failure {
+    match error {
+        ExportError::Registry(registry) => {
+            let failure = Failure::new(Kind::Remote, error);
+            registry.hint().into_iter().fold(failure, Failure::hint)
+        }
+        ExportError::Layer(error) => layer_failure(error),
+        ExportError::Store(_) => Failure::new(Kind::Environment, error),
+    }
+}
+
+fn layer_failure(error: &LayerError) -> Failure {
+    match error {
+        LayerError::Registry(registry) => {
+            let failure = Failure::new(Kind::Remote, error);
+            registry.hint().into_iter().fold(failure, Failure::hint)
+        }
+        LayerError::Lost { .. } | LayerError::Store(_) => Failure::new(Kind::Environment, error),
+    }
+}
+
+fn file_failure(error: &FileExportError) -> Failure {
+    Failure::caused(Kind::Environment, error)
+}

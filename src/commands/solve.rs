@@ -1,0 +1,147 @@
+//! From a plan to its results: resolve and lower every target, then drive the graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Failure, Host, Kind};
+use crate::diagnostic::{Diagnostics, SourceMap};
+use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
+use crate::graph::{Definition, VertexId};
+use crate::plan::{BuildContext, Plan, PlannedTarget};
+use crate::platform::Platform;
+use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
+use crate::sys::files::Files;
+use crate::sys::threads;
+
+/// Names that are resolved at once.
+const N_RESOLVERS: usize = 8;
+
+/// Every target for every platform as steps of one graph.
+pub struct Lowered {
+    /// The graph.
+    pub definition: Arc<Definition>,
+    /// By target name and platform.
+    pub targets: BTreeMap<(String, Platform), LoweredTarget>,
+    /// What names of base images stood for.
+    pub pins: Vec<ResolvedPin>,
+}
+
+impl Lowered {
+    /// Returns the steps whose results are the targets' root file systems.
+    pub fn roots(&self) -> Vec<VertexId> {
+        let roots: BTreeSet<VertexId> = self.targets.values().filter_map(|target| target.root).collect();
+        roots.into_iter().collect()
+    }
+}
+
+/// Lowers all targets of `plan`. Names that are needed are resolved in rounds, all of a round at once, until nothing more
+/// is needed: an ARG or an ONBUILD trigger may name an image that only the round before brought to light.
+///
+/// # Errors
+/// A Dockerfile is wrong, or an image cannot be resolved.
+pub fn lower(
+    plan: &Plan,
+    files: &dyn Files,
+    resolver: &ImageResolver<'_>,
+    sources: &mut SourceMap,
+    host: &Host,
+) -> Result<Lowered, Failure> {
+    let mut loaded: Vec<(&PlannedTarget, Loaded)> = Vec::new();
+    let mut found = Diagnostics::default();
+    for target in plan.planned() {
+        match frontend::load(target, files, sources) {
+            Ok(dockerfile) => loaded.push((target, dockerfile)),
+            Err(diagnostics) => found.extend(diagnostics),
+        }
+    }
+    definition_failure(&found, sources)?;
+    let mut images: BTreeMap<Need, ResolvedImage> = BTreeMap::new();
+    let mut pins = Vec::new();
+    loop {
+        match lower_once(&loaded, &images, sources)? {
+            Ok((definition, targets)) => {
+                let definition = Arc::new(definition);
+                return Ok(Lowered { definition, targets, pins });
+            }
+            Err(needs) => {
+                if host.cancel.is_cancelled() {
+                    return Err(Failure::new(Kind::Interrupted, "interrupted"));
+                }
+                let resolved = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
+                    let (image, pin) = resolver.resolve(&need)?;
+                    Ok::<_, ResolveError>((need, image, pin))
+                });
+                for (need, image, pin) in resolved.map_err(|error| resolve_failure(&error))? {
+                    images.insert(need, image);
+                    pins.extend(pin);
+                }
+            }
+        }
+    }
+}
+
+type LoweredTargets = BTreeMap<(String, Platform), LoweredTarget>;
+
+/// Lowers every target as far as `images` allows: the graph, or what is still needed.
+fn lower_once(
+    loaded: &[(&PlannedTarget, Loaded)],
+    images: &BTreeMap<Need, ResolvedImage>,
+    sources: &SourceMap,
+) -> Result<Result<(Definition, LoweredTargets), BTreeSet<Need>>, Failure> {
+    let mut definition = Definition::default();
+    let mut targets = LoweredTargets::new();
+    let mut needs = BTreeSet::new();
+    let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
+    let mut found = Diagnostics::default();
+    // The plan has a target after those that it links to.
+    for (target, dockerfile) in loaded {
+        let is_waiting = |context: &BuildContext| match context {
+            BuildContext::Target(name) => waiting.contains(&(name.as_str(), &target.platform)),
+            BuildContext::Local(_) | BuildContext::Image(_) => false,
+        };
+        if target.contexts.values().any(is_waiting) {
+            waiting.insert((&target.name, &target.platform));
+            continue;
+        }
+        let linked = targets.iter().filter(|((_, platform), _)| *platform == target.platform);
+        let resolved = Resolved {
+            images: images.clone(),
+            targets: linked.map(|((name, _), lowered)| (name.clone(), lowered.clone())).collect(),
+        };
+        match frontend::lower(target, dockerfile, &resolved, sources, &mut definition) {
+            Ok(Lowering::Needs(more)) => {
+                waiting.insert((&target.name, &target.platform));
+                needs.extend(more);
+            }
+            Ok(Lowering::Done(lowered)) => {
+                targets.insert((target.name.clone(), target.platform.clone()), lowered);
+            }
+            Err(diagnostics) => found.extend(diagnostics),
+        }
+    }
+    definition_failure(&found, sources)?;
+    Ok(if needs.is_empty() { Ok((definition, targets)) } else { Err(needs) })
+}
+
+/// Fails if one of `found` is an error.
+pub fn definition_failure(found: &Diagnostics, sources: &SourceMap) -> Result<(), Failure> {
+    if found.has_errors() {
+        return Err(Failure::rendered(Kind::Definition, found.render(sources)));
+    }
+    Ok(())
+}
+
+fn resolve_failure(error: &ResolveError) -> Failure {
+    match error {
+        ResolveError::Registry(registry) => {
+            let failure = Failure::new(Kind::Remote, error);
+            registry.hint().into_iter().fold(failure, Failure::hint)
+        }
+        ResolveError::Store(_) => Failure::new(Kind::Environment, error),
+        ResolveError::NoPlatform { available, .. } => {
+            Failure::new(Kind::Definition, error).note(format!("it has {}", available.join(", ")))
+        }
+        ResolveError::Malformed { .. } => Failure::new(Kind::Remote, error),
+        ResolveError::Layout { .. } => Failure::new(Kind::Definition, error),
+    }
+}

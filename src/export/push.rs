@@ -1,0 +1,214 @@
+//! The release transaction: blobs, then manifests by digest, then indexes by digest, then all tags.
+//!
+//! Nothing that a registry has is sent again, and where it has a target's whole image (its index or manifest by digest)
+//! nothing below it is even asked for. Tags move only when every document of every target is in place, so a failure
+//! before that leaves all of them where they were.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use super::image::{ExportError, PlatformImage, TargetImage};
+use crate::digest::{DiffId, Digest};
+use crate::oci::{Blob, Descriptor, digest_of};
+use crate::reference::Reference;
+use crate::registry::{Client, Pushed};
+use crate::solver::activity::Activities;
+use crate::store::Store;
+use crate::sys::threads;
+use crate::worker::layers::Layers;
+
+/// Requests under way at once.
+const N_CONNECTIONS: usize = 6;
+
+/// What is to be published: a target's image under its tags.
+pub struct Publication<'a> {
+    /// What.
+    pub image: &'a TargetImage,
+    /// Under which names; non-empty. One without a tag is published by digest alone.
+    pub names: &'a [Reference],
+}
+
+/// What a publication did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Blobs that were sent.
+    pub n_sent: usize,
+    /// Bytes that were sent, blobs alone.
+    pub n_bytes: u64,
+    /// Blobs that the registry took from another of its repositories.
+    pub n_mounted: usize,
+    /// Tags that were moved or made.
+    pub tags_moved: Vec<String>,
+    /// Tags that named the image already.
+    pub tags_unchanged: Vec<String>,
+}
+
+/// Sends images to registries.
+pub struct Publisher<'a> {
+    /// Talks to them.
+    pub client: &'a Client,
+    /// Has the blobs.
+    pub store: &'a Store,
+    /// Fetches base layers that were never needed here.
+    pub layers: &'a Layers<'a>,
+    /// Tells the user.
+    pub activities: &'a Activities<'a>,
+}
+
+/// A blob that a repository is to have.
+struct WantedBlob<'a> {
+    repository: &'a Reference,
+    descriptor: &'a Descriptor,
+    content: Content<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Layer(DiffId),
+    Document(&'a Blob),
+}
+
+impl Publisher<'_> {
+    /// Publishes all of `publications`: tags last, and only if everything else succeeded.
+    ///
+    /// # Errors
+    /// The first failure. Before the first tag moves, all tags are as they were.
+    pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, ExportError> {
+        let missing = self.missing(publications)?;
+        let mut published = self.push_blobs(&missing)?;
+        self.push_manifests(&missing)?;
+        self.move_tags(publications, &mut published)?;
+        Ok(published)
+    }
+
+    /// Returns each repository with the images that it does not have whole.
+    fn missing<'p>(
+        &self,
+        publications: &[Publication<'p>],
+    ) -> Result<Vec<(&'p Reference, &'p TargetImage)>, ExportError> {
+        let mut seen = BTreeSet::new();
+        let mut wanted = Vec::new();
+        for publication in publications {
+            for name in publication.names {
+                if seen.insert((name.name(), publication.image.root().digest())) {
+                    wanted.push((name, publication.image));
+                }
+            }
+        }
+        let missing = threads::map(wanted, N_CONNECTIONS, |(name, image)| {
+            let is_there = self.client.has_manifest(name, image.root().digest())?;
+            Ok::<_, ExportError>((!is_there).then_some((name, image)))
+        })?;
+        Ok(missing.into_iter().flatten().collect())
+    }
+
+    fn push_blobs(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
+        let mut blobs: BTreeMap<(String, String), WantedBlob<'_>> = BTreeMap::new();
+        for (repository, target) in missing {
+            for image in &target.images {
+                for (descriptor, content) in contents(image) {
+                    let key = (repository.name(), descriptor.digest().to_string());
+                    blobs.entry(key).or_insert(WantedBlob { repository, descriptor, content });
+                }
+            }
+        }
+        let sent = threads::map(blobs.into_values().collect(), N_CONNECTIONS, |blob| self.push_blob(&blob))?;
+        let mut published = Published::default();
+        for (pushed, size) in sent {
+            match pushed {
+                Pushed::Exists => {}
+                Pushed::Mounted => published.n_mounted += 1,
+                Pushed::Sent => {
+                    published.n_sent += 1;
+                    published.n_bytes += size;
+                }
+            }
+        }
+        Ok(published)
+    }
+
+    fn push_blob(&self, blob: &WantedBlob<'_>) -> Result<(Pushed, u64), ExportError> {
+        let WantedBlob { repository, descriptor, content } = blob;
+        let size = descriptor.size();
+        let short = digest_of(descriptor).map_or_else(|_| String::new(), |digest| digest.short());
+        let activity = self.activities.start(&format!("push {} {short}", repository.name()));
+        let sources = match content {
+            Content::Layer(diff_id) => self.layers.sources(diff_id, descriptor),
+            Content::Document(_) => Vec::new(),
+        };
+        let open = || self.open(descriptor, content);
+        let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
+        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress)?;
+        activity.finish(match pushed {
+            Pushed::Exists => "exists",
+            Pushed::Mounted => "mounted",
+            Pushed::Sent => "sent",
+        });
+        Ok((pushed, size))
+    }
+
+    /// Opens a blob's bytes; fetches a base layer that was never needed here.
+    fn open(&self, descriptor: &Descriptor, content: &Content<'_>) -> io::Result<Box<dyn Read + Send>> {
+        match content {
+            Content::Document(document) => Ok(Box::new(io::Cursor::new(document.bytes.clone()))),
+            Content::Layer(diff_id) => {
+                let digest = digest_of(descriptor).map_err(io::Error::other)?;
+                self.layers.fetch(diff_id, descriptor).map_err(io::Error::other)?;
+                Ok(Box::new(self.store.open_blob(&digest)?))
+            }
+        }
+    }
+
+    /// Puts platform manifests, then indexes, each by its digest.
+    fn push_manifests(&self, missing: &[(&Reference, &TargetImage)]) -> Result<(), ExportError> {
+        let mut manifests: BTreeMap<(String, Digest), (&Reference, &Blob)> = BTreeMap::new();
+        let mut indexes = manifests.clone();
+        for (repository, target) in missing {
+            for image in &target.images {
+                let key = (repository.name(), image.manifest.digest());
+                manifests.insert(key, (repository, &image.manifest));
+            }
+            if let Some(index) = &target.index {
+                indexes.insert((repository.name(), index.digest()), (repository, index));
+            }
+        }
+        for documents in [manifests, indexes] {
+            threads::map(documents.into_values().collect(), N_CONNECTIONS, |(repository, document)| {
+                let by_digest = Reference { tag: None, ..repository.with_digest(document.digest()) };
+                self.push_document(&by_digest, document)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn move_tags(&self, publications: &[Publication<'_>], published: &mut Published) -> Result<(), ExportError> {
+        let tags: Vec<(&Reference, &Blob)> = publications
+            .iter()
+            .flat_map(|publication| publication.names.iter().map(|name| (name, publication.image.root())))
+            .collect();
+        let moved = threads::map(tags, N_CONNECTIONS, |(name, document)| {
+            let current = self.client.resolve(name).ok().and_then(|descriptor| digest_of(&descriptor).ok());
+            let is_unchanged = current == Some(document.digest());
+            if !is_unchanged {
+                self.push_document(name, document)?;
+            }
+            Ok::<_, ExportError>((name.to_string(), is_unchanged))
+        })?;
+        for (name, is_unchanged) in moved {
+            if is_unchanged { &mut published.tags_unchanged } else { &mut published.tags_moved }.push(name);
+        }
+        Ok(())
+    }
+
+    fn push_document(&self, name: &Reference, document: &Blob) -> Result<(), ExportError> {
+        let media_type = document.descriptor.media_type().as_ref();
+        self.client.push_manifest(name, media_type, &document.bytes)?;
+        Ok(())
+    }
+}
+
+/// Returns an image's blobs with what they are made of: layers, oldest first, then the config.
+fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
+    let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
+    layers.chain([(&image.config.descriptor, Content::Document(&image.config))])
+}

@@ -1,0 +1,114 @@
+//! Reading a target's Dockerfile and the ignore files of its contexts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use crate::dockerfile::{self, Dockerfile};
+use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
+use crate::sys::files::Files;
+
+/// A target's files, read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The Dockerfile; without errors.
+    pub dockerfile: Dockerfile,
+    /// What is odd in it.
+    pub warnings: Diagnostics,
+    /// The lines of the ignore file that applies to the main context, as read: `<Dockerfile>.dockerignore`, else
+    /// `.dockerignore` in the context's root, else none. A byte order mark is dropped.
+    pub ignore: Vec<String>,
+    /// The lines of `.dockerignore` in the root of each named local context, by the context's name.
+    pub context_ignores: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads what `target` is made from. Does not depend on the target's platform.
+///
+/// # Errors
+/// A file is missing, unreadable or no UTF-8, or the Dockerfile is wrong.
+pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) -> Result<Loaded, Diagnostics> {
+    let (name, text) = match &target.dockerfile {
+        DockerfileSource::Inline { name, text } => (name.clone(), text.clone()),
+        DockerfileSource::Path(path) => read_dockerfile(target, path, files)?,
+    };
+    let file = sources.add(name, text);
+    let (dockerfile, found) = dockerfile::parse(file, sources);
+    if found.has_errors() {
+        return Err(found);
+    }
+    let mut context_ignores = BTreeMap::new();
+    for (name, context) in &target.contexts {
+        if let BuildContext::Local(root) = context {
+            context_ignores
+                .insert(name.clone(), ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default());
+        }
+    }
+    Ok(Loaded { dockerfile, warnings: found, ignore: main_ignore(target, files)?, context_ignores })
+}
+
+fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Result<(String, String), Diagnostics> {
+    let mut name = path.to_owned();
+    let mut result = files.read(Path::new(path));
+    // The peer takes `dockerfile` too, but only for the default name.
+    if is_missing(&result)
+        && let Some(directory) = path.strip_suffix("Dockerfile")
+        && (directory.is_empty() || directory.ends_with('/'))
+    {
+        let other = format!("{directory}dockerfile");
+        let lower = files.read(Path::new(&other));
+        if lower.is_ok() {
+            (name, result) = (other, lower);
+        }
+    }
+    let bytes = result.map_err(|error| {
+        let target = &target.name;
+        let message = match error.kind() {
+            _ if error.kind() == io::ErrorKind::NotFound => format!("target \"{target}\": there is no file \"{path}\""),
+            _ => format!("target \"{target}\": cannot read \"{path}\": {error}"),
+        };
+        let hint = format!("create it, or set `context` or `dockerfile` of target \"{target}\"");
+        Diagnostics::from(Diagnostic::error_without_place(message).hint(hint))
+    })?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            let message = format!("target \"{}\": \"{name}\" is not UTF-8 text (line {line})", target.name);
+            Err(Diagnostic::error_without_place(message).into())
+        }
+    }
+}
+
+fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Vec<String>, Diagnostics> {
+    let BuildContext::Local(root) = &target.context else { return Ok(Vec::new()) };
+    if let DockerfileSource::Path(path) = &target.dockerfile
+        && let Some(lines) = ignore_lines(&format!("{path}.dockerignore"), files)?
+    {
+        return Ok(lines);
+    }
+    Ok(ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default())
+}
+
+fn ignore_lines(path: &str, files: &dyn Files) -> Result<Option<Vec<String>>, Diagnostics> {
+    let result = files.read(Path::new(path));
+    if is_missing(&result) {
+        return Ok(None);
+    }
+    let bytes = result.map_err(|error| Diagnostic::error_without_place(format!("cannot read \"{path}\": {error}")))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(Some(text.lines().map(str::to_owned).collect()))
+}
+
+fn is_missing(result: &io::Result<Vec<u8>>) -> bool {
+    let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    matches!(result, Err(error) if missing.contains(&error.kind()))
+}
+
+fn join(root: &str, name: &str) -> String {
+    match root {
+        "." | "" => name.to_owned(),
+        root => format!("{}/{name}", root.trim_end_matches('/')),
+    }
+}

@@ -1,0 +1,338 @@
+//! Walks the instructions of the stages that a target reaches.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
+use crate::dockerfile::{Instruction, InstructionKind};
+use crate::graph::{
+    CopyAction, Definition, FileAction, FileOp, InputIndex, LocalSource, Op, SourceOp, VertexId, VertexMetadata,
+};
+use crate::oci::ImageConfig;
+use crate::plan::{BuildContext, ImageSource, NoCache, PlannedTarget};
+use crate::platform::Platform;
+
+use super::stages::{Origin, StagePlan, Stages, empty_config};
+use super::variables::{Shown, Variables, cross_suffix};
+use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
+
+/// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
+///
+/// # Errors
+/// The Dockerfile asks for what is not there, or for what cannot be done yet.
+pub fn lower(
+    target: &PlannedTarget,
+    loaded: &Loaded,
+    resolved: &Resolved,
+    _sources: &SourceMap,
+    definition: &mut Definition,
+) -> Result<Lowering, Diagnostics> {
+    let stages = Stages::find(target, loaded, resolved)?;
+    if !stages.needs.is_empty() {
+        return Ok(Lowering::Needs(stages.needs));
+    }
+    let created = created(target)?;
+    let mut lowerer =
+        Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
+    for (index, plan) in &stages.plans {
+        let result = lowerer.stage(*index, plan);
+        lowerer.results.insert(*index, result?);
+    }
+    let Lowerer { mut results, found, .. } = lowerer;
+    if found.has_errors() {
+        return Err(found);
+    }
+    let result = results.remove(&stages.target_stage()?).expect("the target's stage is reached");
+    let mut config = result.config;
+    // Whatever platform the last stage's files are for, the image is for the one that was asked for.
+    let platform = target.platform.clone();
+    (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
+    config.os_version = platform.os_version.or(config.os_version);
+    let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+    config.config.labels.extend(labels);
+    if let Some(root) = result.root {
+        definition.wanted_by(root, &target.name);
+    }
+    Ok(Lowering::Done(LoweredTarget { root: result.root, config }))
+}
+
+/// Returns the time of what this build makes.
+fn created(target: &PlannedTarget) -> Result<String, Diagnostic> {
+    let Some(epoch) = target.args.get("SOURCE_DATE_EPOCH").filter(|epoch| !epoch.is_empty()) else {
+        return Ok(DEFAULT_EPOCH.to_owned());
+    };
+    let time = epoch.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map(|time| time.to_string()).ok_or_else(|| {
+        let message = format!("target \"{}\": SOURCE_DATE_EPOCH=`{epoch}` is no time", target.name);
+        Diagnostic::error_without_place(message).hint("give whole seconds since 1970-01-01T00:00:00Z")
+    })
+}
+
+/// A stage after the instructions so far.
+#[derive(Clone)]
+pub(super) struct StageResult {
+    /// `None` for no files at all.
+    pub(super) root: Option<VertexId>,
+    pub(super) config: ImageConfig,
+    /// ENV and ARG as RUN sees them.
+    pub(super) variables: Variables,
+    /// All ARGs by name with the value that they were last declared with, in order, those of the parent first.
+    pub(super) args: Vec<(String, String)>,
+    pub(super) platform: Platform,
+    /// CMD stands in this stage.
+    pub(super) has_own_cmd: bool,
+    steps: StepNames,
+}
+
+/// How the steps of a stage are numbered.
+#[derive(Clone, Default)]
+struct StepNames {
+    stage_name: String,
+    n_steps: usize,
+    n_named: usize,
+}
+
+/// PATH where the base sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl StageResult {
+    /// Sets the config's environment over the variables.
+    fn set_config_env(&mut self) {
+        for entry in &self.config.config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            self.variables.set(name, value);
+        }
+    }
+
+    pub(super) fn working_dir(&self) -> &str {
+        let directory = self.config.config.working_dir.as_str();
+        if directory.is_empty() { "/" } else { directory }
+    }
+}
+
+fn image_name(need: &Need) -> String {
+    match &need.image {
+        ImageSource::Registry(reference) => reference.to_string(),
+        ImageSource::Layout { path, .. } => format!("oci-layout://{path}"),
+    }
+}
+
+/// What is being lowered.
+pub(super) struct Lowerer<'a, 's> {
+    pub(super) stages: &'s Stages<'a>,
+    pub(super) definition: &'s mut Definition,
+    /// Time of what this build makes, RFC 3339.
+    pub(super) created: String,
+    pub(super) results: BTreeMap<usize, StageResult>,
+    found: Diagnostics,
+}
+
+/// An instruction in its stage.
+#[derive(Clone, Copy)]
+pub(super) struct At<'i> {
+    pub(super) stage_index: usize,
+    pub(super) instruction: &'i Instruction,
+    /// It is a trigger of the base.
+    pub(super) is_trigger: bool,
+}
+
+impl At<'_> {
+    pub(super) fn span(&self) -> Span {
+        self.instruction.span
+    }
+}
+
+impl Lowerer<'_, '_> {
+    fn stage(&mut self, index: usize, plan: &StagePlan) -> Result<StageResult, Diagnostic> {
+        let mut stage = self.base(index, plan)?;
+        for (at, instruction) in plan.instructions.iter().enumerate() {
+            let is_trigger = at < plan.n_triggers;
+            let at = At { stage_index: index, instruction, is_trigger };
+            if let Err(error) = self.instruction(&mut stage, at) {
+                self.found.push(error);
+            }
+        }
+        Ok(stage)
+    }
+
+    /// Returns the stage before its first instruction.
+    fn base(&mut self, index: usize, plan: &StagePlan) -> Result<StageResult, Diagnostic> {
+        let stage = &self.stages.loaded.dockerfile.stages[index];
+        let platform = &plan.platform;
+        let mut names = self.step_names(index, plan);
+        if let Origin::Stage(parent) = plan.origin {
+            let mut result = self.results[&parent].clone();
+            result.config.config.on_build.clear();
+            // The parent's ENV counts again: an ARG of the parent that hid it does not hide it here.
+            result.set_config_env();
+            (result.steps, result.has_own_cmd) = (names, false);
+            return Ok(result);
+        }
+        let (root, mut config) = match &plan.origin {
+            Origin::Image(need) => {
+                let image = &self.stages.resolved.images[need];
+                let text = image_name(need);
+                let name = self.prefix(&mut names, platform, &Variables::default()) + "FROM " + &text;
+                let mut config = image.config.clone();
+                config.created = None;
+                (self.image(&plan.origin, stage.span, name), config)
+            }
+            Origin::Target(name) => {
+                let target = self.stages.target_result(name, stage.span)?;
+                let mut config = target.config.clone();
+                config.created = None;
+                (target.root, config)
+            }
+            Origin::Local(_) => {
+                let from = self.files(&plan.origin, stage.span)?;
+                let action = CopyAction {
+                    from: InputIndex(0),
+                    source: "/".to_owned(),
+                    dest: "/".to_owned(),
+                    owner: None,
+                    mode: None,
+                    exclude: Vec::new(),
+                    unpack: false,
+                };
+                let op = Op::File(FileOp { root: None, actions: vec![FileAction::Copy(action)] });
+                let name = self.prefix(&mut names, platform, &Variables::default()) + &stage.original;
+                let metadata = self.metadata(index, stage.span, name, platform);
+                (Some(self.definition.add(op, vec![from], metadata)), empty_config(platform))
+            }
+            _ => (None, empty_config(platform)),
+        };
+        config.config.on_build.clear();
+        if platform.os != "windows" && !config.config.env.iter().any(|entry| entry.starts_with("PATH=")) {
+            config.config.env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        let (platform, args, variables) = (platform.clone(), Vec::new(), Variables::default());
+        let mut result = StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names };
+        result.set_config_env();
+        Ok(result)
+    }
+
+    fn instruction(&mut self, stage: &mut StageResult, at: At<'_>) -> Result<(), Diagnostic> {
+        match &at.instruction.kind {
+            InstructionKind::Run(run) => self.run(stage, at, run),
+            InstructionKind::Copy(copy) => self.copy(stage, at, copy),
+            InstructionKind::Add(add) => self.add(stage, at, add),
+            InstructionKind::Workdir(path) => self.workdir(stage, at, path),
+            kind => self.set_metadata(stage, at, kind),
+        }
+    }
+
+    /// Returns the step that holds the files of `origin`; one without files where there are none.
+    pub(super) fn files(&mut self, origin: &Origin, span: Span) -> Result<VertexId, Diagnostic> {
+        let target = self.stages.target;
+        let root = match origin {
+            Origin::Scratch => None,
+            Origin::Stage(index) => self.results.get(index).and_then(|stage| stage.root),
+            Origin::Image(need) => self.image(origin, span, format!("FROM {}", image_name(need))),
+            Origin::Target(name) => self.stages.target_result(name, span)?.root,
+            Origin::MainContext => {
+                let BuildContext::Local(path) = &target.context else {
+                    return Err(Diagnostic::error(span, "the build context is no directory"));
+                };
+                let name = "[internal] load build context".to_owned();
+                Some(self.local(path, self.stages.loaded.ignore.clone(), name))
+            }
+            Origin::Local(key) => {
+                let Some(BuildContext::Local(path)) = target.contexts.get(key) else {
+                    return Err(Diagnostic::error(span, format!("context `{key}` is no directory")));
+                };
+                let ignore = self.stages.loaded.context_ignores.get(key).cloned().unwrap_or_default();
+                Some(self.local(path, ignore, format!("[context {key}] load from {path}")))
+            }
+        };
+        Ok(root.unwrap_or_else(|| self.empty()))
+    }
+
+    fn local(&mut self, path: &str, ignore: Vec<String>, name: String) -> VertexId {
+        let op = Op::Source(SourceOp::Local(LocalSource { path: path.to_owned(), ignore }));
+        self.definition.add(op, Vec::new(), VertexMetadata { name, ..VertexMetadata::default() })
+    }
+
+    fn image(&mut self, origin: &Origin, span: Span, name: String) -> Option<VertexId> {
+        let Origin::Image(need) = origin else { return None };
+        let image = &self.stages.resolved.images[need];
+        let diff_ids = image.config.rootfs.diff_ids.clone();
+        // An image without layers is scratch.
+        if diff_ids.is_empty() {
+            return None;
+        }
+        let op = Op::Source(SourceOp::Image { manifest: image.manifest, diff_ids });
+        let platform = Some(need.platform.clone());
+        let metadata = VertexMetadata { name, span: Some(span), platform, ignore_cache: false };
+        Some(self.definition.add(op, Vec::new(), metadata))
+    }
+
+    /// Returns a step without files, for those that read a stage that has none.
+    fn empty(&mut self) -> VertexId {
+        let action = FileAction::Mkdir { path: "/".to_owned(), mode: 0o755, owner: None };
+        let op = Op::File(FileOp { root: None, actions: vec![action] });
+        let name = "[internal] no files".to_owned();
+        self.definition.add(op, Vec::new(), VertexMetadata { name, ..VertexMetadata::default() })
+    }
+
+    /// Returns a step that holds one file, made from a heredoc.
+    pub(super) fn inline_file(&mut self, name: &str, mode: u32, data: Vec<u8>, at: At<'_>) -> VertexId {
+        let path = super::paths::absolute("/", name);
+        let action = FileAction::Mkfile { path, mode, owner: None, data };
+        let op = Op::File(FileOp { root: None, actions: vec![action] });
+        let name = "[internal] preparing inline document".to_owned();
+        let metadata = VertexMetadata { name, span: Some(at.span()), ..VertexMetadata::default() };
+        self.definition.add(op, Vec::new(), metadata)
+    }
+
+    /// Adds a step of an instruction; it becomes the stage's root. `suffix` follows the instruction's text in its name.
+    pub(super) fn step(&mut self, stage: &mut StageResult, at: At<'_>, op: Op, inputs: Vec<VertexId>, suffix: &str) {
+        let text = format!("{}{suffix}", at.instruction.original.trim_end());
+        let shown = if matches!(op, Op::Exec(_)) { Shown::Command } else { Shown::Paths };
+        let text = stage.variables.expand_name(&text, self.stages.loaded.dockerfile.escape, shown);
+        let (command, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+        let trigger = if at.is_trigger { "ONBUILD " } else { "" };
+        let prefix = self.prefix(&mut stage.steps, &stage.platform, &stage.variables);
+        let name = format!("{prefix}{trigger}{}{rest}", command.to_uppercase());
+        let metadata = self.metadata(at.stage_index, at.span(), name, &stage.platform);
+        stage.root = Some(self.definition.add(op, inputs, metadata));
+    }
+
+    fn metadata(&self, stage_index: usize, span: Span, name: String, platform: &Platform) -> VertexMetadata {
+        let stage_name = self.stages.loaded.dockerfile.stages[stage_index].name.as_ref();
+        let ignore_cache = match &self.stages.target.no_cache {
+            NoCache::Off => false,
+            NoCache::All => true,
+            NoCache::Stages(names) => stage_name.is_some_and(|word| names.contains(&word.text)),
+        };
+        VertexMetadata { name, span: Some(span), platform: Some(platform.clone()), ignore_cache }
+    }
+
+    fn step_names(&self, index: usize, plan: &StagePlan) -> StepNames {
+        let stages = &self.stages.loaded.dockerfile.stages;
+        let stage_name = match &stages[index].name {
+            _ if stages.len() == 1 && !self.stages.has_unnamed_stages() => String::new(),
+            Some(name) => name.text.clone(),
+            None => format!("stage-{index}"),
+        };
+        let is_step = |instruction: &&Instruction| {
+            use InstructionKind::{Add, Copy, Run, Workdir};
+            matches!(instruction.kind, Run(_) | Copy(_) | Add(_) | Workdir(_))
+        };
+        let n_bases = usize::from(!matches!(plan.origin, Origin::Scratch | Origin::Stage(_)));
+        StepNames { stage_name, n_steps: n_bases + plan.instructions.iter().filter(is_step).count(), n_named: 0 }
+    }
+
+    /// Returns `[linux/arm64 build 2/4] ` and counts the step.
+    fn prefix(&self, names: &mut StepNames, platform: &Platform, variables: &Variables) -> String {
+        names.n_named += 1;
+        let mut words = Vec::new();
+        if self.stages.target.is_multi_platform {
+            words.push(format!("{platform}{}", cross_suffix(platform, variables)));
+        }
+        if !names.stage_name.is_empty() {
+            words.push(names.stage_name.clone());
+        }
+        let width = names.n_steps.to_string().len();
+        words.push(format!("{:width$}/{}", names.n_named, names.n_steps));
+        format!("[{}] ", words.join(" "))
+    }
+}

@@ -1,0 +1,183 @@
+//! Conversions between types and the common type of several values, by cty's rules.
+
+use std::collections::BTreeMap;
+
+use super::number::Number;
+use super::value::{Field, Type, Value};
+
+/// Converts a value.
+///
+/// # Errors
+/// A phrase that names the wanted type: "list of string required, but have string".
+pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
+    if let Value::Null(_) = value {
+        return Ok(Value::Null(wanted.clone()));
+    }
+    match (wanted, value) {
+        (Type::Dynamic, _) => Ok(value.clone()),
+        (Type::Bool, Value::Bool(_)) | (Type::Number, Value::Number(_)) | (Type::String, Value::String(_)) => {
+            Ok(value.clone())
+        }
+        (Type::String, _) => primitive_text(value).map(Value::string).ok_or_else(|| mismatch(wanted, value)),
+        (Type::Number, Value::String(text)) => {
+            Number::parse(text).map(Value::Number).ok_or_else(|| "a number is required".into())
+        }
+        (Type::Bool, Value::String(text)) => match &**text {
+            "true" | "1" => Ok(Value::Bool(true)),
+            "false" | "0" => Ok(Value::Bool(false)),
+            "True" | "TRUE" | "False" | "FALSE" => {
+                Err(format!("a bool is required; to convert from string, use lowercase \"{}\"", text.to_lowercase()))
+            }
+            _ => Err("a bool is required".into()),
+        },
+        (Type::List(element), _) => elements(value, element, wanted).map(Value::list),
+        (Type::Set(element), _) => elements(value, element, wanted).map(Value::set),
+        (Type::Map(element), _) => entries(value, element, wanted).map(Value::map),
+        (Type::Tuple(types), _) => match value.as_items().filter(|items| items.len() == types.len()) {
+            Some(items) => {
+                items.iter().zip(types).map(|(v, t)| convert(v, t)).collect::<Result<_, _>>().map(Value::tuple)
+            }
+            None => Err(mismatch(wanted, value)),
+        },
+        (Type::Object(fields), _) => object(value, fields, wanted),
+        _ => Err(mismatch(wanted, value)),
+    }
+}
+
+fn mismatch(wanted: &Type, value: &Value) -> String {
+    format!("{wanted} required, but have {}", value.type_of())
+}
+
+/// Returns the text that a string, number or bool is in a template.
+pub fn primitive_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn elements(value: &Value, element: &Type, wanted: &Type) -> Result<Vec<Value>, String> {
+    let items = value.as_items().ok_or_else(|| mismatch(wanted, value))?;
+    let common = if *element == Type::Dynamic { unify(items) } else { Some(element.clone()) };
+    let common = common.ok_or_else(|| format!("{wanted} required, but the elements have different types"))?;
+    let convert_at = |(i, item): (usize, &Value)| convert(item, &common).map_err(|e| format!("element {i}: {e}"));
+    items.iter().enumerate().map(convert_at).collect()
+}
+
+fn entries(value: &Value, element: &Type, wanted: &Type) -> Result<BTreeMap<String, Value>, String> {
+    let items = value.as_entries().ok_or_else(|| mismatch(wanted, value))?;
+    let common = match element {
+        Type::Dynamic => unify(items.values()),
+        _ => Some(element.clone()),
+    };
+    let common = common.ok_or_else(|| format!("{wanted} required, but the values have different types"))?;
+    let convert_at = |(key, item): (&String, &Value)| match convert(item, &common) {
+        Ok(item) => Ok((key.clone(), item)),
+        Err(e) => Err(format!("element \"{key}\": {e}")),
+    };
+    items.iter().map(convert_at).collect()
+}
+
+fn object(value: &Value, fields: &BTreeMap<String, Field>, wanted: &Type) -> Result<Value, String> {
+    let items = value.as_entries().ok_or_else(|| mismatch(wanted, value))?;
+    let mut converted = BTreeMap::new();
+    for (name, field) in fields {
+        let item = match items.get(name) {
+            Some(item) => convert(item, &field.kind).map_err(|e| format!("attribute \"{name}\": {e}"))?,
+            None if field.is_optional => Value::Null(field.kind.clone()),
+            None => return Err(format!("attribute \"{name}\" is required")),
+        };
+        converted.insert(name.clone(), item);
+    }
+    Ok(Value::object(converted))
+}
+
+/// Returns a type that all values convert to; `None` where there is none. Nulls of no type fit every type.
+pub fn unify<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Type> {
+    let types = values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic);
+    let mut common = Type::Dynamic;
+    for kind in types {
+        common = unify_two(common, kind)?;
+    }
+    Some(common)
+}
+
+fn unify_two(a: Type, b: Type) -> Option<Type> {
+    let boxed = |a: Box<Type>, b: Box<Type>| unify_two(*a, *b).map(Box::new);
+    match (a, b) {
+        (a, b) if a == b => Some(a),
+        (Type::Dynamic, other) | (other, Type::Dynamic) => Some(other),
+        (Type::String, Type::Number | Type::Bool) | (Type::Number | Type::Bool, Type::String) => Some(Type::String),
+        (Type::List(a), Type::List(b)) => boxed(a, b).map(Type::List),
+        (Type::Set(a), Type::Set(b)) => boxed(a, b).map(Type::Set),
+        (Type::List(a), Type::Set(b)) | (Type::Set(a), Type::List(b)) => boxed(a, b).map(Type::List),
+        (Type::Map(a), Type::Map(b)) => boxed(a, b).map(Type::Map),
+        (Type::Tuple(a), Type::Tuple(b)) if a.len() == b.len() => {
+            a.into_iter().zip(b).map(|(a, b)| unify_two(a, b)).collect::<Option<_>>().map(Type::Tuple)
+        }
+        (Type::Tuple(a), Type::Tuple(b)) => unify_all(a.into_iter().chain(b)).map(|t| Type::List(Box::new(t))),
+        (Type::Tuple(items), Type::List(element)) | (Type::List(element), Type::Tuple(items)) => {
+            unify_all(items.into_iter().chain([*element])).map(|t| Type::List(Box::new(t)))
+        }
+        (Type::Tuple(items), Type::Set(element)) | (Type::Set(element), Type::Tuple(items)) => {
+            unify_all(items.into_iter().chain([*element])).map(|t| Type::Set(Box::new(t)))
+        }
+        (Type::Object(a), Type::Object(b)) => unify_objects(a, b),
+        (Type::Object(fields), Type::Map(element)) | (Type::Map(element), Type::Object(fields)) => {
+            unify_all(fields.into_values().map(|f| f.kind).chain([*element])).map(|t| Type::Map(Box::new(t)))
+        }
+        _ => None,
+    }
+}
+
+fn unify_objects(a: BTreeMap<String, Field>, mut b: BTreeMap<String, Field>) -> Option<Type> {
+    if !a.keys().eq(b.keys()) {
+        let kinds = a.into_values().chain(b.into_values()).map(|f| f.kind);
+        return unify_all(kinds).map(|t| Type::Map(Box::new(t)));
+    }
+    let fields = a.into_iter().map(|(name, field)| {
+        let kind = unify_two(field.kind, b.remove(&name)?.kind)?;
+        Some((name, Field { kind, is_optional: false }))
+    });
+    fields.collect::<Option<_>>().map(Type::Object)
+}
+
+fn unify_all(types: impl Iterator<Item = Type>) -> Option<Type> {
+    types.into_iter().try_fold(Type::Dynamic, unify_two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(texts: &[&str]) -> Value {
+        Value::tuple(texts.iter().map(Value::string).collect())
+    }
+
+    #[test]
+    fn primitives_convert_to_text_and_back() {
+        let number = Value::Number(Number::from(5i64));
+        assert_eq!(convert(&number, &Type::String), Ok(Value::string("5")));
+        assert_eq!(convert(&Value::string("5"), &Type::Number), Ok(number));
+        assert_eq!(convert(&Value::string("true"), &Type::Bool), Ok(Value::Bool(true)));
+        assert!(convert(&Value::string("yes"), &Type::Bool).is_err());
+    }
+
+    #[test]
+    fn a_bare_string_is_no_list() {
+        let wanted = Type::List(Box::new(Type::String));
+        assert_eq!(convert(&Value::string("a"), &wanted), Err("list of string required, but have string".into()));
+        assert_eq!(convert(&strings(&["a"]), &wanted), Ok(Value::list(vec![Value::string("a")])));
+    }
+
+    #[test]
+    fn branches_of_different_kinds_meet_at_string_or_not_at_all() {
+        let number = Value::Number(Number::from(1i64));
+        assert_eq!(unify([&number, &Value::string("x")]), Some(Type::String));
+        assert_eq!(unify([&number, &Value::Bool(true)]), None);
+        assert_eq!(unify([&strings(&["a"]), &strings(&[])]), Some(Type::List(Box::new(Type::String))));
+        assert_eq!(unify([&strings(&["a"]), &Value::object(BTreeMap::new())]), None);
+    }
+}

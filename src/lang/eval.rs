@@ -1,0 +1,531 @@
+//! Evaluates expressions. Where names come from is the caller's: a [`Scope`].
+
+use std::collections::BTreeMap;
+
+use super::ast::{
+    BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal, UnaryOperator,
+};
+use super::convert::{convert, primitive_text, unify};
+use super::functions::{self, Argument};
+use super::number::Number;
+use super::value::{Type, Value};
+use crate::diagnostic::{Diagnostic, Span, nearest};
+
+/// Why an expression has no value.
+pub type EvalError = Box<Diagnostic>;
+
+/// How deep evaluation may nest, through variables and functions too: deeper would overflow the stack.
+pub const MAX_DEPTH: usize = 400;
+
+/// Where names come from.
+pub trait Scope {
+    /// Returns the value of a name and how many of the steps after it that value accounts for; `None` if there is no
+    /// such name.
+    ///
+    /// # Errors
+    /// Whatever kept the named thing from having a value.
+    fn lookup(&self, name: &str, span: Span, steps: &[Step]) -> Result<Option<(Value, usize)>, EvalError>;
+
+    /// Calls a function that the user defined; `None` if there is no such function.
+    ///
+    /// # Errors
+    /// What its body fails with.
+    fn call(&self, call: &Call, span: Span, arguments: &[Argument]) -> Result<Option<Value>, EvalError>;
+
+    /// Returns the error for an unknown name.
+    fn unknown_name(&self, name: &str, span: Span) -> EvalError;
+
+    /// Returns the names of the user's functions, for suggestions.
+    fn function_names(&self) -> Vec<String>;
+
+    /// Returns what built-in functions may know of the world.
+    fn world(&self) -> &functions::World;
+
+    /// Counts one level down; false where that is too deep.
+    fn enter(&self) -> bool;
+
+    /// Counts one level up.
+    fn leave(&self);
+}
+
+/// Evaluates in a scope, with the names that `for` and functions bind on top of it.
+#[derive(Clone, Copy)]
+pub struct EvalContext<'a> {
+    scope: &'a dyn Scope,
+    locals: Option<&'a Frame<'a>>,
+}
+
+struct Frame<'a> {
+    names: &'a BTreeMap<String, Value>,
+    outer: Option<&'a Frame<'a>>,
+}
+
+fn error(span: Span, message: impl Into<String>) -> EvalError {
+    Box::new(Diagnostic::error(span, message))
+}
+
+impl<'a> EvalContext<'a> {
+    /// Returns a context without local names.
+    pub fn new(scope: &'a dyn Scope) -> EvalContext<'a> {
+        EvalContext { scope, locals: None }
+    }
+
+    /// Evaluates `expr` with `names` bound on top of this context.
+    ///
+    /// # Errors
+    /// See [`EvalContext::eval`].
+    pub fn eval_with(&self, names: &BTreeMap<String, Value>, expr: &Expr) -> Result<Value, EvalError> {
+        self.bind(names, |context| context.eval(expr))
+    }
+
+    fn bind<T>(&self, names: &BTreeMap<String, Value>, work: impl FnOnce(&EvalContext<'_>) -> T) -> T {
+        let frame = Frame { names, outer: self.locals };
+        work(&EvalContext { scope: self.scope, locals: Some(&frame) })
+    }
+
+    /// Evaluates an expression.
+    ///
+    /// # Errors
+    /// The first thing that has no value.
+    pub fn eval(&self, expr: &Expr) -> Result<Value, EvalError> {
+        if !self.scope.enter() {
+            return Err(error(expr.span, format!("this refers on and on, more than {MAX_DEPTH} levels deep")));
+        }
+        let value = self.eval_kind(expr);
+        self.scope.leave();
+        value
+    }
+
+    fn eval_kind(&self, expr: &Expr) -> Result<Value, EvalError> {
+        match &expr.kind {
+            ExprKind::Null => Ok(Value::NULL),
+            ExprKind::Bool(flag) => Ok(Value::Bool(*flag)),
+            ExprKind::Number(number) => Ok(Value::Number(number.clone())),
+            ExprKind::String(text) => Ok(Value::string(text)),
+            ExprKind::Template(parts) => self.template(parts),
+            ExprKind::Tuple(items) => {
+                items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>().map(Value::tuple)
+            }
+            ExprKind::Object(items) => self.object(items),
+            ExprKind::Parens(inner) => self.eval(inner),
+            ExprKind::Variable(name) => self.variable(name, expr.span, &[]).map(|(value, _)| value),
+            ExprKind::Traversal(traversal) => self.traversal(traversal),
+            ExprKind::Call(call) => self.call(call, expr.span),
+            ExprKind::Conditional(conditional) => self.conditional(conditional, expr.span),
+            ExprKind::Unary(operator, operand) => self.unary(*operator, operand),
+            ExprKind::Binary(operator, sides) => self.binary(*operator, &sides.0, &sides.1, expr.span),
+            ExprKind::For(each) => self.for_expr(each),
+        }
+    }
+
+    fn variable(&self, name: &str, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
+        let mut frame = self.locals;
+        while let Some(current) = frame {
+            if let Some(value) = current.names.get(name) {
+                return Ok((value.clone(), 0));
+            }
+            frame = current.outer;
+        }
+        self.scope.lookup(name, span, steps)?.ok_or_else(|| self.scope.unknown_name(name, span))
+    }
+
+    fn object(&self, items: &[(Expr, Expr)]) -> Result<Value, EvalError> {
+        let mut entries = BTreeMap::new();
+        for (key, value) in items {
+            let name = self.key(key)?;
+            entries.insert(name, self.eval(value)?);
+        }
+        Ok(Value::object(entries))
+    }
+
+    fn key(&self, key: &Expr) -> Result<String, EvalError> {
+        match convert(&self.eval(key)?, &Type::String) {
+            Ok(Value::String(text)) => Ok(text.to_string()),
+            Ok(_) => Err(error(key.span, "the key of an object is null")),
+            Err(why) => Err(error(key.span, format!("no key of an object: {why}"))),
+        }
+    }
+
+    fn template(&self, parts: &[TemplatePart]) -> Result<Value, EvalError> {
+        if let [TemplatePart::Interpolation(expr)] = parts {
+            return self.eval(expr);
+        }
+        let mut text = String::new();
+        self.append(parts, &mut text)?;
+        Ok(Value::string(text))
+    }
+
+    fn append(&self, parts: &[TemplatePart], text: &mut String) -> Result<(), EvalError> {
+        for part in parts {
+            match part {
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Interpolation(expr) => {
+                    let value = self.eval(expr)?;
+                    match primitive_text(&value) {
+                        Some(piece) => text.push_str(&piece),
+                        None if value.is_null() => {
+                            return Err(error(expr.span, "this is null, which cannot stand in a text"));
+                        }
+                        None => {
+                            let kind = value.type_of();
+                            return Err(error(expr.span, format!("string required in a text, but have {kind}")));
+                        }
+                    }
+                }
+                TemplatePart::If(directive) => {
+                    let is_true = self.condition(&directive.condition)?;
+                    self.append(if is_true { &directive.yes } else { &directive.no }, text)?;
+                }
+                TemplatePart::For(directive) => {
+                    for (key, element) in self.pairs(&directive.collection)? {
+                        let mut names = BTreeMap::from([(directive.element.text.clone(), element)]);
+                        names.extend(directive.key.iter().map(|name| (name.text.clone(), key.clone())));
+                        self.bind(&names, |context| context.append(&directive.parts, text))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn condition(&self, expr: &Expr) -> Result<bool, EvalError> {
+        match convert(&self.eval(expr)?, &Type::Bool) {
+            Ok(Value::Bool(flag)) => Ok(flag),
+            Ok(_) => Err(error(expr.span, "the condition is null")),
+            Err(why) => Err(error(expr.span, format!("the condition is not true or false: {why}"))),
+        }
+    }
+
+    /// Evaluates a collection to (key or index, element).
+    fn pairs(&self, expr: &Expr) -> Result<Vec<(Value, Value)>, EvalError> {
+        let value = self.eval(expr)?;
+        match &value {
+            Value::Set(items) => Ok(items.iter().map(|item| (item.clone(), item.clone())).collect()),
+            Value::List(items) | Value::Tuple(items) => {
+                Ok(items.iter().enumerate().map(|(i, item)| (Value::Number(Number::from(i)), item.clone())).collect())
+            }
+            Value::Map(entries) | Value::Object(entries) => {
+                Ok(entries.iter().map(|(key, item)| (Value::string(key), item.clone())).collect())
+            }
+            Value::Null(_) => Err(error(expr.span, "this is null, which cannot be gone through")),
+            _ => Err(error(expr.span, format!("a {} cannot be gone through", value.type_of()))),
+        }
+    }
+
+    fn for_expr(&self, each: &ForExpr) -> Result<Value, EvalError> {
+        let (mut items, mut entries) = (Vec::new(), BTreeMap::<String, Vec<Value>>::new());
+        for (key, element) in self.pairs(&each.collection)? {
+            let mut names = BTreeMap::from([(each.element.text.clone(), element)]);
+            names.extend(each.key.iter().map(|name| (name.text.clone(), key.clone())));
+            self.bind(&names, |context| -> Result<(), EvalError> {
+                let is_wanted = each.condition.as_ref().map_or(Ok(true), |condition| context.condition(condition))?;
+                if !is_wanted {
+                    return Ok(());
+                }
+                let Some(key_expr) = &each.result_key else {
+                    items.push(context.eval(&each.result)?);
+                    return Ok(());
+                };
+                let key = context.key(key_expr)?;
+                let value = context.eval(&each.result)?;
+                let values = entries.entry(key.clone()).or_default();
+                if !values.is_empty() && !each.is_grouping {
+                    let finding = Diagnostic::error(key_expr.span, format!("two elements have the key \"{key}\""));
+                    return Err(Box::new(finding.hint("write `...` after the value to gather equal keys")));
+                }
+                values.push(value);
+                Ok(())
+            })?;
+        }
+        if each.result_key.is_none() {
+            return Ok(Value::tuple(items));
+        }
+        let gathered = entries.into_iter().filter_map(|(key, mut values)| {
+            let value = if each.is_grouping { Some(Value::tuple(values)) } else { values.pop() };
+            value.map(|value| (key, value))
+        });
+        Ok(Value::object(gathered.collect()))
+    }
+
+    fn traversal(&self, traversal: &Traversal) -> Result<Value, EvalError> {
+        let steps = &traversal.steps;
+        let (value, n_done) = match &traversal.base.kind {
+            ExprKind::Variable(name) => self.variable(name, traversal.base.span, steps)?,
+            _ => (self.eval(&traversal.base)?, 0),
+        };
+        self.walk(value, steps.get(n_done..).unwrap_or(&[]))
+    }
+
+    fn walk(&self, value: Value, steps: &[Step]) -> Result<Value, EvalError> {
+        let Some((step, rest)) = steps.split_first() else { return Ok(value) };
+        match &step.kind {
+            StepKind::Attribute(name) => self.walk(attribute(&value, name, step.span)?, rest),
+            StepKind::Index(index) => {
+                let key = self.eval(index)?;
+                self.walk(element(&value, &key, step.span)?, rest)
+            }
+            StepKind::FullSplat => self.splat(value, rest),
+            StepKind::AttributeSplat => {
+                let n_attributes = rest.iter().take_while(|s| matches!(s.kind, StepKind::Attribute(_))).count();
+                let (inner, after) = rest.split_at(n_attributes);
+                self.walk(self.splat(value, inner)?, after)
+            }
+        }
+    }
+
+    /// A null has no elements; anything that is no list is a list of one.
+    fn splat(&self, value: Value, steps: &[Step]) -> Result<Value, EvalError> {
+        let items: Vec<Value> = match &value {
+            Value::Null(_) => Vec::new(),
+            _ => value.as_items().map_or_else(|| vec![value.clone()], <[Value]>::to_vec),
+        };
+        items.into_iter().map(|item| self.walk(item, steps)).collect::<Result<_, _>>().map(Value::tuple)
+    }
+
+    fn conditional(&self, conditional: &Conditional, span: Span) -> Result<Value, EvalError> {
+        let condition = self.condition(&conditional.condition)?;
+        let (chosen, other) =
+            if condition { (&conditional.yes, &conditional.no) } else { (&conditional.no, &conditional.yes) };
+        let value = self.eval(chosen)?;
+        // The branch that is not taken decides the type too, but must not fail the whole.
+        let Ok(other) = self.eval(other) else { return Ok(value) };
+        match unify([&value, &other]) {
+            Some(common) => convert(&value, &common).map_err(|why| error(span, why)),
+            None => {
+                let finding = Diagnostic::error(span, "the two results of this condition have different types")
+                    .note(format!("one is {}, the other {}", value.type_of(), other.type_of()));
+                Err(Box::new(finding))
+            }
+        }
+    }
+
+    fn unary(&self, operator: UnaryOperator, operand: &Expr) -> Result<Value, EvalError> {
+        let value = self.eval(operand)?;
+        match operator {
+            UnaryOperator::Negate => Ok(Value::Number(number(&value, operand.span)?.negate())),
+            UnaryOperator::Not => Ok(Value::Bool(!boolean(&value, operand.span)?)),
+        }
+    }
+
+    fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
+        use BinaryOperator as B;
+        let (a, b) = (self.eval(left)?, self.eval(right)?);
+        match operator {
+            B::Equal => return Ok(Value::Bool(equal(&a, &b))),
+            B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
+            B::And => return Ok(Value::Bool(boolean(&a, left.span)? & boolean(&b, right.span)?)),
+            B::Or => return Ok(Value::Bool(boolean(&a, left.span)? | boolean(&b, right.span)?)),
+            _ => {}
+        }
+        let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
+        let result = match operator {
+            B::Add => a.add(&b),
+            B::Subtract => a.subtract(&b),
+            B::Multiply => a.multiply(&b),
+            B::Divide => a.divide(&b),
+            B::Modulo => a.modulo(&b),
+            B::Less => return Ok(Value::Bool(a < b)),
+            B::LessOrEqual => return Ok(Value::Bool(a <= b)),
+            B::Greater => return Ok(Value::Bool(a > b)),
+            _ => return Ok(Value::Bool(a >= b)),
+        };
+        result.map(Value::Number).ok_or_else(|| error(span, "this division has no result"))
+    }
+
+    fn call(&self, call: &Call, span: Span) -> Result<Value, EvalError> {
+        if let Some(value) = self.lazy_call(call, span) {
+            return value;
+        }
+        let mut arguments = Vec::with_capacity(call.arguments.len());
+        for (i, expr) in call.arguments.iter().enumerate() {
+            let value = self.eval(expr)?;
+            if call.is_spread && i + 1 == call.arguments.len() {
+                let items = value.as_items().ok_or_else(|| error(expr.span, "only a list can be spread with `...`"))?;
+                arguments.extend(items.iter().map(|item| Argument { value: item.clone(), span: expr.span }));
+            } else {
+                arguments.push(Argument { value, span: expr.span });
+            }
+        }
+        if let Some(function) = functions::find(&call.name.text) {
+            return function.call(self.scope.world(), call.name.span, &arguments);
+        }
+        if let Some(value) = self.scope.call(call, span, &arguments)? {
+            return Ok(value);
+        }
+        let finding = Diagnostic::error(call.name.span, format!("no function named \"{}\"", call.name.text));
+        let user = self.scope.function_names();
+        let built_in: Vec<&str> = functions::names().chain(["try", "can", "convert"]).collect();
+        let known = built_in.into_iter().chain(user.iter().map(String::as_str));
+        Err(Box::new(match nearest(&call.name.text, known) {
+            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+            None => finding,
+        }))
+    }
+
+    /// The functions whose arguments may fail, or are types.
+    fn lazy_call(&self, call: &Call, span: Span) -> Option<Result<Value, EvalError>> {
+        match (call.name.text.as_str(), &call.arguments[..]) {
+            ("try", []) => Some(Err(error(span, "`try` needs at least one argument"))),
+            ("try", [first, rest @ ..]) => {
+                let mut result = self.eval(first);
+                for expr in rest {
+                    if result.is_ok() {
+                        break;
+                    }
+                    result = self.eval(expr);
+                }
+                Some(result)
+            }
+            ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
+            ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
+                let wanted = type_from_expr(wanted)?;
+                convert(&value, &wanted).map_err(|why| error(span, why))
+            })),
+            _ => None,
+        }
+    }
+}
+
+fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
+    match convert(value, &Type::Number) {
+        Ok(Value::Number(number)) => Ok(number),
+        Ok(_) => Err(error(span, "this is null, where a number is needed")),
+        Err(_) => Err(error(span, format!("number required, but have {}", described(value)))),
+    }
+}
+
+fn boolean(value: &Value, span: Span) -> Result<bool, EvalError> {
+    match convert(value, &Type::Bool) {
+        Ok(Value::Bool(flag)) => Ok(flag),
+        Ok(_) => Err(error(span, "this is null, where true or false is needed")),
+        Err(_) => Err(error(span, format!("bool required, but have {}", described(value)))),
+    }
+}
+
+fn described(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the string \"{text}\""),
+        other => format!("{}", other.type_of()),
+    }
+}
+
+/// Equality of the `==` operator: of one type and content; a tuple equals no list.
+pub(super) fn equal(a: &Value, b: &Value) -> bool {
+    a == b
+}
+
+fn attribute(value: &Value, name: &str, span: Span) -> Result<Value, EvalError> {
+    match value {
+        Value::Map(entries) | Value::Object(entries) => entries.get(name).cloned().ok_or_else(|| {
+            let finding = Diagnostic::error(span, format!("no attribute \"{name}\" in this {}", value.type_of()));
+            Box::new(match nearest(name, entries.keys().map(String::as_str)) {
+                Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+                None => finding,
+            })
+        }),
+        Value::Null(_) => Err(error(span, format!("this is null and has no attribute \"{name}\""))),
+        _ => Err(error(span, format!("a {} has no attributes", value.type_of()))),
+    }
+}
+
+/// Returns `value[key]`.
+pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, EvalError> {
+    match value {
+        Value::List(items) | Value::Tuple(items) => {
+            let number = number(key, span)?;
+            let index = number.to_i64().and_then(|i| usize::try_from(i).ok());
+            index.and_then(|i| items.get(i)).cloned().ok_or_else(|| {
+                error(span, format!("no element {number} in this {} of {}", short_type(value), items.len()))
+            })
+        }
+        Value::Map(entries) | Value::Object(entries) => {
+            let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
+            entries
+                .get(&name)
+                .cloned()
+                .ok_or_else(|| error(span, format!("no element \"{name}\" in this {}", short_type(value))))
+        }
+        Value::Null(_) => Err(error(span, "this is null and has no elements")),
+        _ => Err(error(span, format!("a {} has no elements", value.type_of()))),
+    }
+}
+
+fn short_type(value: &Value) -> &'static str {
+    match value {
+        Value::List(_) => "list",
+        Value::Map(_) => "map",
+        Value::Tuple(_) => "tuple",
+        Value::Set(_) => "set",
+        _ => "object",
+    }
+}
+
+/// Reads a type: `string`, `list(number)`, `object({name = string, port = optional(number)})`.
+///
+/// # Errors
+/// What in it is no type.
+pub fn type_from_expr(expr: &Expr) -> Result<Type, EvalError> {
+    match &expr.kind {
+        ExprKind::Parens(inner) => type_from_expr(inner),
+        ExprKind::Variable(name) => match name.as_str() {
+            "string" => Ok(Type::String),
+            "number" => Ok(Type::Number),
+            "bool" => Ok(Type::Bool),
+            "any" => Ok(Type::Dynamic),
+            "list" | "set" | "map" | "object" | "tuple" => {
+                Err(error(expr.span, format!("the type `{name}` needs an argument, as in `{name}({})`", example(name))))
+            }
+            _ => Err(unknown_type(expr.span, name)),
+        },
+        ExprKind::Call(call) => match (call.name.text.as_str(), &call.arguments[..]) {
+            ("list", [element]) => type_from_expr(element).map(|t| Type::List(Box::new(t))),
+            ("set", [element]) => type_from_expr(element).map(|t| Type::Set(Box::new(t))),
+            ("map", [element]) => type_from_expr(element).map(|t| Type::Map(Box::new(t))),
+            ("tuple", [Expr { kind: ExprKind::Tuple(items), .. }]) => {
+                items.iter().map(type_from_expr).collect::<Result<_, _>>().map(Type::Tuple)
+            }
+            ("object", [Expr { kind: ExprKind::Object(items), .. }]) => object_type(items),
+            ("list" | "set" | "map" | "tuple" | "object", _) => {
+                let name = &call.name.text;
+                Err(error(expr.span, format!("the type `{name}` is written `{name}({})`", example(name))))
+            }
+            (name, _) => Err(unknown_type(call.name.span, name)),
+        },
+        _ => Err(error(expr.span, "this is no type")),
+    }
+}
+
+fn object_type(items: &[(Expr, Expr)]) -> Result<Type, EvalError> {
+    let mut fields = BTreeMap::new();
+    for (key, value) in items {
+        let ExprKind::String(name) = &key.kind else {
+            return Err(error(key.span, "the names of an object type are plain words"));
+        };
+        let (kind, is_optional) = match &value.kind {
+            ExprKind::Call(call) if call.name.text == "optional" => match &call.arguments[..] {
+                [kind] => (type_from_expr(kind)?, true),
+                _ => return Err(error(value.span, "`optional` takes a type and nothing else")),
+            },
+            _ => (type_from_expr(value)?, false),
+        };
+        fields.insert(name.clone(), super::value::Field { kind, is_optional });
+    }
+    Ok(Type::Object(fields))
+}
+
+fn example(kind: &str) -> &'static str {
+    match kind {
+        "object" => "{name = string}",
+        "tuple" => "[string, number]",
+        _ => "string",
+    }
+}
+
+fn unknown_type(span: Span, name: &str) -> EvalError {
+    let finding = Diagnostic::error(span, format!("no type named `{name}`"));
+    let known = ["string", "number", "bool", "any", "list", "set", "map", "object", "tuple"];
+    Box::new(match nearest(name, known) {
+        Some(near) => finding.hint(format!("did you mean `{near}`?")),
+        None => finding.note("the types are string, number, bool, any, list, set, map, object and tuple"),
+    })
+}

@@ -1,0 +1,212 @@
+//! Functions of lists, sets, maps and objects.
+
+use std::collections::BTreeMap;
+
+use super::Parameter::{Any, Items, Nullable, Number as N, Text, Texts};
+use super::{Function, World, fixed, items_at, text_at, texts, variadic, whole_at};
+use crate::lang::convert::{convert, primitive_text, unify};
+use crate::lang::number::Number;
+use crate::lang::value::{Type, Value};
+
+pub(super) const TABLE: &[Function] = &[
+    fixed("chunklist", &[Items, N], chunklist),
+    variadic("coalesce", &[], Nullable, coalesce),
+    variadic("coalescelist", &[], Nullable, coalescelist),
+    fixed("compact", &[Texts], |_, v| {
+        Ok(Value::list(items_at(v, 0).iter().filter(|t| t.as_str().is_some_and(|t| !t.is_empty())).cloned().collect()))
+    }),
+    variadic("concat", &[], Items, concat),
+    fixed("contains", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
+    fixed("distinct", &[Items], |_, v| Ok(Value::list(distinct(items_at(v, 0))))),
+    fixed("element", &[Items, N], element),
+    fixed("flatten", &[Items], |_, v| Ok(Value::tuple(flatten(&v[0])))),
+    fixed("hasindex", &[Any, Any], |_, v| Ok(Value::Bool(index(&v[0], &v[1]).is_some()))),
+    fixed("index", &[Any, Any], |_, v| index(&v[0], &v[1]).ok_or_else(|| "no such element".into())),
+    fixed("indexof", &[Items, Any], |_, v| {
+        position(items_at(v, 0), &v[1]).map(|i| Value::Number(Number::from(i))).ok_or_else(|| "item not found".into())
+    }),
+    fixed("keys", &[Any], |_, v| Ok(texts(entries(&v[0])?.keys()))),
+    fixed("length", &[Any], length),
+    fixed("lookup", &[Any, Text, Nullable], |_, v| {
+        Ok(entries(&v[0])?.get(text_at(v, 1)).cloned().unwrap_or_else(|| v[2].clone()))
+    }),
+    variadic("merge", &[], Nullable, merge),
+    fixed("reverselist", &[Items], |_, v| Ok(Value::list(items_at(v, 0).iter().rev().cloned().collect()))),
+    fixed("sethaselement", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
+    variadic("setintersection", &[Items], Items, |_, v| sets(v, |a, b| a.retain(|x| b.contains(x)))),
+    variadic("setproduct", &[], Items, setproduct),
+    fixed("setsubtract", &[Items, Items], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
+    variadic("setsymmetricdifference", &[Items], Items, |_, v| {
+        sets(v, |a, b| {
+            let added: Vec<Value> = b.iter().filter(|x| !a.contains(x)).cloned().collect();
+            a.retain(|x| !b.contains(x));
+            a.extend(added);
+        })
+    }),
+    variadic("setunion", &[Items], Items, |_, v| sets(v, |a, b| a.extend(b.iter().cloned()))),
+    fixed("slice", &[Items, N, N], slice),
+    fixed("sort", &[Texts], sort),
+    fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
+    fixed("zipmap", &[Texts, Items], zipmap),
+];
+
+fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
+    value.as_entries().ok_or_else(|| format!("map or object required, but have {}", value.type_of()))
+}
+
+fn position(items: &[Value], wanted: &Value) -> Option<usize> {
+    items.iter().position(|item| {
+        item == wanted
+            || unify([item, wanted]).is_some_and(|t| {
+                let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
+                is_primitive && item.type_of() == t && convert(wanted, &t).is_ok_and(|w| w == *item)
+            })
+    })
+}
+
+fn index(value: &Value, key: &Value) -> Option<Value> {
+    match (value.as_items(), value.as_entries()) {
+        (Some(items), _) => match convert(key, &Type::Number) {
+            Ok(Value::Number(n)) => {
+                n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned()
+            }
+            _ => None,
+        },
+        (_, Some(entries)) => primitive_text(key).and_then(|name| entries.get(&name)).cloned(),
+        _ => None,
+    }
+}
+
+/// Makes the items one list if they have a common type, a tuple if not.
+fn listed(items: Vec<Value>) -> Value {
+    match unify(&items) {
+        Some(common) => {
+            let converted: Result<Vec<Value>, String> = items.iter().map(|item| convert(item, &common)).collect();
+            converted.map_or_else(|_| Value::tuple(items), Value::list)
+        }
+        None => Value::tuple(items),
+    }
+}
+
+fn chunklist(_: &World, v: &[Value]) -> Result<Value, String> {
+    let items = items_at(v, 0);
+    let size = usize::try_from(whole_at(v, 1)?).map_err(|_| "the size is not negative")?;
+    let size = if size == 0 { items.len().max(1) } else { size };
+    Ok(Value::list(items.chunks(size).map(|chunk| Value::list(chunk.to_vec())).collect()))
+}
+
+fn coalesce(_: &World, v: &[Value]) -> Result<Value, String> {
+    let common = unify(v).ok_or("all arguments must have the same type")?;
+    let first = v.iter().find(|value| !value.is_null()).ok_or("no argument is other than null")?;
+    convert(first, &common)
+}
+
+fn coalescelist(_: &World, v: &[Value]) -> Result<Value, String> {
+    let found = v.iter().find(|value| value.as_items().is_some_and(|items| !items.is_empty()));
+    found.cloned().ok_or_else(|| "no list has an element".into())
+}
+
+fn concat(_: &World, v: &[Value]) -> Result<Value, String> {
+    let items = v.iter().flat_map(|list| list.as_items().unwrap_or(&[])).cloned().collect();
+    let is_list = v.iter().all(|list| matches!(list, Value::List(_)));
+    Ok(if is_list { listed(items) } else { Value::tuple(items) })
+}
+
+fn distinct(items: &[Value]) -> Vec<Value> {
+    let mut kept: Vec<Value> = Vec::new();
+    for item in items {
+        if !kept.contains(item) {
+            kept.push(item.clone());
+        }
+    }
+    kept
+}
+
+fn element(_: &World, v: &[Value]) -> Result<Value, String> {
+    let items = items_at(v, 0);
+    if items.is_empty() {
+        return Err("the list is empty".into());
+    }
+    Ok(items[whole_at(v, 1)?.rem_euclid(items.len() as i64) as usize].clone())
+}
+
+fn flatten(value: &Value) -> Vec<Value> {
+    match value.as_items() {
+        Some(items) => items.iter().flat_map(flatten).collect(),
+        None => vec![value.clone()],
+    }
+}
+
+fn length(_: &World, v: &[Value]) -> Result<Value, String> {
+    let n = match (v[0].as_items(), v[0].as_entries()) {
+        (Some(items), _) => items.len(),
+        (_, Some(entries)) => entries.len(),
+        _ => return Err(format!("list or map required, but have {}", v[0].type_of())),
+    };
+    Ok(Value::Number(Number::from(n)))
+}
+
+fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
+    let mut merged = BTreeMap::new();
+    for value in v.iter().filter(|value| !value.is_null()) {
+        merged.extend(entries(value)?.clone());
+    }
+    let is_map = v.iter().all(|value| matches!(value, Value::Map(_))) && unify(merged.values()).is_some();
+    Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
+}
+
+fn sets(v: &[Value], combine: fn(&mut Vec<Value>, &[Value])) -> Result<Value, String> {
+    let common =
+        unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
+    let converted = |list: &Value| -> Result<Vec<Value>, String> {
+        list.as_items().unwrap_or(&[]).iter().map(|item| convert(item, &common)).collect()
+    };
+    let mut result = distinct(&converted(&v[0])?);
+    for list in &v[1..] {
+        combine(&mut result, &converted(list)?);
+    }
+    Ok(Value::set(result))
+}
+
+fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
+    let lists: Vec<&[Value]> = (0..v.len()).map(|i| items_at(v, i)).collect();
+    if lists.len() < 2 {
+        return Err("at least two sets are needed".into());
+    }
+    if lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > 100_000) {
+        return Err("more than 100000 combinations".into());
+    }
+    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
+    for list in lists {
+        rows = rows
+            .iter()
+            .flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
+            .collect();
+    }
+    let is_set = v.iter().all(|list| matches!(list, Value::Set(_)));
+    let rows = rows.into_iter().map(Value::tuple).collect();
+    Ok(if is_set { Value::set(rows) } else { Value::list(rows) })
+}
+
+fn slice(_: &World, v: &[Value]) -> Result<Value, String> {
+    let (items, start, end) = (items_at(v, 0), whole_at(v, 1)?, whole_at(v, 2)?);
+    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    let cut = range.and_then(|(start, end)| items.get(start..end));
+    let cut = cut.ok_or_else(|| format!("no elements from {start} to {end} in a list of {}", items.len()))?.to_vec();
+    Ok(if matches!(v[0], Value::Tuple(_)) { Value::tuple(cut) } else { Value::list(cut) })
+}
+
+fn sort(_: &World, v: &[Value]) -> Result<Value, String> {
+    let mut items: Vec<&str> = items_at(v, 0).iter().filter_map(Value::as_str).collect();
+    items.sort_unstable();
+    Ok(texts(items))
+}
+
+fn zipmap(_: &World, v: &[Value]) -> Result<Value, String> {
+    let (keys, values) = (items_at(v, 0), items_at(v, 1));
+    if keys.len() != values.len() {
+        return Err(format!("{} keys, but {} values", keys.len(), values.len()));
+    }
+    let pairs = keys.iter().zip(values).filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
+    Ok(Value::object(pairs.collect()))
+}

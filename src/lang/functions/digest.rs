@@ -1,0 +1,131 @@
+//! Checksums and identifiers. Random ones are refused: a build that uses them could not be repeated.
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::Parameter::{Number, Text};
+use super::{Function, fixed, text_at, variadic};
+use crate::lang::value::Value;
+
+pub(super) const TABLE: &[Function] = &[
+    variadic("bcrypt", &[Text], Number, |_, _| Err("its result is random, so a build could not be repeated".into())),
+    fixed("md5", &[Text], |_, v| Ok(Value::string(hex(&md5(text_at(v, 0).as_bytes()))))),
+    fixed("rsadecrypt", &[Text, Text], |_, _| Err("secrets do not belong in a bakefile; use `secret`".into())),
+    fixed("sha1", &[Text], |_, v| Ok(Value::string(hex(&sha1(text_at(v, 0).as_bytes()))))),
+    fixed("sha256", &[Text], |_, v| Ok(Value::string(hex(&Sha256::digest(text_at(v, 0)))))),
+    fixed("sha512", &[Text], |_, v| Ok(Value::string(hex(&Sha512::digest(text_at(v, 0)))))),
+    fixed("uuidv4", &[], |_, _| Err("its result is random, so a build could not be repeated; use `uuidv5`".into())),
+    fixed("uuidv5", &[Text, Text], |_, v| uuidv5(text_at(v, 0), text_at(v, 1)).map(Value::string)),
+];
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Pads a message to whole blocks of 64 bytes, its length in bits at the end.
+fn padded(message: &[u8], length: [u8; 8]) -> Vec<u8> {
+    let mut padded = message.to_vec();
+    padded.push(0x80);
+    while padded.len() % 64 != 56 {
+        padded.push(0);
+    }
+    padded.extend(length);
+    padded
+}
+
+/// MD5 (RFC 1321), for texts only.
+fn md5(message: &[u8]) -> [u8; 16] {
+    const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+    let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    for block in padded(message, (message.len() as u64 * 8).to_le_bytes()).chunks_exact(64) {
+        let word = |i: usize| u32::from_le_bytes([block[i * 4], block[i * 4 + 1], block[i * 4 + 2], block[i * 4 + 3]]);
+        let [mut a, mut b, mut c, mut d] = state;
+        for i in 0..64 {
+            let (mix, index) = match i / 16 {
+                0 => ((b & c) | (!b & d), i),
+                1 => ((d & b) | (!d & c), (5 * i + 1) % 16),
+                2 => (b ^ c ^ d, (3 * i + 5) % 16),
+                _ => (c ^ (b | !d), (7 * i) % 16),
+            };
+            let sine = (((i + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
+            let sum = a.wrapping_add(mix).wrapping_add(sine).wrapping_add(word(index));
+            (a, d, c, b) = (d, c, b, b.wrapping_add(sum.rotate_left(SHIFTS[i / 16][i % 4])));
+        }
+        for (total, part) in state.iter_mut().zip([a, b, c, d]) {
+            *total = total.wrapping_add(part);
+        }
+    }
+    let mut digest = [0; 16];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    digest
+}
+
+/// SHA-1 (RFC 3174), for names only.
+fn sha1(message: &[u8]) -> [u8; 20] {
+    let mut state: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    for block in padded(message, (message.len() as u64 * 8).to_be_bytes()).chunks_exact(64) {
+        let mut words = [0u32; 80];
+        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
+            *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        for i in 16..80 {
+            words[i] = (words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16]).rotate_left(1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = state;
+        for (i, word) in words.iter().enumerate() {
+            let (mix, constant) = match i / 20 {
+                0 => ((b & c) | (!b & d), 0x5a82_7999),
+                1 => (b ^ c ^ d, 0x6ed9_eba1),
+                2 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
+                _ => (b ^ c ^ d, 0xca62_c1d6u32),
+            };
+            let sum = a.rotate_left(5).wrapping_add(mix).wrapping_add(e).wrapping_add(constant).wrapping_add(*word);
+            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, sum);
+        }
+        for (total, part) in state.iter_mut().zip([a, b, c, d, e]) {
+            *total = total.wrapping_add(part);
+        }
+    }
+    let mut digest = [0; 20];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}
+
+/// A name-based UUID (RFC 4122, version 5); the namespace is dns, url, oid, x500 or a UUID.
+fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
+    let known = match namespace {
+        "dns" => "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "url" => "6ba7b811-9dad-11d1-80b4-00c04fd430c8",
+        "oid" => "6ba7b812-9dad-11d1-80b4-00c04fd430c8",
+        "x500" => "6ba7b814-9dad-11d1-80b4-00c04fd430c8",
+        other => other,
+    };
+    let digits: Vec<u8> = known.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
+    if digits.len() != 32 || known.len() != 36 {
+        return Err(format!("\"{namespace}\" is no namespace: dns, url, oid, x500 or a UUID"));
+    }
+    let mut message: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    message.extend(name.bytes());
+    let mut bytes = sha1(&message);
+    bytes[6] = bytes[6] & 0x0f | 0x50;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..16]];
+    Ok(parts.map(hex).join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_those_of_the_standards() {
+        assert_eq!(hex(&md5(b"abc")), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(hex(&md5(&[b'a'; 64])), "014842d480b571495a4a0363793f7367");
+        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert_eq!(uuidv5("dns", "python.org").as_deref(), Ok("886313e1-3b8a-5372-9b90-0c9aee199e5d"));
+        assert!(uuidv5("nope", "x").is_err());
+    }
+}

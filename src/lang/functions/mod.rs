@@ -1,0 +1,179 @@
+//! The built-in functions: one table, by name.
+//!
+//! `try`, `can` and `convert` are not here: their arguments are not plain values, so the evaluator knows them itself.
+
+mod collection;
+mod digest;
+pub(super) mod encoding;
+mod format;
+mod math;
+mod network;
+pub(super) mod text;
+mod time;
+mod version;
+
+use super::convert::convert;
+use super::eval::EvalError;
+use super::value::{Type, Value};
+use crate::diagnostic::{Diagnostic, Span};
+
+/// What functions may know of the world; all of it is passed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// What `timestamp()` says, in seconds since 1970 (UTC).
+    pub now: i64,
+    /// What `homedir()` says.
+    pub home: Option<String>,
+}
+
+/// A value given to a function.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    /// The value.
+    pub value: Value,
+    /// The expression it came from.
+    pub span: Span,
+}
+
+/// What a function takes at one place.
+#[derive(Clone, Copy, Debug)]
+enum Parameter {
+    /// Anything but null.
+    Any,
+    /// Anything.
+    Nullable,
+    Text,
+    Number,
+    Bool,
+    /// A list, set or tuple.
+    Items,
+    /// A list of texts.
+    Texts,
+}
+
+/// A built-in function.
+pub struct Function {
+    name: &'static str,
+    parameters: &'static [Parameter],
+    /// What further arguments are.
+    rest: Option<Parameter>,
+    body: fn(&World, &[Value]) -> Result<Value, String>,
+}
+
+const fn fixed(
+    name: &'static str,
+    parameters: &'static [Parameter],
+    body: fn(&World, &[Value]) -> Result<Value, String>,
+) -> Function {
+    Function { name, parameters, rest: None, body }
+}
+
+const fn variadic(
+    name: &'static str,
+    parameters: &'static [Parameter],
+    rest: Parameter,
+    body: fn(&World, &[Value]) -> Result<Value, String>,
+) -> Function {
+    Function { name, parameters, rest: Some(rest), body }
+}
+
+const TABLES: [&[Function]; 9] = [
+    text::TABLE,
+    collection::TABLE,
+    math::TABLE,
+    encoding::TABLE,
+    format::TABLE,
+    digest::TABLE,
+    time::TABLE,
+    network::TABLE,
+    version::TABLE,
+];
+
+/// Returns the built-in function called `name`.
+pub fn find(name: &str) -> Option<&'static Function> {
+    TABLES.iter().copied().flatten().find(|function| function.name == name)
+}
+
+/// Returns the names of all built-in functions but `try`, `can` and `convert`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().copied().flatten().map(|function| function.name)
+}
+
+impl Function {
+    /// Calls it; `span` is the place of its name.
+    ///
+    /// # Errors
+    /// Too few or too many arguments, one of another type, or what the function itself refuses.
+    pub fn call(&self, world: &World, span: Span, arguments: &[Argument]) -> Result<Value, EvalError> {
+        let n_wanted = self.parameters.len();
+        let is_enough = arguments.len() >= n_wanted && (self.rest.is_some() || arguments.len() == n_wanted);
+        if !is_enough {
+            let least = if self.rest.is_some() { "at least " } else { "" };
+            let message =
+                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", self.name, arguments.len());
+            return Err(Box::new(Diagnostic::error(span, message)));
+        }
+        let mut values = Vec::with_capacity(arguments.len());
+        for (i, argument) in arguments.iter().enumerate() {
+            let parameter = self.parameters.get(i).copied().or(self.rest).unwrap_or(Parameter::Nullable);
+            let value = parameter.convert(&argument.value);
+            values.push(
+                value.map_err(|why| Box::new(Diagnostic::error(argument.span, format!("`{}`: {why}", self.name))))?,
+            );
+        }
+        (self.body)(world, &values).map_err(|why| Box::new(Diagnostic::error(span, format!("`{}`: {why}", self.name))))
+    }
+}
+
+impl Parameter {
+    fn convert(self, value: &Value) -> Result<Value, String> {
+        if value.is_null() && !matches!(self, Parameter::Nullable) {
+            return Err("argument is null".into());
+        }
+        match self {
+            Parameter::Any | Parameter::Nullable => Ok(value.clone()),
+            Parameter::Text => convert(value, &Type::String),
+            Parameter::Number => convert(value, &Type::Number),
+            Parameter::Bool => convert(value, &Type::Bool),
+            Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
+            Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
+            Parameter::Items => Err(format!("list required, but have {}", value.type_of())),
+        }
+    }
+}
+
+/// The text at a place that the parameter list declares as text; empty for null.
+fn text_at(values: &[Value], index: usize) -> &str {
+    values.get(index).and_then(Value::as_str).unwrap_or("")
+}
+
+fn number_at(values: &[Value], index: usize) -> super::number::Number {
+    match values.get(index) {
+        Some(Value::Number(number)) => number.clone(),
+        _ => super::number::Number::from(0i64),
+    }
+}
+
+fn whole_at(values: &[Value], index: usize) -> Result<i64, String> {
+    let number = number_at(values, index);
+    number.to_i64().ok_or_else(|| format!("a whole number is required, but have {number}"))
+}
+
+fn items_at(values: &[Value], index: usize) -> &[Value] {
+    values.get(index).and_then(Value::as_items).unwrap_or(&[])
+}
+
+fn texts(items: impl IntoIterator<Item = impl AsRef<str>>) -> Value {
+    Value::list(items.into_iter().map(Value::string).collect())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_name_is_in_the_tables_once() {
+        let names: Vec<&str> = super::names().collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+}

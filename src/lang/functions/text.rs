@@ -1,0 +1,226 @@
+//! Functions of strings.
+
+use regex::Regex;
+
+use super::Parameter::{Any, Number as N, Text, Texts};
+use super::{Function, World, fixed, number_at, text_at, texts, variadic, whole_at};
+use crate::lang::number::Number;
+use crate::lang::value::Value;
+
+pub(super) const TABLE: &[Function] = &[
+    fixed("basename", &[Text], |_, v| Ok(Value::string(basename(text_at(v, 0))))),
+    fixed("chomp", &[Text], |_, v| Ok(Value::string(text_at(v, 0).trim_end_matches(['\n', '\r'])))),
+    fixed("dirname", &[Text], |_, v| Ok(Value::string(dirname(text_at(v, 0))))),
+    fixed("homedir", &[], |world, _| world.home.as_ref().map(Value::string).ok_or_else(|| "HOME is not set".into())),
+    fixed("indent", &[N, Text], indent),
+    variadic("join", &[Text], Texts, join),
+    fixed("lower", &[Text], |_, v| Ok(Value::string(text_at(v, 0).to_lowercase()))),
+    fixed("parseint", &[Any, N], parseint),
+    fixed("regex", &[Text, Text], regex),
+    fixed("regex_replace", &[Text, Text, Text], regex_replace),
+    fixed("regexall", &[Text, Text], regexall),
+    fixed("replace", &[Text, Text, Text], |_, v| {
+        Ok(Value::string(text_at(v, 0).replace(text_at(v, 1), text_at(v, 2))))
+    }),
+    fixed("reverse", &[Text], |_, v| Ok(Value::string(graphemes(text_at(v, 0)).into_iter().rev().collect::<String>()))),
+    fixed("sanitize", &[Text], |_, v| Ok(Value::string(sanitize(text_at(v, 0))))),
+    fixed("split", &[Text, Text], split),
+    fixed("strlen", &[Text], |_, v| Ok(Value::Number(Number::from(graphemes(text_at(v, 0)).len())))),
+    fixed("substr", &[Text, N, N], substr),
+    fixed("title", &[Text], |_, v| Ok(Value::string(title(text_at(v, 0))))),
+    fixed("trim", &[Text, Text], |_, v| {
+        let cut: Vec<char> = text_at(v, 1).chars().collect();
+        Ok(Value::string(text_at(v, 0).trim_matches(&cut[..])))
+    }),
+    fixed("trimprefix", &[Text, Text], |_, v| {
+        Ok(Value::string(text_at(v, 0).strip_prefix(text_at(v, 1)).unwrap_or(text_at(v, 0))))
+    }),
+    fixed("trimspace", &[Text], |_, v| Ok(Value::string(text_at(v, 0).trim()))),
+    fixed("trimsuffix", &[Text, Text], |_, v| {
+        Ok(Value::string(text_at(v, 0).strip_suffix(text_at(v, 1)).unwrap_or(text_at(v, 0))))
+    }),
+    fixed("upper", &[Text], |_, v| Ok(Value::string(text_at(v, 0).to_uppercase()))),
+];
+
+/// Replaces what a target name cannot hold by `_`.
+pub(crate) fn sanitize(text: &str) -> String {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    text.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect()
+}
+
+fn basename(path: &str) -> String {
+    let trimmed = path.trim_end_matches('/');
+    match (path, trimmed.rsplit('/').next()) {
+        ("", _) => ".".into(),
+        (_, Some("") | None) => "/".into(),
+        (_, Some(last)) => last.into(),
+    }
+}
+
+fn dirname(path: &str) -> String {
+    match path.rfind('/') {
+        Some(at) => clean(&path[..=at]),
+        None => ".".into(),
+    }
+}
+
+/// Cleans a path by words alone: no `.`, no `//`, `..` undone where possible; "." for nothing (Go, path.Clean).
+pub fn clean(path: &str) -> String {
+    let is_rooted = path.starts_with('/');
+    let mut words: Vec<&str> = Vec::new();
+    for word in path.split('/') {
+        match word {
+            "" | "." => {}
+            ".." if words.last().is_some_and(|last| *last != "..") => _ = words.pop(),
+            ".." if is_rooted => {}
+            _ => words.push(word),
+        }
+    }
+    match (is_rooted, words.join("/")) {
+        (true, rest) => format!("/{rest}"),
+        (false, rest) if rest.is_empty() => ".".into(),
+        (false, rest) => rest,
+    }
+}
+
+fn indent(_: &World, v: &[Value]) -> Result<Value, String> {
+    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= 1000).ok_or("indentation is from 0 to 1000")?;
+    Ok(Value::string(text_at(v, 1).replace('\n', &format!("\n{}", " ".repeat(n)))))
+}
+
+fn join(_: &World, v: &[Value]) -> Result<Value, String> {
+    let lists = v.get(1..).unwrap_or(&[]);
+    let mut pieces = Vec::new();
+    for item in lists.iter().flat_map(|list| list.as_items().unwrap_or(&[])) {
+        pieces.push(item.as_str().ok_or("an element is null")?);
+    }
+    Ok(Value::string(pieces.join(text_at(v, 0))))
+}
+
+fn split(_: &World, v: &[Value]) -> Result<Value, String> {
+    let (separator, text) = (text_at(v, 0), text_at(v, 1));
+    match (separator, text) {
+        // The standard library gives a lone empty piece, the peer too; by characters there is none.
+        ("", text) => Ok(texts(text.chars().map(|c| c.to_string()))),
+        _ => Ok(texts(text.split(separator))),
+    }
+}
+
+fn substr(_: &World, v: &[Value]) -> Result<Value, String> {
+    let pieces = graphemes(text_at(v, 0));
+    let (offset, length, n) = (whole_at(v, 1)?, whole_at(v, 2)?, pieces.len() as i64);
+    let start = if offset < 0 { (n + offset).max(0) } else { offset.min(n) };
+    let end = if length < 0 { n } else { start.saturating_add(length).min(n) };
+    let range = start as usize..end.max(start) as usize;
+    Ok(Value::string(pieces.get(range).unwrap_or(&[]).concat()))
+}
+
+fn title(text: &str) -> String {
+    let mut is_start = true;
+    let mut titled = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_start {
+            true => titled.extend(c.to_uppercase()),
+            false => titled.push(c),
+        }
+        is_start = !(c.is_alphanumeric() || c == '_' || c == '\'');
+    }
+    titled
+}
+
+fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
+    let text = match v.first() {
+        Some(Value::String(text)) => text.to_string(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => return Err("string or number required".into()),
+    };
+    let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=36).contains(b));
+    let base = base.ok_or("the base is from 2 to 36")?;
+    let number =
+        Number::parse_radix(&text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
+    Ok(Value::Number(number))
+}
+
+fn compiled(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| {
+        let text = error.to_string();
+        format!("invalid regular expression: {}", text.lines().last().unwrap_or("").trim_start_matches("error: "))
+    })
+}
+
+fn captured(regex: &Regex, captures: &regex::Captures<'_>) -> Value {
+    let value = |found: Option<regex::Match<'_>>| found.map_or(Value::NULL, |m| Value::string(m.as_str()));
+    let names: Vec<&str> = regex.capture_names().flatten().collect();
+    match (captures.len(), names.is_empty()) {
+        (1, _) => value(captures.get(0)),
+        (_, true) => Value::tuple((1..captures.len()).map(|i| value(captures.get(i))).collect()),
+        (_, false) => {
+            Value::object(names.iter().map(|name| ((*name).to_owned(), value(captures.name(name)))).collect())
+        }
+    }
+}
+
+fn regex(_: &World, v: &[Value]) -> Result<Value, String> {
+    let regex = compiled(text_at(v, 0))?;
+    let captures = regex.captures(text_at(v, 1)).ok_or("the pattern did not match any part of the string")?;
+    Ok(captured(&regex, &captures))
+}
+
+fn regexall(_: &World, v: &[Value]) -> Result<Value, String> {
+    let regex = compiled(text_at(v, 0))?;
+    Ok(Value::list(regex.captures_iter(text_at(v, 1)).map(|captures| captured(&regex, &captures)).collect()))
+}
+
+fn regex_replace(_: &World, v: &[Value]) -> Result<Value, String> {
+    let regex = compiled(text_at(v, 1))?;
+    Ok(Value::string(regex.replace_all(text_at(v, 0), text_at(v, 2))))
+}
+
+/// Cuts a text where a reader sees one sign end and the next begin: marks, joiners, variation selectors and skin tones
+/// belong to the sign before them; two regional letters are one flag. An approximation of UAX #29.
+fn graphemes(text: &str) -> Vec<&str> {
+    let is_mark = |c: char| {
+        matches!(c as u32, 0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f
+            | 0x900..=0x903 | 0x93a..=0x94f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x1ab0..=0x1aff
+            | 0x1dc0..=0x1dff | 0x200c..=0x200d | 0x20d0..=0x20ff | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f
+            | 0x1f3fb..=0x1f3ff | 0xe0020..=0xe007f)
+    };
+    let is_regional = |c: char| matches!(c as u32, 0x1f1e6..=0x1f1ff);
+    let (mut starts, mut before, mut n_regional) = (Vec::new(), None, 0);
+    for (at, c) in text.char_indices() {
+        let is_joined = match before {
+            None => false,
+            Some('\r') => c == '\n',
+            Some('\u{200d}') if c as u32 > 0x2000 => true,
+            Some(_) if is_regional(c) => n_regional % 2 == 1,
+            Some(last) => is_mark(c) && last != '\n',
+        };
+        n_regional = if is_regional(c) { n_regional + 1 } else { 0 };
+        if !is_joined {
+            starts.push(at);
+        }
+        before = Some(c);
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_are_counted_as_people_see_them() {
+        assert_eq!(graphemes("e\u{301}a"), ["e\u{301}", "a"]);
+        assert_eq!(graphemes("👨‍👩‍👧🇩🇪🇫🇷").len(), 3);
+        assert_eq!(graphemes(""), [""; 0]);
+    }
+
+    #[test]
+    fn paths_are_cleaned_by_words() {
+        for (path, cleaned) in [("./a//b/../c", "a/c"), ("", "."), ("/..", "/"), ("../x", "../x"), ("a/..", ".")] {
+            assert_eq!(clean(path), cleaned, "{path}");
+        }
+        assert_eq!((basename("/a/b/"), dirname("/a/b"), dirname("x")), ("b".into(), "/a".into(), ".".into()));
+    }
+}

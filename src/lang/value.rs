@@ -1,0 +1,223 @@
+//! Values and their types, with cty's distinctions: list, set and tuple; map and object; null of a type.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::number::Number;
+
+/// A value. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Nothing, of a type; `Type::Dynamic` where none is known.
+    Null(Type),
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A text.
+    String(Arc<str>),
+    /// Elements of one type.
+    List(Arc<Vec<Value>>),
+    /// Elements of one type, each once, sorted.
+    Set(Arc<Vec<Value>>),
+    /// Elements of any types: what `[…]` makes.
+    Tuple(Arc<Vec<Value>>),
+    /// Values of one type by key.
+    Map(Arc<BTreeMap<String, Value>>),
+    /// Values of any types by name: what `{…}` makes.
+    Object(Arc<BTreeMap<String, Value>>),
+}
+
+/// The type of a value, or what a value is to be converted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Any type.
+    Dynamic,
+    /// `bool`
+    Bool,
+    /// `number`
+    Number,
+    /// `string`
+    String,
+    /// `list(T)`
+    List(Box<Type>),
+    /// `set(T)`
+    Set(Box<Type>),
+    /// `map(T)`
+    Map(Box<Type>),
+    /// `tuple([T, …])`
+    Tuple(Vec<Type>),
+    /// `object({name = T, …})`
+    Object(BTreeMap<String, Field>),
+}
+
+/// One name of an object type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The type of its value.
+    pub kind: Type,
+    /// It may be absent; null stands for it then.
+    pub is_optional: bool,
+}
+
+impl Value {
+    /// The null of no known type.
+    pub const NULL: Value = Value::Null(Type::Dynamic);
+
+    /// Returns a text.
+    pub fn string(text: impl AsRef<str>) -> Value {
+        Value::String(Arc::from(text.as_ref()))
+    }
+
+    /// Returns a tuple.
+    pub fn tuple(items: Vec<Value>) -> Value {
+        Value::Tuple(Arc::new(items))
+    }
+
+    /// Returns a list; the items must be of one type.
+    pub fn list(items: Vec<Value>) -> Value {
+        Value::List(Arc::new(items))
+    }
+
+    /// Returns a set of the items, which must be of one type.
+    pub fn set(mut items: Vec<Value>) -> Value {
+        items.sort_by(Value::compare);
+        items.dedup_by(|a, b| a == b);
+        Value::Set(Arc::new(items))
+    }
+
+    /// Returns an object.
+    pub fn object(items: BTreeMap<String, Value>) -> Value {
+        Value::Object(Arc::new(items))
+    }
+
+    /// Returns a map; the values must be of one type.
+    pub fn map(items: BTreeMap<String, Value>) -> Value {
+        Value::Map(Arc::new(items))
+    }
+
+    /// Says whether it is null.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null(_))
+    }
+
+    /// Returns the text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements of a list, set or tuple.
+    pub fn as_items(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// Returns the entries of a map or object.
+    pub fn as_entries(&self) -> Option<&BTreeMap<String, Value>> {
+        match self {
+            Value::Map(entries) | Value::Object(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// Returns the value's type. A list's is that of its first element that is not null.
+    pub fn type_of(&self) -> Type {
+        let element = |mut items: Box<dyn Iterator<Item = &Value> + '_>| {
+            let first = items.find(|v| !matches!(v, Value::Null(Type::Dynamic)));
+            Box::new(first.map_or(Type::Dynamic, Value::type_of))
+        };
+        match self {
+            Value::Null(kind) => kind.clone(),
+            Value::Bool(_) => Type::Bool,
+            Value::Number(_) => Type::Number,
+            Value::String(_) => Type::String,
+            Value::List(items) => Type::List(element(Box::new(items.iter()))),
+            Value::Set(items) => Type::Set(element(Box::new(items.iter()))),
+            Value::Map(entries) => Type::Map(element(Box::new(entries.values()))),
+            Value::Tuple(items) => Type::Tuple(items.iter().map(Value::type_of).collect()),
+            Value::Object(entries) => {
+                let field = |value: &Value| Field { kind: value.type_of(), is_optional: false };
+                Type::Object(entries.iter().map(|(name, value)| (name.clone(), field(value))).collect())
+            }
+        }
+    }
+
+    /// A total order, used for sets: by kind, then by content.
+    pub fn compare(&self, other: &Value) -> Ordering {
+        let items = |a: &[Value], b: &[Value]| {
+            let pairs = a.iter().zip(b).map(|(a, b)| a.compare(b));
+            pairs.fold(Ordering::Equal, Ordering::then).then(a.len().cmp(&b.len()))
+        };
+        match (self, other) {
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::Number(a), Value::Number(b)) => a.cmp(b),
+            (Value::String(a), Value::String(b)) => a.cmp(b),
+            (a, b) if a.rank() != b.rank() => a.rank().cmp(&b.rank()),
+            (a, b) => match (a.as_items(), b.as_items(), a.as_entries(), b.as_entries()) {
+                (Some(a), Some(b), ..) => items(a, b),
+                (_, _, Some(a), Some(b)) => {
+                    let values = |m: &BTreeMap<String, Value>| m.values().cloned().collect::<Vec<_>>();
+                    a.keys().cmp(b.keys()).then_with(|| items(&values(a), &values(b)))
+                }
+                _ => Ordering::Equal,
+            },
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Value::Null(_) => 0,
+            Value::Bool(_) => 1,
+            Value::Number(_) => 2,
+            Value::String(_) => 3,
+            Value::List(_) => 4,
+            Value::Set(_) => 5,
+            Value::Tuple(_) => 6,
+            Value::Map(_) => 7,
+            Value::Object(_) => 8,
+        }
+    }
+}
+
+impl PartialEq for Value {
+    /// Equal content of one kind; nulls are equal whatever their types are.
+    fn eq(&self, other: &Value) -> bool {
+        self.rank() == other.rank() && self.compare(other) == Ordering::Equal
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Bool(value)
+    }
+}
+
+impl From<Number> for Value {
+    fn from(value: Number) -> Value {
+        Value::Number(value)
+    }
+}
+
+impl fmt::Display for Type {
+    /// Says the type as people do: "list of string".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Dynamic => f.write_str("dynamic"),
+            Type::Bool => f.write_str("bool"),
+            Type::Number => f.write_str("number"),
+            Type::String => f.write_str("string"),
+            Type::List(element) => write!(f, "list of {element}"),
+            Type::Set(element) => write!(f, "set of {element}"),
+            Type::Map(element) => write!(f, "map of {element}"),
+            Type::Tuple(_) => f.write_str("tuple"),
+            Type::Object(_) => f.write_str("object"),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! From resolved targets to a [`Plan`]: paths joined, names parsed, platforms and links worked out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::output::outputs;
+use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Plan, PlannedTarget, TargetPlan};
+use crate::bakefile::{Spanned, Target};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::graph::NetworkMode;
+use crate::platform::Platform;
+use crate::reference::Reference;
+
+/// Plans `targets`, linked ones among them; those without platforms are for `build_platform`. A linked target is planned
+/// also for the platforms of those that link to it.
+///
+/// The plan is worth building only if no finding is an error.
+pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnostics) {
+    let mut found = Diagnostics::default();
+    let by_name: BTreeMap<&str, &Target> = targets.iter().map(|target| (target.name.as_str(), target)).collect();
+    let mut own: BTreeMap<&str, Vec<Platform>> = BTreeMap::new();
+    for target in targets {
+        own.insert(&target.name, platforms(target, build_platform, &mut found));
+    }
+    let order = links_first(targets, &by_name);
+    let needed = needed_platforms(&order, &by_name, &own);
+    let mut plan = Plan::default();
+    for target in order {
+        let single = Single::new(target, build_platform, &mut found);
+        let own = &own[target.name.as_str()];
+        let is_multi_platform = own.len() > 1;
+        let planned = |platform: &Platform| single.planned(platform, is_multi_platform);
+        let more = needed.get(target.name.as_str()).into_iter().flatten().filter(|platform| !own.contains(platform));
+        let linked_platforms: Vec<PlannedTarget> = more.map(planned).collect();
+        // A linked target without platforms of its own is for those that link to it, and no other.
+        let is_only_linked = target.is_linked && target.platforms.is_empty() && !linked_platforms.is_empty();
+        let is_needed = |platform: &&Platform| {
+            !is_only_linked || needed.get(target.name.as_str()).is_some_and(|needed| needed.contains(platform))
+        };
+        let tags = tags(target, &mut found);
+        plan.targets.push(TargetPlan {
+            name: target.name.clone(),
+            platforms: own.iter().filter(is_needed).map(planned).collect(),
+            linked_platforms,
+            outputs: if target.is_linked { Vec::new() } else { outputs(target, &tags, &mut found) },
+            tags,
+            is_linked: target.is_linked,
+        });
+    }
+    (plan, found)
+}
+
+/// Returns a target's platforms, each once, in its order.
+fn platforms(target: &Target, build_platform: &Platform, found: &mut Diagnostics) -> Vec<Platform> {
+    let mut platforms = Vec::new();
+    for text in &target.platforms {
+        let parsed = if text.value == "local" { Ok(build_platform.clone()) } else { text.value.parse() };
+        match parsed {
+            Ok(platform) if platforms.contains(&platform) => {}
+            Ok(platform) => platforms.push(platform),
+            Err(error) => {
+                let diagnostic = Diagnostic::error(text.span, format!("{error} in target \"{}\"", target.name));
+                let hint = error.suggestion.map(|suggestion| format!("did you mean `{suggestion}`?"));
+                found.push(hint.into_iter().fold(diagnostic, Diagnostic::hint));
+            }
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(build_platform.clone());
+    }
+    platforms
+}
+
+/// Returns the names of the targets that a target links to.
+fn links(target: &Target) -> impl Iterator<Item = &str> {
+    target.contexts.values().filter_map(|context| context.value.strip_prefix("target:"))
+}
+
+/// Orders targets so that each stands after those that it links to, otherwise as they are. Cycles were refused before.
+fn links_first<'a>(targets: &'a [Target], by_name: &BTreeMap<&str, &'a Target>) -> Vec<&'a Target> {
+    fn visit<'a>(
+        target: &'a Target,
+        by_name: &BTreeMap<&str, &'a Target>,
+        seen: &mut BTreeSet<&'a str>,
+        order: &mut Vec<&'a Target>,
+    ) {
+        if seen.insert(&target.name) {
+            for linked in links(target).filter_map(|name| by_name.get(name)) {
+                visit(linked, by_name, seen, order);
+            }
+            order.push(target);
+        }
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    for target in targets {
+        visit(target, by_name, &mut seen, &mut order);
+    }
+    order
+}
+
+/// Returns for each linked target the platforms that others need of it.
+fn needed_platforms<'a>(
+    order: &[&'a Target],
+    by_name: &BTreeMap<&str, &'a Target>,
+    own: &BTreeMap<&str, Vec<Platform>>,
+) -> BTreeMap<&'a str, BTreeSet<Platform>> {
+    let mut needed: BTreeMap<&str, BTreeSet<Platform>> = BTreeMap::new();
+    for target in order.iter().rev() {
+        let of_target: BTreeSet<Platform> = needed.get(target.name.as_str()).cloned().unwrap_or_default();
+        let is_only_linked = target.is_linked && target.platforms.is_empty() && !of_target.is_empty();
+        let own = if is_only_linked { [].iter() } else { own[target.name.as_str()].iter() };
+        let platforms: BTreeSet<Platform> = own.cloned().chain(of_target).collect();
+        for linked in links(target).filter_map(|name| by_name.get(name)) {
+            needed.entry(&linked.name).or_default().extend(platforms.iter().cloned());
+        }
+    }
+    needed
+}
+
+fn tags(target: &Target, found: &mut Diagnostics) -> Vec<Reference> {
+    let mut tags = Vec::new();
+    for tag in &target.tags {
+        match tag.value.parse() {
+            Ok(reference) => tags.push(reference),
+            Err(error) => found.push(Diagnostic::error(tag.span, format!("{error} (a tag of \"{}\")", target.name))),
+        }
+    }
+    tags
+}
+
+/// What is the same for all platforms of a target.
+struct Single {
+    planned: PlannedTarget,
+}
+
+impl Single {
+    fn new(target: &Target, build_platform: &Platform, found: &mut Diagnostics) -> Single {
+        refuse_what_is_missing(target, found);
+        let context = target
+            .context
+            .as_ref()
+            .map_or_else(|| BuildContext::Local(".".to_owned()), |context| main_context(target, context, found));
+        let contexts =
+            target.contexts.iter().map(|(name, value)| (name.clone(), named_context(value, found))).collect();
+        let given = |map: &BTreeMap<String, Spanned<Option<String>>>| {
+            map.iter().filter_map(|(key, value)| Some((key.clone(), value.value.clone()?))).collect()
+        };
+        let no_cache = match target.no_cache {
+            Some(true) => NoCache::All,
+            _ if target.no_cache_filter.is_empty() => NoCache::Off,
+            _ => NoCache::Stages(target.no_cache_filter.iter().map(|stage| stage.value.to_lowercase()).collect()),
+        };
+        let network = match target.network.as_ref().map(|network| network.value.as_str()) {
+            Some("none") => NetworkMode::None,
+            _ => NetworkMode::Default,
+        };
+        let planned = PlannedTarget {
+            name: target.name.clone(),
+            platform: build_platform.clone(),
+            build_platform: build_platform.clone(),
+            is_multi_platform: false,
+            dockerfile: dockerfile(target, &context),
+            context,
+            contexts,
+            args: given(&target.args),
+            labels: given(&target.labels),
+            stage: target.target.as_ref().map(|stage| stage.value.clone()).filter(|stage| !stage.is_empty()),
+            no_cache,
+            network,
+        };
+        Single { planned }
+    }
+
+    fn planned(&self, platform: &Platform, is_multi_platform: bool) -> PlannedTarget {
+        PlannedTarget { platform: platform.clone(), is_multi_platform, ..self.planned.clone() }
+    }
+}
+
+/// What would change the result, or whether there is one, and is not built yet is refused; what only makes it slower or
+/// adds to it is said.
+fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
+    let mut refuse = |span, what: String| {
+        found.push(Diagnostic::error(span, format!("{what} (target \"{}\") is not supported yet", target.name)));
+    };
+    if let Some(annotation) = target.annotations.first() {
+        refuse(annotation.span, "`annotations`".to_owned());
+    }
+    if let Some(address) = target.extra_hosts.values().next() {
+        refuse(address.span, "`extra-hosts`".to_owned());
+    }
+    if let Some(policy) = target.policy.first() {
+        refuse(policy.span, "`policy`".to_owned());
+    }
+    if let Some(call) = target.call.as_ref().filter(|call| !matches!(call.value.as_str(), "" | "build")) {
+        refuse(call.span, format!("`call = \"{}\"`", call.value));
+    }
+    match target.network.as_ref().map(|network| (network.span, network.value.as_str())) {
+        None | Some((_, "" | "default" | "none")) => {}
+        Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
+    }
+    let ignored = [
+        ("cache-from", target.cache_from.first().map(|cache| cache.span)),
+        ("cache-to", target.cache_to.first().map(|cache| cache.span)),
+        ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
+        ("ulimits", target.ulimits.first().map(|limit| limit.span)),
+        ("shm-size", target.shm_size.as_ref().map(|size| size.span)),
+        ("resources", target.resources.values().next().map(|limit| limit.span)),
+    ];
+    for (name, span) in ignored {
+        if let Some(span) = span {
+            let message = format!("`{name}` of target \"{}\" is not supported yet and is left out", target.name);
+            found.push(Diagnostic::warning(span, message));
+        }
+    }
+}
+
+fn main_context(target: &Target, context: &Spanned<String>, found: &mut Diagnostics) -> BuildContext {
+    let is_remote = is_url(&context.value) || context.value == "-";
+    if is_remote {
+        let message = format!("context `{}` of target \"{}\" is not supported yet", context.value, target.name);
+        found.push(Diagnostic::error(context.span, message).note("a context is a local directory in this version"));
+    }
+    BuildContext::Local(local_path(&context.value))
+}
+
+fn named_context(context: &Spanned<String>, found: &mut Diagnostics) -> BuildContext {
+    let text = context.value.as_str();
+    if let Some(name) = text.strip_prefix("target:") {
+        return BuildContext::Target(name.to_owned());
+    }
+    if let Some(name) = text.strip_prefix("docker-image://") {
+        match name.parse() {
+            Ok(reference) => return BuildContext::Image(ImageSource::Registry(reference)),
+            Err(error) => found.push(Diagnostic::error(context.span, error.to_string())),
+        }
+    } else if let Some(layout) = text.strip_prefix("oci-layout://") {
+        return BuildContext::Image(layout_source(layout));
+    } else if is_url(text) {
+        let message = format!("context `{text}` is not supported yet");
+        let kinds = "it can be a local directory, `target:`, `docker-image://` or `oci-layout://` in this version";
+        found.push(Diagnostic::error(context.span, message).note(kinds));
+    }
+    BuildContext::Local(local_path(text))
+}
+
+/// `path`, `path:tag`, `path@digest`.
+fn layout_source(text: &str) -> ImageSource {
+    let (path, selector) = match text.split_once('@') {
+        Some((path, digest)) => (path, Some(digest)),
+        None => match text.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (text, None),
+        },
+    };
+    ImageSource::Layout { path: local_path(path), selector: selector.map(str::to_owned) }
+}
+
+fn is_url(text: &str) -> bool {
+    let is_scheme = ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| text.starts_with(scheme));
+    is_scheme || text.starts_with("git@") || text.starts_with("github.com/")
+}
+
+/// Cleans a path as Go's `filepath.Clean` does; `cwd://` means the directory that the command runs in.
+fn local_path(text: &str) -> String {
+    let text = text.strip_prefix("cwd://").unwrap_or(text);
+    let is_absolute = text.starts_with('/');
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split('/') {
+        match word {
+            "" | "." => {}
+            ".." if words.last().is_some_and(|last| *last != "..") => _ = words.pop(),
+            ".." if is_absolute => {}
+            word => words.push(word),
+        }
+    }
+    let path = words.join("/");
+    match (is_absolute, path.is_empty()) {
+        (true, _) => format!("/{path}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => path,
+    }
+}
+
+/// The Dockerfile is named relative to the context; `cwd://` names one beside the command.
+fn dockerfile(target: &Target, context: &BuildContext) -> DockerfileSource {
+    if let Some(inline) = target.dockerfile_inline.as_ref().filter(|inline| !inline.value.is_empty()) {
+        let name = format!("{}:dockerfile-inline", target.name);
+        return DockerfileSource::Inline { name, text: inline.value.clone() };
+    }
+    let name = target.dockerfile.as_ref().map_or("Dockerfile", |dockerfile| dockerfile.value.as_str());
+    let name = if name.is_empty() { "Dockerfile" } else { name };
+    let directory = match context {
+        BuildContext::Local(directory) if !name.starts_with('/') && !name.starts_with("cwd://") => directory,
+        _ => ".",
+    };
+    DockerfileSource::Path(local_path(&if name.starts_with('/') || name.starts_with("cwd://") {
+        name.to_owned()
+    } else {
+        format!("{directory}/{name}")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        let cases = [
+            ("./web", "web"),
+            ("", "."),
+            (".", "."),
+            ("a/../b", "b"),
+            ("../x", "../x"),
+            ("/a//b/.", "/a/b"),
+            ("cwd://", "."),
+        ];
+        for (text, cleaned) in cases {
+            assert_eq!(local_path(text), cleaned, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_layout_is_named_with_tag_or_digest() {
+        let layout = |path: &str, selector: Option<&str>| ImageSource::Layout {
+            path: path.to_owned(),
+            selector: selector.map(str::to_owned),
+        };
+        assert_eq!(layout_source("./images/base:1"), layout("images/base", Some("1")));
+        assert_eq!(layout_source("/images/base"), layout("/images/base", None));
+        assert_eq!(layout_source("base@sha256:00"), layout("base", Some("sha256:00")));
+    }
+}

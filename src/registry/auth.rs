@@ -1,0 +1,329 @@
+//! Who we are to a registry: credentials, challenges, tokens.
+//!
+//! A token is kept for each registry and scope until it ends. Credentials reach the registry they are configured for,
+//! and the token server that this registry names, if the way there is safe: HTTPS, or loopback to loopback. Token
+//! requests follow no redirects.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+
+use super::Error;
+use super::challenge::Challenge;
+use super::credentials::{Credential, Credentials};
+use super::error::{Action, Login, codes_of};
+use super::transport::{Answer, Call, Payload, Transport, address, is_loopback};
+
+/// How long a token lives that does not say so (distribution's token specification: 60 s).
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Tokens are renewed this much before they end.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Most bytes of a token server's answer.
+const MAX_TOKEN_SIZE: u64 = 1 << 20;
+
+/// What a request needs to be allowed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Access<'a> {
+    pub(super) registry: &'a str,
+    pub(super) repository: &'a str,
+    pub(super) action: Action,
+    /// A repository to mount a blob from.
+    pub(super) mount_from: Option<&'a str>,
+}
+
+impl Access<'_> {
+    /// `pull` or `pull,push`.
+    pub(super) fn actions(&self) -> &'static str {
+        match self.action {
+            Action::Pull => "pull",
+            Action::Push => "pull,push",
+        }
+    }
+
+    /// The scopes in the token specification's words.
+    fn scopes(&self) -> Vec<String> {
+        let own = format!("repository:{}:{}", self.repository, self.actions());
+        let other = self.mount_from.map(|from| format!("repository:{from}:pull"));
+        std::iter::once(own).chain(other).collect()
+    }
+}
+
+/// An `Authorization` header and when it ends.
+struct Token {
+    header: HeaderValue,
+    ends: Option<Instant>,
+}
+
+/// Remembers logins. The mutexes protect the two maps alone; none is held while a request is under way.
+pub(super) struct Auth {
+    credentials: Credentials,
+    /// What was found for each registry.
+    found: Mutex<BTreeMap<String, Option<Credential>>>,
+    /// By registry and scopes; without scopes where the header serves for all of them.
+    tokens: Mutex<BTreeMap<(String, Vec<String>), Token>>,
+}
+
+impl Auth {
+    pub(super) fn new(docker_config: Option<&Path>, path: Option<&OsStr>) -> Auth {
+        Auth { credentials: Credentials::new(docker_config, path), found: Mutex::default(), tokens: Mutex::default() }
+    }
+
+    /// Returns the header that worked before, if it still can.
+    pub(super) fn remembered(&self, access: &Access<'_>) -> Option<HeaderValue> {
+        let tokens = self.tokens.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let own = tokens.get(&(access.registry.to_owned(), access.scopes()));
+        let token = own.or_else(|| tokens.get(&(access.registry.to_owned(), Vec::new())))?;
+        let is_alive = token.ends.is_none_or(|ends| Instant::now() < ends);
+        is_alive.then(|| token.header.clone())
+    }
+
+    /// Says whether credentials are configured for a registry; only what was looked up already.
+    pub(super) fn login(&self, registry: &str) -> Login {
+        let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match found.get(registry) {
+            Some(Some(_)) => Login::Sent,
+            Some(None) | None => Login::Anonymous,
+        }
+    }
+
+    /// Answers `challenge`, which came from `url`, a URL of the registry itself. `None` if there is nothing to answer
+    /// it with. May read the disk, run a credential helper and ask the token server.
+    pub(super) fn answer(
+        &self,
+        transport: &Transport,
+        access: &Access<'_>,
+        url: &Url,
+        challenge: &Challenge,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let credential = self.credential(access.registry)?;
+        let (token, scopes) = match (challenge, credential) {
+            (_, Some(Credential::RegistryToken(token))) => (Token { header: bearer(&token), ends: None }, Vec::new()),
+            (Challenge::Basic, Some(Credential::Password { user, password })) => {
+                (Token { header: basic(&user, &password), ends: None }, Vec::new())
+            }
+            (Challenge::Basic, _) => return Ok(None),
+            (Challenge::Bearer { realm, service, scope }, credential) => {
+                let realm = checked_realm(url, realm)?;
+                let mut request = TokenRequest { realm, service: service.as_deref(), scopes: access.scopes() };
+                request.add_scopes(scope.as_deref().unwrap_or_default());
+                let token = request.send(transport, access, credential.as_ref())?;
+                (token, access.scopes())
+            }
+        };
+        let header = token.header.clone();
+        let mut tokens = self.tokens.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        tokens.insert((access.registry.to_owned(), scopes), token);
+        Ok(Some(header))
+    }
+
+    fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
+        let lock = || self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = lock().get(registry) {
+            return Ok(known.clone());
+        }
+        let credential = self.credentials.of(registry)?;
+        lock().insert(registry.to_owned(), credential.clone());
+        Ok(credential)
+    }
+}
+
+/// Returns the token server's URL if it may be asked on behalf of the registry at `registry`.
+fn checked_realm(registry: &Url, realm: &str) -> Result<Url, Error> {
+    let refused =
+        |reason: &str| Error::Protocol { method: Method::GET, url: registry.into(), reason: reason.to_owned() };
+    let realm = registry.join(realm).map_err(|_| refused("its token server is no URL"))?;
+    let is_link_local = match address(&realm) {
+        Some(IpAddr::V4(address)) => address.is_link_local(),
+        Some(IpAddr::V6(address)) => address.is_unicast_link_local(),
+        None => false,
+    };
+    let is_safe = match realm.scheme() {
+        "https" => !is_link_local,
+        "http" => registry.scheme() == "http" && is_loopback(registry) && is_loopback(&realm),
+        _ => false,
+    };
+    if !is_safe || !realm.username().is_empty() || realm.password().is_some() {
+        return Err(refused("its token server is not at a safe address (HTTPS, or loopback of a loopback registry)"));
+    }
+    Ok(realm)
+}
+
+/// A question to a token server.
+struct TokenRequest<'a> {
+    realm: Url,
+    service: Option<&'a str>,
+    scopes: Vec<String>,
+}
+
+impl TokenRequest<'_> {
+    /// Adds the scopes that the registry asked for, where ours do not name their resource.
+    fn add_scopes(&mut self, asked: &str) {
+        for scope in asked.split(' ').filter(|scope| !scope.is_empty()) {
+            let resource = scope.rsplit_once(':').map_or(scope, |(resource, _)| resource);
+            let is_covered = |own: &String| own.rsplit_once(':').is_some_and(|(own, _)| own == resource);
+            if !self.scopes.iter().any(is_covered) {
+                self.scopes.push(scope.to_owned());
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        transport: &Transport,
+        access: &Access<'_>,
+        credential: Option<&Credential>,
+    ) -> Result<Token, Error> {
+        let (call, body);
+        let header = match credential {
+            Some(Credential::Password { user, password }) => Some(basic(user, password)),
+            _ => None,
+        };
+        if let Some(Credential::IdentityToken(token)) = credential {
+            body = self.refresh_form(token);
+            let form = Call::new(Method::POST, self.realm.clone()).payload(Payload::Bytes(body.as_bytes()));
+            call = form.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        } else {
+            call = Call::new(Method::GET, self.url());
+        }
+        // The call that needs the token is the one that is repeated.
+        let answer = transport.send_once(&call, header.as_ref())?;
+        read_token(answer, &call, access, credential)
+    }
+
+    fn url(&self) -> Url {
+        let mut url = self.realm.clone();
+        let mut query = url.query_pairs_mut();
+        query.extend_pairs(self.service.map(|service| ("service", service)));
+        query.extend_pairs(self.scopes.iter().map(|scope| ("scope", scope)));
+        drop(query);
+        url
+    }
+
+    fn refresh_form(&self, token: &str) -> String {
+        // A form is encoded as a query is.
+        let mut url = self.realm.clone();
+        let mut form = url.query_pairs_mut();
+        form.clear().append_pair("grant_type", "refresh_token").append_pair("client_id", "bake");
+        form.extend_pairs(self.service.map(|service| ("service", service)));
+        form.append_pair("scope", &self.scopes.join(" ")).append_pair("refresh_token", token);
+        drop(form);
+        url.query().unwrap_or_default().to_owned()
+    }
+}
+
+fn read_token(
+    answer: Answer,
+    call: &Call<'_>,
+    access: &Access<'_>,
+    credential: Option<&Credential>,
+) -> Result<Token, Error> {
+    #[derive(Deserialize)]
+    struct Body {
+        token: Option<String>,
+        access_token: Option<String>,
+        expires_in: Option<u64>,
+    }
+    let status = answer.response.status();
+    let mut body = Vec::new();
+    let read = answer.response.take(MAX_TOKEN_SIZE).read_to_end(&mut body);
+    if matches!(status.as_u16(), 401 | 403) {
+        return Err(Error::Denied {
+            registry: access.registry.to_owned(),
+            repository: access.repository.to_owned(),
+            action: access.action,
+            status: status.as_u16(),
+            scope: access.actions(),
+            codes: codes_of(&body),
+            login: if credential.is_some() { Login::Sent } else { Login::Anonymous },
+        });
+    }
+    if !status.is_success() {
+        let url = (&call.url).into();
+        return Err(Error::Status {
+            method: call.method.clone(),
+            url,
+            status: status.as_u16(),
+            codes: codes_of(&body),
+        });
+    }
+    let no_token = || call.protocol_error("the token server's answer has no token");
+    read.map_err(|_| no_token())?;
+    let body: Body = serde_json::from_slice(&body).map_err(|_| no_token())?;
+    let text = body.token.or(body.access_token).filter(|token| is_header_text(token)).ok_or_else(no_token)?;
+    let lifetime = body.expires_in.map_or(DEFAULT_LIFETIME, |seconds| Duration::from_secs(seconds.min(24 * 3600)));
+    Ok(Token { header: bearer(&text), ends: Some(Instant::now() + lifetime.saturating_sub(MARGIN)) })
+}
+
+fn is_header_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn bearer(token: &str) -> HeaderValue {
+    sensitive(&format!("Bearer {token}"))
+}
+
+fn basic(user: &str, password: &str) -> HeaderValue {
+    sensitive(&format!("Basic {}", BASE64.encode(format!("{user}:{password}"))))
+}
+
+/// Returns a header value that no log shows. A text that cannot be one becomes empty, which no server takes.
+fn sensitive(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_server_must_be_at_a_safe_address() {
+        let cases = [
+            ("https://r.example/v2/", "https://auth.example/token", true),
+            ("https://r.example/v2/", "/token", true),
+            ("https://r.example/v2/", "http://r.example/token", false),
+            ("https://r.example/v2/", "http://127.0.0.1/token", false),
+            ("https://r.example/v2/", "https://169.254.169.254/token", false),
+            ("https://r.example/v2/", "https://user:pass@auth.example/token", false),
+            ("https://r.example/v2/", "file:///etc/passwd", false),
+            ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:6000/token", true),
+            ("http://127.0.0.1:5000/v2/", "http://auth.example/token", false),
+            ("http://127.0.0.1:5000/v2/", "https://auth.example/token", true),
+        ];
+        for (registry, realm, expected) in cases {
+            let registry = Url::parse(registry).expect("a URL");
+            assert_eq!(checked_realm(&registry, realm).is_ok(), expected, "{registry} {realm}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_ours_and_then_what_the_registry_names_besides() {
+        let access = Access { registry: "r", repository: "a/b", action: Action::Push, mount_from: Some("base/debian") };
+        let realm = Url::parse("https://auth.example/token?x=1").expect("a URL");
+        let mut request = TokenRequest { realm, service: Some("r"), scopes: access.scopes() };
+        request.add_scopes("repository:a/b:pull registry:catalog:*");
+        assert_eq!(
+            request.url().as_str(),
+            "https://auth.example/token?x=1&service=r&scope=repository%3Aa%2Fb%3Apull%2Cpush\
+             &scope=repository%3Abase%2Fdebian%3Apull&scope=registry%3Acatalog%3A*"
+        );
+    }
+
+    #[test]
+    fn headers_are_not_shown() {
+        assert_eq!(format!("{:?}", basic("user", "s3cret")), "Sensitive");
+    }
+}

@@ -1,0 +1,243 @@
+//! Drives a [`Scheduler`]: one thread owns it and never waits on work; named threads probe and execute.
+//!
+//! Work items go out on unbounded queues (the scheduler bounds what runs), events come back on one that never blocks the
+//! sender. This is the one part of the solver that sees threads and the clock.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::key::{CacheKey, Content};
+use super::notice::{Listener, Notice, Stream};
+use super::scheduler::{Action, Event, OnFailure, Scheduler, Verdict, reachable};
+use crate::graph::{Definition, Op, VertexId};
+use crate::sys::cancel::CancelToken;
+
+/// Does the work of vertices.
+pub trait Worker: Sync {
+    /// Why a step failed.
+    type Error: Send;
+
+    /// Computes a vertex's key and asks the cache.
+    fn probe(&self, vertex: VertexId, inputs: &[Content]) -> Result<Verdict, Self::Error>;
+
+    /// Runs a step and stores its result under `key`. Gives up soon after `cancel` is set.
+    fn execute(&self, step: &Step<'_>) -> Result<Content, Self::Error>;
+
+    /// Says whether the step's binaries run under emulation.
+    fn is_emulated(&self, vertex: VertexId) -> bool;
+}
+
+/// A step that is to run.
+pub struct Step<'a> {
+    /// Which.
+    pub vertex: VertexId,
+    /// The content of its inputs, in their order.
+    pub inputs: &'a [Content],
+    /// What its result is stored under.
+    pub key: &'a CacheKey,
+    /// Where its output goes; may wait for the listener.
+    pub on_output: &'a (dyn Fn(Stream, &[u8]) + Sync),
+    /// When to give up.
+    pub cancel: &'a CancelToken,
+}
+
+/// How to drive.
+pub struct Drive<'a> {
+    /// The steps.
+    pub definition: &'a Arc<Definition>,
+    /// The vertices whose content is asked for.
+    pub wanted: &'a [VertexId],
+    /// How many steps run at once.
+    pub n_slots: usize,
+    /// What a failure does to the rest.
+    pub on_failure: OnFailure,
+    /// Is told what happens.
+    pub listener: &'a dyn Listener,
+    /// When the command began; notices count from here.
+    pub begin: Instant,
+    /// When to give up.
+    pub cancel: &'a CancelToken,
+}
+
+/// What came of a drive.
+#[derive(Debug)]
+pub struct Solved<E> {
+    /// Content of every vertex that is done.
+    pub contents: BTreeMap<VertexId, Content>,
+    /// What failed, in the order in which it failed; cancelled steps are not among them.
+    pub failures: Vec<StepFailure<E>>,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct StepFailure<E> {
+    /// Which.
+    pub vertex: VertexId,
+    /// How long it ran.
+    pub after: Duration,
+    /// Why.
+    pub error: E,
+}
+
+struct Work {
+    vertex: VertexId,
+    inputs: Vec<Content>,
+    key: Option<CacheKey>,
+}
+
+enum Report<E> {
+    Probed(VertexId, Result<Verdict, E>),
+    Executed(VertexId, Duration, Result<Content, E>),
+}
+
+/// Probing is short and mostly waits for the disk; hashing inside it is rayon's.
+const N_PROBERS: usize = 4;
+
+impl Drive<'_> {
+    /// Runs all that is wanted and returns when nothing runs any more.
+    pub fn run<W: Worker>(&self, worker: &W) -> Solved<W::Error> {
+        let wanted = reachable(self.definition, self.wanted);
+        let steps: Vec<VertexId> = wanted.iter().copied().filter(|id| !self.is_source(*id)).collect();
+        self.tell(Notice::Planned { definition: self.definition, wanted: &steps });
+        let stop = CancelToken::default();
+        thread::scope(|scope| {
+            let (reports, inbox) = mpsc::channel();
+            let (probes, probe_queue) = mpsc::channel();
+            let (steps, step_queue) = mpsc::channel();
+            let (probe_queue, step_queue) = (Arc::new(Mutex::new(probe_queue)), Arc::new(Mutex::new(step_queue)));
+            for n in 0..N_PROBERS.min(wanted.len()) {
+                let (queue, reports) = (Arc::clone(&probe_queue), reports.clone());
+                let prober = move || serve(&queue, |work| self.probe(worker, work, &reports));
+                thread::Builder::new().name(format!("probe-{n}")).spawn_scoped(scope, prober).expect("threads start");
+            }
+            for n in 0..self.n_slots.clamp(1, wanted.len().max(1)) {
+                let (queue, reports, stop) = (Arc::clone(&step_queue), reports.clone(), &stop);
+                let runner = move || serve(&queue, |work| self.execute(worker, work, stop, &reports));
+                thread::Builder::new().name(format!("step-{n}")).spawn_scoped(scope, runner).expect("threads start");
+            }
+            drop(reports);
+            self.schedule(&inbox, &probes, &steps, &stop)
+        })
+    }
+
+    fn schedule<E: Send>(
+        &self,
+        inbox: &Receiver<Report<E>>,
+        probes: &Sender<Work>,
+        steps: &Sender<Work>,
+        stop: &CancelToken,
+    ) -> Solved<E> {
+        let mut scheduler = Scheduler::new(self.definition, self.wanted, self.n_slots, self.on_failure);
+        let mut failures = Vec::new();
+        let mut actions = scheduler.on_event(Event::Begin);
+        let mut is_interrupted = false;
+        loop {
+            for action in actions {
+                self.act(&scheduler, action, probes, steps, stop);
+            }
+            if scheduler.is_finished() {
+                break;
+            }
+            let event = match inbox.recv_timeout(Duration::from_millis(50)) {
+                Ok(report) => self.event(report, stop, &mut failures),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.cancel.is_cancelled() && !is_interrupted => {
+                    is_interrupted = true;
+                    Event::Interrupted
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    actions = Vec::new();
+                    continue;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => unreachable!("workers live as long as their queues"),
+            };
+            actions = scheduler.on_event(event);
+        }
+        let contents = reachable(self.definition, self.wanted)
+            .into_iter()
+            .filter_map(|id| Some((id, scheduler.content(id)?.clone())))
+            .collect();
+        Solved { contents, failures }
+    }
+
+    fn event<E>(&self, report: Report<E>, stop: &CancelToken, failures: &mut Vec<StepFailure<E>>) -> Event {
+        let mut fail = |vertex, after, error| {
+            // What was stopped did not fail by itself.
+            if !stop.is_cancelled() && !self.cancel.is_cancelled() {
+                failures.push(StepFailure { vertex, after, error });
+            }
+        };
+        match report {
+            Report::Probed(vertex, Ok(verdict)) => Event::Probed { vertex, verdict },
+            Report::Probed(vertex, Err(error)) => {
+                fail(vertex, Duration::ZERO, error);
+                Event::Probed { vertex, verdict: Verdict::Failed }
+            }
+            Report::Executed(vertex, _, Ok(content)) => Event::Executed { vertex, content: Some(content) },
+            Report::Executed(vertex, after, Err(error)) => {
+                fail(vertex, after, error);
+                Event::Executed { vertex, content: None }
+            }
+        }
+    }
+
+    fn act(
+        &self,
+        scheduler: &Scheduler,
+        action: Action,
+        probes: &Sender<Work>,
+        steps: &Sender<Work>,
+        stop: &CancelToken,
+    ) {
+        let work = |vertex| {
+            let inputs = self.definition.vertex(vertex).inputs.iter();
+            let inputs = inputs.map(|id| scheduler.content(*id).expect("inputs are done").clone()).collect();
+            Work { vertex, inputs, key: scheduler.key(vertex).cloned() }
+        };
+        match action {
+            Action::Probe(vertex) => _ = probes.send(work(vertex)),
+            Action::Execute(vertex) => _ = steps.send(work(vertex)),
+            Action::Stop => stop.cancel(),
+            // What is only named, and brought in by those that read it, is no step.
+            Action::Tell(vertex, _) if self.is_source(vertex) => {}
+            Action::Tell(vertex, outcome) => self.tell(Notice::Finished { vertex, outcome }),
+        }
+    }
+
+    fn probe<W: Worker>(&self, worker: &W, work: Work, reports: &Sender<Report<W::Error>>) {
+        let verdict = worker.probe(work.vertex, &work.inputs);
+        _ = reports.send(Report::Probed(work.vertex, verdict));
+    }
+
+    fn execute<W: Worker>(&self, worker: &W, work: Work, stop: &CancelToken, reports: &Sender<Report<W::Error>>) {
+        let vertex = work.vertex;
+        self.tell(Notice::Started { vertex, is_emulated: worker.is_emulated(vertex) });
+        let on_output = |stream, bytes: &[u8]| self.tell(Notice::Output { vertex, stream, bytes });
+        let key = work.key.expect("a step runs after a miss");
+        let began = Instant::now();
+        let step = Step { vertex, inputs: &work.inputs, key: &key, on_output: &on_output, cancel: stop };
+        let result = worker.execute(&step);
+        _ = reports.send(Report::Executed(vertex, began.elapsed(), result));
+    }
+
+    fn is_source(&self, vertex: VertexId) -> bool {
+        matches!(self.definition.vertex(vertex).op, Op::Source(_))
+    }
+
+    fn tell(&self, notice: Notice<'_>) {
+        self.listener.on_notice(self.begin.elapsed(), notice);
+    }
+}
+
+/// Takes work until the queue's sender is gone. The mutex protects only the queue's receiving end.
+fn serve(queue: &Mutex<Receiver<Work>>, mut work: impl FnMut(Work)) {
+    loop {
+        let next = queue.lock().expect("no thread panics while it takes work").recv();
+        match next {
+            Ok(item) => work(item),
+            Err(mpsc::RecvError) => return,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The digest of everything that decides a target's result for a platform: its pinned plan with local files by content.
+//!
+//! It can be computed without running a step and without a cache: from the definition alone, once images are resolved
+//! and what is selected of the user's directories is hashed. Two checkouts with equal files and pins have equal digests.
+
+use std::collections::BTreeMap;
+
+use super::key::{Selection, selections};
+use super::scheduler::reachable;
+use crate::digest::{Digest, FieldHasher};
+use crate::graph::{Definition, LocalSource, Op, SourceOp, VertexId};
+use crate::oci::ImageConfig;
+
+/// Computes inputs digests over one definition; what several targets share is computed once.
+pub struct Inputs<'a, E> {
+    definition: &'a Definition,
+    local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
+    known: BTreeMap<VertexId, Digest>,
+}
+
+impl<'a, E> Inputs<'a, E> {
+    /// Asks `local_digest` for the content of what is selected of a local directory.
+    pub fn new(
+        definition: &'a Definition,
+        local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
+    ) -> Inputs<'a, E> {
+        Inputs { definition, local_digest, known: BTreeMap::new() }
+    }
+
+    /// Returns the digest for a target whose root file system is `root` and whose config, layers apart, is `config`.
+    ///
+    /// # Errors
+    /// What `local_digest` says.
+    pub fn digest(&mut self, root: Option<VertexId>, config: &ImageConfig) -> Result<Digest, E> {
+        for id in reachable(self.definition, root.as_slice()) {
+            if !self.known.contains_key(&id) {
+                let digest = self.vertex(id)?;
+                self.known.insert(id, digest);
+            }
+        }
+        let root = root.map(|root| self.known[&root]);
+        let mut hasher = FieldHasher::new("bake.inputs.v1");
+        hasher.list("root", root.as_slice().iter().map(Digest::as_bytes));
+        hasher.field("config", config.to_bytes());
+        Ok(hasher.finish())
+    }
+
+    /// Computes a vertex's digest; its inputs' are known.
+    fn vertex(&self, id: VertexId) -> Result<Digest, E> {
+        let vertex = self.definition.vertex(id);
+        let mut hasher = FieldHasher::new("bake.inputs.vertex.v1");
+        // A local directory's path is in its readers' digests through what they select of it.
+        let op = match &vertex.op {
+            Op::Source(SourceOp::Local(_)) => Vec::new(),
+            op => serde_json::to_vec(op).expect("an op has only text keys"),
+        };
+        hasher.field("op", op);
+        hasher.list("inputs", vertex.inputs.iter().map(|input| self.known[input].as_bytes()));
+        for selection in selections(&vertex.op) {
+            let input = vertex.inputs[selection.input.0 as usize];
+            if let Op::Source(SourceOp::Local(source)) = &self.definition.vertex(input).op {
+                hasher.field("files", (self.local_digest)(source, &selection)?.as_bytes());
+            }
+        }
+        Ok(hasher.finish())
+    }
+}

@@ -1,0 +1,221 @@
+//! Cache keys: when may a stored result stand in for a step?
+//!
+//! In: a vertex, the content of its inputs, the digests of the files that it selects of them. Out: a [`CacheKey`] with
+//! its named ingredients, in order. Knows nothing of files or the store.
+//!
+//! Keys are content all the way: a root file system enters by its chain id, a copied or bound path by the digest of its
+//! files, never by how it came about. A step that ran again and made the same bytes stops the rebuild there.
+//!
+//! | value | in the key |
+//! |---|:-:|
+//! | command, environment, user, working directory, platform, network mode, host name | ✓ |
+//! | chain id of the root file system | ✓ |
+//! | selected files of a copy or bind mount, by content | ✓ |
+//! | where in its source a copied file stood | – |
+//! | latest time that a layer may hold | ✓ |
+//! | id of a cache mount, content of a cache mount | – |
+//! | step name, stage name, target, Dockerfile line | – |
+//!
+//! Invariant: two keys are equal only if their ingredient lists are equal, in order.
+
+use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
+use crate::graph::{ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SourceOp};
+
+/// What a finished vertex is, by content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A root file system: its layers, oldest first; empty for scratch.
+    Rootfs(Vec<DiffId>),
+    /// A local directory; what is read of it is selected and hashed by its readers.
+    Local,
+}
+
+/// A named part of a [`CacheKey`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingredient {
+    /// What it is, for people: `args`, `env PATH`, `files src/`.
+    pub name: String,
+    /// Its value, or the digest of it.
+    pub value: String,
+}
+
+/// Identity of a step's result that outlives a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheKey {
+    /// Digest of all ingredients.
+    pub digest: Digest,
+    /// The parts, in a fixed order.
+    pub ingredients: Vec<Ingredient>,
+}
+
+/// Files of an input that decide a step's result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selection {
+    /// Whose files.
+    pub input: InputIndex,
+    /// As [`CopyAction::source`](crate::graph::CopyAction) has it.
+    pub source: String,
+    /// Ignore patterns relative to the source.
+    pub exclude: Vec<String>,
+}
+
+/// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
+pub fn selections(op: &Op) -> Vec<Selection> {
+    match op {
+        Op::Source(_) => Vec::new(),
+        Op::Exec(exec) => exec.mounts.iter().filter_map(bind_selection).collect(),
+        Op::File(file) => file.actions.iter().filter_map(copy_selection).collect(),
+    }
+}
+
+fn bind_selection(mount: &Mount) -> Option<Selection> {
+    match &mount.kind {
+        MountKind::Bind { input, selector } => {
+            Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
+        }
+        MountKind::Cache { .. } | MountKind::Tmpfs { .. } => None,
+    }
+}
+
+fn copy_selection(action: &FileAction) -> Option<Selection> {
+    match action {
+        FileAction::Copy(copy) => {
+            Some(Selection { input: copy.from, source: copy.source.clone(), exclude: copy.exclude.clone() })
+        }
+        FileAction::Mkdir { .. } | FileAction::Mkfile { .. } => None,
+    }
+}
+
+/// Returns the key of a step: `inputs` is the content of its inputs in their order, `selected` the digests of
+/// [`selections`] in theirs. `epoch` is the latest time that a layer may hold, seconds since 1970.
+pub fn cache_key(op: &Op, inputs: &[Content], selected: &[Digest], epoch: i64) -> CacheKey {
+    let mut key = KeyBuilder { ingredients: Vec::new(), inputs, selected: selected.iter() };
+    match op {
+        Op::Source(SourceOp::Image { manifest, .. }) => key.add("image", manifest.to_string()),
+        Op::Source(SourceOp::Local(local)) => key.add("local", &local.path),
+        Op::Exec(exec) => key.exec(exec),
+        Op::File(file) => key.file(file),
+    }
+    key.add("epoch", epoch.to_string());
+    let mut hasher = FieldHasher::new("bake.key.v1");
+    for ingredient in &key.ingredients {
+        hasher.field(&ingredient.name, &ingredient.value);
+    }
+    CacheKey { digest: hasher.finish(), ingredients: key.ingredients }
+}
+
+struct KeyBuilder<'a> {
+    ingredients: Vec<Ingredient>,
+    inputs: &'a [Content],
+    selected: std::slice::Iter<'a, Digest>,
+}
+
+impl KeyBuilder<'_> {
+    fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.ingredients.push(Ingredient { name: name.into(), value: value.into() });
+    }
+
+    fn root(&mut self, root: Option<InputIndex>) {
+        let stack = match root.map(|index| &self.inputs[index.0 as usize]) {
+            Some(Content::Rootfs(stack)) => stack.as_slice(),
+            Some(Content::Local) | None => &[],
+        };
+        self.add("root", chain_id(stack).map_or("scratch".to_owned(), |chain| chain.to_string()));
+    }
+
+    fn files(&mut self, name: String) {
+        let digest = self.selected.next().map(Digest::to_string).expect("each selection has its digest");
+        self.add(name, digest);
+    }
+
+    fn exec(&mut self, exec: &ExecOp) {
+        self.add("op", "exec");
+        self.root(exec.root);
+        self.add("args", json(&exec.args));
+        for (name, value) in &exec.env {
+            self.add(format!("env {name}"), value);
+        }
+        self.add("cwd", &exec.cwd);
+        self.add("user", &exec.user);
+        self.add("platform", exec.platform.to_string());
+        self.add("network", json(&exec.network));
+        self.add("hostname", &exec.hostname);
+        for mount in &exec.mounts {
+            let access = if mount.is_read_only { "read-only" } else { "writable" };
+            match &mount.kind {
+                MountKind::Bind { .. } => {
+                    self.add(format!("bind {}", mount.target), access);
+                    self.files(format!("files at {}", mount.target));
+                }
+                MountKind::Cache { .. } => self.add(format!("cache {}", mount.target), access),
+                MountKind::Tmpfs { size } => self.add(format!("tmpfs {}", mount.target), json(size)),
+            }
+        }
+    }
+
+    fn file(&mut self, file: &FileOp) {
+        self.add("op", "file");
+        self.root(file.root);
+        for action in &file.actions {
+            match action {
+                FileAction::Mkdir { path, mode, owner } => {
+                    self.add(format!("mkdir {path}"), format!("{mode:o} {}", owner_text(owner.as_ref())));
+                }
+                FileAction::Mkfile { path, mode, owner, data } => {
+                    let digest = Digest::of(data);
+                    self.add(format!("mkfile {path}"), format!("{mode:o} {} {digest}", owner_text(owner.as_ref())));
+                }
+                FileAction::Copy(copy) => {
+                    let mode = copy.mode.as_ref().map_or(String::new(), mode_text);
+                    let unpack = if copy.unpack { " unpack" } else { "" };
+                    let how = format!("{} {mode}{unpack}", owner_text(copy.owner.as_ref()));
+                    self.add(format!("copy to {}", copy.dest), how);
+                    // From a local context ownership is dropped, from a root file system it is kept.
+                    let kind = match &self.inputs[copy.from.0 as usize] {
+                        Content::Local => "local files",
+                        Content::Rootfs(_) => "files",
+                    };
+                    self.files(format!("{kind} to {}", copy.dest));
+                }
+            }
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain values serialize")
+}
+
+fn owner_text(owner: Option<&Owner>) -> String {
+    owner.map_or("-".to_owned(), json)
+}
+
+fn mode_text(mode: &ModeChange) -> String {
+    match mode {
+        ModeChange::Bits(bits) => format!("{bits:o}"),
+        ModeChange::Symbolic(text) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::CopyAction;
+
+    fn copy(source: &str) -> Op {
+        let (owner, mode, exclude, unpack) = (None, None, Vec::new(), false);
+        let (source, dest) = (source.to_owned(), "/app/".to_owned());
+        let action = FileAction::Copy(CopyAction { from: InputIndex(0), source, dest, owner, mode, exclude, unpack });
+        Op::File(FileOp { root: None, actions: vec![action] })
+    }
+
+    #[test]
+    fn a_copy_is_known_by_what_it_copies_not_by_where_that_stood() {
+        let files = Digest::of(b"files");
+        let key = |source: &str, files: Digest| cache_key(&copy(source), &[Content::Local], &[files], 0).digest;
+        assert_eq!(key("/a/x", files), key("/b/x", files));
+        assert_ne!(key("/a/x", files), key("/a/x", Digest::of(b"other")));
+        assert_ne!(key("/a/x", files), cache_key(&copy("/a/x"), &[Content::Rootfs(Vec::new())], &[files], 0).digest);
+        assert_eq!(selections(&copy("/a/x")).len(), 1);
+    }
+}

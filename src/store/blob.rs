@@ -1,0 +1,112 @@
+//! Blobs: complete and verified under their digest, or not there.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::{Store, StoreError};
+use crate::digest::{Digest, Hasher};
+
+/// A document is read whole; a larger blob never is.
+const MAX_DOCUMENT_SIZE: u64 = 16 << 20;
+
+impl Store {
+    /// Says whether the blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// Opens a blob. Its bytes were verified when they were stored.
+    pub fn open_blob(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.blob_path(digest))
+    }
+
+    /// Returns a document's bytes, verified anew.
+    ///
+    /// # Errors
+    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is removed.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let path = self.blob_path(digest);
+        let mut bytes = Vec::new();
+        let mut file =
+            self.open_blob(digest).map_err(|error| StoreError::io("read", &path, error))?.take(MAX_DOCUMENT_SIZE);
+        file.read_to_end(&mut bytes).map_err(|error| StoreError::io("read", &path, error))?;
+        if Digest::of(&bytes) != *digest {
+            _ = std::fs::remove_file(&path);
+            return Err(StoreError::DigestMismatch { expected: *digest, actual: Digest::of(&bytes) });
+        }
+        Ok(bytes)
+    }
+
+    /// Stores a document and returns its digest.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let mut writer = self.blob_writer()?;
+        writer.write_all(bytes).map_err(|error| StoreError::io("write", &writer.path, error))?;
+        Ok(writer.commit(None)?.0)
+    }
+
+    /// Begins a blob.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        let path = self.temporary();
+        let file = File::create_new(&path).map_err(|error| StoreError::io("create", &path, error))?;
+        Ok(BlobWriter { store: self, path, file, hasher: Hasher::default(), size: 0, is_done: false })
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs/sha256").join(digest.hex())
+    }
+}
+
+/// A blob under way; dropped without [`BlobWriter::commit`] it leaves nothing.
+pub struct BlobWriter<'a> {
+    store: &'a Store,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+    is_done: bool,
+}
+
+impl BlobWriter<'_> {
+    /// Puts the blob under its digest and returns that with its size in bytes.
+    ///
+    /// # Errors
+    /// The digest is not the `expected` one; nothing is stored then. Or the store cannot be written.
+    pub fn commit(mut self, expected: Option<Digest>) -> Result<(Digest, u64), StoreError> {
+        let actual = std::mem::take(&mut self.hasher).finish();
+        if let Some(expected) = expected.filter(|expected| *expected != actual) {
+            return Err(StoreError::DigestMismatch { expected, actual });
+        }
+        let path = self.store.blob_path(&actual);
+        std::fs::rename(&self.path, &path).map_err(|error| StoreError::io("rename to", &path, error))?;
+        self.is_done = true;
+        Ok((actual, self.size))
+    }
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for BlobWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

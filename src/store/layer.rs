@@ -1,0 +1,70 @@
+//! What is known of a layer: the blobs that hold it, and who has them.
+
+use std::fs::File;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, read_small};
+use crate::digest::DiffId;
+use crate::oci::Descriptor;
+
+/// A layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The blobs that hold it, in the order in which they became known.
+    pub blobs: Vec<LayerBlob>,
+}
+
+/// A blob that holds a layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerBlob {
+    /// Its media type, digest and size.
+    pub descriptor: Descriptor,
+    /// Repositories, as `registry/repository`, that are known to have it; in the order in which they became known.
+    pub sources: Vec<String>,
+}
+
+impl Store {
+    /// Returns what is known of a layer.
+    pub fn layer(&self, diff_id: &DiffId) -> Option<LayerRecord> {
+        serde_json::from_str(&read_small(&self.path.join("layers").join(diff_id.0.hex()))?).ok()
+    }
+
+    /// Notes that `descriptor` holds the layer and, where given, that the repository `source` has it.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn put_layer_blob(
+        &self,
+        diff_id: &DiffId,
+        descriptor: &Descriptor,
+        source: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let is_known = |layer: &LayerRecord| {
+            let same = layer.blobs.iter().find(|blob| blob.descriptor.digest() == descriptor.digest());
+            same.is_some_and(|blob| source.is_none_or(|source| blob.sources.iter().any(|s| s == source)))
+        };
+        if self.layer(diff_id).is_some_and(|layer| is_known(&layer)) {
+            return Ok(());
+        }
+        // Two that add at once must not lose each other's addition.
+        let path = self.path.join("layers/lock");
+        let lock = File::options().create(true).append(true).open(&path);
+        let lock =
+            lock.and_then(|lock| lock.lock().map(|()| lock)).map_err(|error| StoreError::io("lock", &path, error))?;
+        let mut layer = self.layer(diff_id).unwrap_or_default();
+        let index = layer.blobs.iter().position(|blob| blob.descriptor.digest() == descriptor.digest());
+        let index = index.unwrap_or_else(|| {
+            layer.blobs.push(LayerBlob { descriptor: descriptor.clone(), sources: Vec::new() });
+            layer.blobs.len() - 1
+        });
+        let sources = &mut layer.blobs[index].sources;
+        if let Some(source) = source.filter(|source| !sources.iter().any(|s| s == source)) {
+            sources.push(source.to_owned());
+        }
+        let text = serde_json::to_vec(&layer).expect("a layer has only text keys");
+        let result = self.write_file(&self.path.join("layers").join(diff_id.0.hex()), &text);
+        drop(lock);
+        result
+    }
+}

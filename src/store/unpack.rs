@@ -1,0 +1,428 @@
+//! Unpacks a tar archive beneath a root, entry by entry (image-spec v1.1, layer.md, *Applying Changesets*).
+//!
+//! The archive is hostile. Every name is resolved beneath the root by the kernel, parents included, so that `..`,
+//! absolute names and symbolic links cannot leave it; an entry itself is made by name in its open parent and is never
+//! followed; mode, owner and times are set on an open descriptor of what was just made.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+use tar::EntryType;
+
+use crate::oci::LayerCompression;
+use crate::sys::root::Root;
+
+/// Why an archive could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// It could not be read or written as a whole.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// An entry could not be made.
+    #[error("cannot unpack `{path}`: {source}")]
+    Entry {
+        /// Its name.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The owner has no place in this user's range of ids.
+    #[error("`{path}` belongs to {uid}:{gid}, which this user cannot give a file to")]
+    OwnerNotMapped {
+        /// The entry.
+        path: PathBuf,
+        /// Its owner.
+        uid: u64,
+        /// Its group.
+        gid: u64,
+    },
+    /// An entry is of a kind that no layer has.
+    #[error("`{path}` is of an unsupported kind")]
+    Kind {
+        /// The entry.
+        path: PathBuf,
+    },
+    /// The media type names no known compression.
+    #[error("unknown layer media type `{0}`")]
+    MediaType(String),
+}
+
+/// What `.wh.` names mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// A name is deleted; a layer.
+    Apply,
+    /// They are files like others; an archive of ADD.
+    Literal,
+}
+
+/// How to unpack.
+#[derive(Clone, Debug)]
+pub struct Unpack {
+    /// The directory in the root that names are relative to; it is there.
+    pub base: PathBuf,
+    /// What `.wh.` names mean.
+    pub whiteouts: Whiteouts,
+    /// Who owns everything; as the archive says where absent.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Returns the uncompressed stream of a layer.
+///
+/// # Errors
+/// The decompressor cannot be made.
+pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + 'a)) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        LayerCompression::None => Box::new(blob),
+        LayerCompression::Gzip => {
+            Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 17, blob)))
+        }
+        LayerCompression::Zstd => Box::new(zstd::Decoder::new(blob)?),
+    })
+}
+
+/// Unpacks `tar` beneath `root`.
+///
+/// # Errors
+/// The archive is malformed, an entry cannot be made, or its owner is outside this user's range.
+pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
+    let mut unpacker = Unpacker { root, options, times: Vec::new(), made: BTreeSet::new() };
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries()? {
+        unpacker.entry(&mut entry?)?;
+    }
+    unpacker.finish()
+}
+
+struct Unpacker<'a> {
+    root: &'a Root,
+    options: &'a Unpack,
+    /// Directories' times, set last because making a file in one changes its.
+    times: Vec<(PathBuf, i64)>,
+    /// Names that this archive made, for opaque marks: those stay.
+    made: BTreeSet<PathBuf>,
+}
+
+impl Unpacker<'_> {
+    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), UnpackError> {
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::XGlobalHeader) {
+            return Ok(());
+        }
+        let path = clean(&entry.path_bytes());
+        let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
+        let full = self.options.base.join(&path);
+        let Some(name) = path.file_name() else {
+            return if kind.is_dir() { self.describe_top(entry, &full).map_err(failed) } else { Ok(()) };
+        };
+        let parent = self.parent(&full).map_err(failed)?;
+        if self.options.whiteouts == Whiteouts::Apply
+            && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
+        {
+            return self.whiteout(&parent, &full, hidden).map_err(failed);
+        }
+        self.made.insert(path.clone());
+        let fd = match kind {
+            EntryType::Directory => Some(make_directory(&parent, name).map_err(failed)?),
+            EntryType::Regular | EntryType::Continuous => Some(make_file(&parent, name, entry).map_err(failed)?),
+            EntryType::Link => {
+                self.link(&parent, name, entry).map_err(failed)?;
+                return Ok(());
+            }
+            EntryType::Symlink => {
+                make_symlink(&parent, name, entry).map_err(failed)?;
+                None
+            }
+            EntryType::Char | EntryType::Block | EntryType::Fifo => {
+                make_node(&parent, name, entry).map_err(failed)?;
+                None
+            }
+            _ => return Err(UnpackError::Kind { path }),
+        };
+        self.describe(entry, &parent, name, fd.as_ref().map(AsFd::as_fd), &path)?;
+        if kind.is_dir() {
+            self.times.push((full, mtime(entry).map_err(failed)?));
+        }
+        Ok(())
+    }
+
+    /// Opens the directory that holds `path`; missing parents are made, root-owned.
+    fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match self.root.open_at(parent, flags, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (Some(name), grandparent) = (parent.file_name(), self.parent(parent)?) else { return Err(error) };
+                match rustix::fs::mkdirat(&grandparent, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) => {
+                        if let Some((uid, gid)) = self.options.owner {
+                            chown(&grandparent, name, uid, gid)?;
+                        }
+                    }
+                    // A symbolic link to nowhere stands there; what is to be below it cannot be.
+                    Err(error) => return Err(error.into()),
+                }
+                self.root.open_at(parent, flags, Mode::empty())
+            }
+            result => result,
+        }
+    }
+
+    fn whiteout(&self, parent: &OwnedFd, full: &Path, hidden: &[u8]) -> io::Result<()> {
+        match hidden {
+            b".wh..opq" => {
+                let directory = full.parent().unwrap_or(Path::new(""));
+                for name in names(parent)? {
+                    let relative = directory.strip_prefix(&self.options.base).unwrap_or(directory).join(&name);
+                    if !self.made.contains(&relative) {
+                        remove(parent, &name)?;
+                    }
+                }
+                Ok(())
+            }
+            b"" | b"." | b".." => Err(io::Error::new(io::ErrorKind::InvalidData, "a whiteout of no name")),
+            name if name.starts_with(b".wh.") => Ok(()),
+            name => remove(parent, OsStr::from_bytes(name)),
+        }
+    }
+
+    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+        let target = entry.link_name_bytes().ok_or_else(|| invalid("a hard link without a target"))?;
+        let target = self.options.base.join(clean(&target));
+        let target_name = target.file_name().ok_or_else(|| invalid("a hard link to the top"))?;
+        let from = self.root.open_at(
+            target.parent().unwrap_or(Path::new("")),
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            Mode::empty(),
+        )?;
+        // A link to itself would otherwise delete what it names.
+        let same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        let target_stat = rustix::fs::statat(&from, target_name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if same(&stat, &target_stat) => return Ok(()),
+            Ok(_) => remove(parent, name)?,
+            Err(_) => {}
+        }
+        Ok(rustix::fs::linkat(&from, target_name, parent, name, AtFlags::empty())?)
+    }
+
+    /// Sets owner, mode, attributes and times of what was just made as `name` in `parent`; `fd` is it, opened.
+    fn describe(
+        &self,
+        entry: &mut tar::Entry<'_, impl Read>,
+        parent: &OwnedFd,
+        name: &OsStr,
+        fd: Option<BorrowedFd<'_>>,
+        path: &Path,
+    ) -> Result<(), UnpackError> {
+        let failed = |source: io::Error| UnpackError::Entry { path: path.to_owned(), source };
+        let (uid, gid) = self.owner(entry).map_err(failed)?;
+        let not_mapped = || UnpackError::OwnerNotMapped { path: path.to_owned(), uid, gid };
+        let (Ok(uid32), Ok(gid32)) = (u32::try_from(uid), u32::try_from(gid)) else { return Err(not_mapped()) };
+        match chown(parent, name, uid32, gid32) {
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Err(not_mapped()),
+            result => result.map_err(failed)?,
+        }
+        let kind = entry.header().entry_type();
+        if !kind.is_symlink() {
+            let mode = Mode::from_raw_mode(entry.header().mode().map_err(failed)? & 0o7777);
+            match fd {
+                Some(fd) => rustix::fs::fchmod(fd, mode).map_err(|error| failed(error.into()))?,
+                // A node was made just now, by this process, in a file system that nobody else sees.
+                None => {
+                    rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(|error| failed(error.into()))?
+                }
+            }
+        }
+        if let Some(fd) = fd {
+            set_xattrs(entry, fd).map_err(failed)?;
+        }
+        if !kind.is_dir() {
+            let times = timestamps(mtime(entry).map_err(failed)?);
+            rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn owner(&self, entry: &tar::Entry<'_, impl Read>) -> io::Result<(u64, u64)> {
+        match self.options.owner {
+            Some((uid, gid)) => Ok((uid.into(), gid.into())),
+            None => Ok((entry.header().uid()?, entry.header().gid()?)),
+        }
+    }
+
+    /// An entry for the top itself: `./`.
+    fn describe_top(&mut self, entry: &mut tar::Entry<'_, impl Read>, full: &Path) -> io::Result<()> {
+        if self.options.whiteouts == Whiteouts::Literal {
+            return Ok(());
+        }
+        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let (uid, gid) = self.owner(entry)?;
+        let raw = |id: u64| u32::try_from(id).map_err(|_| invalid("an owner that is none"));
+        rustix::fs::fchown(&fd, Some(Uid::from_raw(raw(uid)?)), Some(Gid::from_raw(raw(gid)?)))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.header().mode()? & 0o7777))?;
+        self.times.push((full.to_owned(), mtime(entry)?));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), UnpackError> {
+        for (path, mtime) in self.times.iter().rev() {
+            let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
+            // A later entry may have put something else in its place.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            if let Ok(fd) = self.root.open_at(path, flags, Mode::empty()) {
+                rustix::fs::futimens(&fd, &timestamps(*mtime)).map_err(|error| failed(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a name relative: no `..`, no leading `/`, no `.`.
+fn clean(path: &[u8]) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(path)).components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => _ = cleaned.pop(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    cleaned
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// A directory over a directory keeps what is in it; over anything else it takes its place.
+fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+            Ok(fd) => return Ok(fd),
+            Err(_) => {
+                remove(parent, name)?;
+                rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
+            }
+        },
+        Err(error) => return Err(error.into()),
+    }
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+}
+
+fn make_file(parent: &OwnedFd, name: &OsStr, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<OwnedFd> {
+    remove(parent, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let mut file = std::fs::File::from(fd);
+    let size = entry.size();
+    let n_copied = io::copy(entry, &mut file)?;
+    if n_copied != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    file.flush()?;
+    Ok(file.into())
+}
+
+fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+    let target = entry.link_name_bytes().ok_or_else(|| invalid("a symbolic link without a target"))?;
+    remove(parent, name)?;
+    Ok(rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)?)
+}
+
+fn make_node(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+    remove(parent, name)?;
+    let header = entry.header();
+    let device = || -> io::Result<u64> {
+        let major = header.device_major()?.ok_or_else(|| invalid("a device without a number"))?;
+        let minor = header.device_minor()?.ok_or_else(|| invalid("a device without a number"))?;
+        Ok(rustix::fs::makedev(major, minor))
+    };
+    let (kind, device) = match header.entry_type() {
+        EntryType::Char => (FileType::CharacterDevice, device()?),
+        EntryType::Block => (FileType::BlockDevice, device()?),
+        _ => (FileType::Fifo, 0),
+    };
+    // 0:0 is overlayfs's mark of a deleted name.
+    if kind == FileType::CharacterDevice && device == 0 {
+        return Err(invalid("a device that stands for a deleted file"));
+    }
+    Ok(rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, device)?)
+}
+
+fn chown(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Sets the entry's extended attributes. Those that this user may not set, or the file system does not know, are left
+/// out, as the peer leaves them out; `user.overlay.` ones are never the archive's to set.
+fn set_xattrs(entry: &mut tar::Entry<'_, impl Read>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let Some(records) = entry.pax_extensions()? else { return Ok(()) };
+    for record in records {
+        let record = record?;
+        let Some(name) = record.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) else { continue };
+        if name.starts_with("user.overlay.") || name.starts_with("trusted.") {
+            continue;
+        }
+        // What was opened for writing alone has no other way to its attributes than its descriptor.
+        match rustix::fs::fsetxattr(fd, name, record.value_bytes(), XattrFlags::empty()) {
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn mtime(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<i64> {
+    let pax = entry.pax_extensions()?.and_then(|records| {
+        let record = records.flatten().find(|record| record.key_bytes() == b"mtime")?;
+        record.value().ok()?.split('.').next()?.parse::<i64>().ok()
+    });
+    match pax {
+        Some(seconds) => Ok(seconds),
+        None => Ok(i64::try_from(entry.header().mtime()?).unwrap_or(0)),
+    }
+}
+
+fn timestamps(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn names(directory: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a name and all below it; what is not there is no error.
+fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+            for name in names(&directory)? {
+                remove(&directory, &name)?;
+            }
+            Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! The user's directories: opened once, hashed once a run, with a stat cache that outlives the run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::file::{self, FileError, SourceTree, StatCache};
+use crate::digest::Digest;
+use crate::dockerfile::ignore::Matcher;
+use crate::graph::LocalSource;
+use crate::solver::key::Selection;
+use crate::store::Store;
+use crate::sys::root::Root;
+
+/// The name of the stat cache in the store's state directory.
+const STATS: &str = "stat-cache";
+
+/// An open context.
+#[derive(Debug)]
+pub struct OpenContext {
+    root: Root,
+    ignore: Matcher,
+}
+
+impl OpenContext {
+    /// Returns the files that a copy may read.
+    pub fn tree(&self) -> SourceTree<'_> {
+        SourceTree::Local { root: &self.root, ignore: &self.ignore }
+    }
+}
+
+/// All contexts of a run.
+pub struct Contexts {
+    directory: PathBuf,
+    stats: StatCache,
+    /// Protects the map; a context is opened under it, which is short.
+    open: Mutex<BTreeMap<LocalSource, Arc<OpenContext>>>,
+    /// One lock for each selection, held while it is hashed, so that none is hashed twice.
+    digests: Mutex<BTreeMap<(LocalSource, Selection), DigestCell>>,
+}
+
+type DigestCell = Arc<Mutex<Option<Digest>>>;
+
+impl Contexts {
+    /// Opens contexts below `directory`; reads the stat cache of an earlier run from `store`. `now` is the
+    /// time since 1970, before any file is looked at.
+    pub fn new(directory: PathBuf, store: &Store, now: Duration) -> Contexts {
+        let known = store.read_state(STATS).unwrap_or_default();
+        let stats = StatCache::load(&known, now);
+        Contexts { directory, stats, open: Mutex::default(), digests: Mutex::default() }
+    }
+
+    /// Opens a context, or returns the one that is open.
+    ///
+    /// # Errors
+    /// The directory is not there, or its ignore file has a pattern that is none.
+    pub fn open(&self, source: &LocalSource) -> Result<Arc<OpenContext>, FileError> {
+        let mut open = self.open.lock().expect("opening does not panic");
+        if let Some(context) = open.get(source) {
+            return Ok(Arc::clone(context));
+        }
+        let root = Root::open(&self.directory.join(&source.path)).map_err(|error| FileError::Io {
+            verb: "open the context",
+            path: source.path.clone(),
+            source: error,
+        })?;
+        let ignore = Matcher::new(&source.ignore)
+            .map_err(|error| FileError::Pattern { pattern: error.pattern, reason: error.reason })?;
+        let context = Arc::new(OpenContext { root, ignore });
+        open.insert(source.clone(), Arc::clone(&context));
+        Ok(context)
+    }
+
+    /// Returns the content digest of what is selected; hashed at the first call, remembered for the run.
+    ///
+    /// # Errors
+    /// The selected path is not there or cannot be read.
+    pub fn digest(&self, source: &LocalSource, selection: &Selection) -> Result<Digest, FileError> {
+        let cell = {
+            // The input's place in a vertex is no part of what is selected.
+            let selection = Selection { input: crate::graph::InputIndex(0), ..selection.clone() };
+            let mut digests = self.digests.lock().expect("no work is done under this lock");
+            Arc::clone(digests.entry((source.clone(), selection)).or_default())
+        };
+        let mut digest = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match *digest {
+            Some(digest) => Ok(digest),
+            None => Ok(*digest.insert(self.hash(source, selection)?)),
+        }
+    }
+
+    /// Hashes again and says whether the selection is what [`Contexts::digest`] said.
+    ///
+    /// # Errors
+    /// As [`Contexts::digest`].
+    pub fn is_unchanged(&self, source: &LocalSource, selection: &Selection) -> Result<bool, FileError> {
+        Ok(self.digest(source, selection)? == self.hash(source, selection)?)
+    }
+
+    /// Keeps the stat cache for the next run. A failure costs only time then.
+    pub fn save(&self, store: &Store) {
+        _ = store.write_state(STATS, &self.stats.to_bytes());
+    }
+
+    fn hash(&self, source: &LocalSource, selection: &Selection) -> Result<Digest, FileError> {
+        let context = self.open(source)?;
+        file::content_digest(&context.tree(), &selection.source, &selection.exclude, Some(&self.stats))
+    }
+}

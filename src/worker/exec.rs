@@ -1,0 +1,138 @@
+//! Runs an exec op: prepares its root file system and mounts, and hands them to the [`sandbox`].
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::local::{LocalWorker, WorkerError};
+use super::sandbox::{self, Exit, MountSource, Spec};
+use crate::digest::DiffId;
+use crate::graph::{CopyAction, ExecOp, MountKind, Vertex};
+use crate::solver::drive::Step;
+use crate::solver::key::Content;
+use crate::solver::notice::Stream;
+use crate::store::{ActiveSnapshot, CacheMountLease};
+use crate::sys::root::Root;
+
+/// What BuildKit's steps see as well.
+const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+/// Something that is mounted, kept open while the step runs.
+enum Held<'s> {
+    /// Files of an input: the path in it, and the tree, which writes go to and are dropped with.
+    Bind {
+        path: OwnedFd,
+        _tree: ActiveSnapshot<'s>,
+    },
+    Cache(CacheMountLease),
+    Tmpfs {
+        size: Option<u64>,
+    },
+}
+
+/// Runs the process and returns the stack after it.
+pub(super) fn run(
+    worker: &LocalWorker<'_>,
+    vertex: &Vertex,
+    op: &ExecOp,
+    step: &Step<'_>,
+) -> Result<Vec<DiffId>, WorkerError> {
+    worker.platforms.require(&op.platform)?;
+    let parent = worker.stack(op.root, step.inputs);
+    worker.layers.materialise(parent)?;
+    let snapshot = worker.store.prepare(parent)?;
+    let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
+    let mounts = op.mounts.iter().zip(&held).map(|(mount, held)| sandbox::Mount {
+        target: mount.target.clone(),
+        is_read_only: mount.is_read_only,
+        source: match held {
+            Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
+            Held::Cache(lease) => MountSource::Tree(lease.directory()),
+            Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
+        },
+    });
+    let spec = Spec {
+        args: op.args.clone(),
+        env: op.env.clone(),
+        cwd: op.cwd.clone(),
+        user: op.user.clone(),
+        hostname: op.hostname.clone(),
+        network: op.network,
+        root: snapshot.mount_fd(),
+        mounts: mounts.collect(),
+        hosts: HOSTS.to_owned(),
+        resolv_conf: worker.settings.resolv_conf.clone(),
+    };
+    let on_output = |stream, bytes: &[u8]| {
+        let stream = match stream {
+            sandbox::Stream::Stdout => Stream::Stdout,
+            sandbox::Stream::Stderr => Stream::Stderr,
+        };
+        (step.on_output)(stream, bytes);
+    };
+    match sandbox::run(&worker.settings.launcher, &spec, &on_output, step.cancel)? {
+        Exit::Code(0) => {}
+        Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
+        Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),
+    }
+    drop(spec);
+    drop(held);
+    let diff_id = snapshot.commit(worker.settings.epoch)?;
+    Ok(parent.iter().copied().chain([diff_id]).collect())
+}
+
+fn hold<'s>(
+    worker: &LocalWorker<'s>,
+    vertex: &Vertex,
+    kind: &MountKind,
+    step: &Step<'_>,
+) -> Result<Held<'s>, WorkerError> {
+    match kind {
+        MountKind::Tmpfs { size } => Ok(Held::Tmpfs { size: *size }),
+        MountKind::Cache { id, sharing, mode, uid, gid } => {
+            Ok(Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?))
+        }
+        MountKind::Bind { input, selector } => {
+            let index = input.0 as usize;
+            match &step.inputs[index] {
+                Content::Rootfs(stack) => {
+                    worker.layers.materialise(stack)?;
+                    let snapshot = worker.store.prepare(stack)?;
+                    let path = open_path(snapshot.root(), Path::new(selector))?;
+                    Ok(Held::Bind { path, _tree: snapshot })
+                }
+                Content::Local => hold_local(worker, vertex, index, selector),
+            }
+        }
+    }
+}
+
+/// A step sees of a local context what a COPY would see: without what is ignored, with normal modes.
+fn hold_local<'s>(
+    worker: &LocalWorker<'s>,
+    vertex: &Vertex,
+    index: usize,
+    selector: &str,
+) -> Result<Held<'s>, WorkerError> {
+    const PLACE: &str = "/bound";
+    let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
+    let snapshot = worker.store.prepare(&[])?;
+    let action = CopyAction {
+        from: crate::graph::InputIndex(0),
+        source: selector.to_owned(),
+        dest: PLACE.to_owned(),
+        owner: None,
+        mode: None,
+        exclude: Vec::new(),
+        unpack: false,
+    };
+    super::file::copy(&action, &context.tree(), snapshot.root(), None, worker.settings.epoch)?;
+    let path = open_path(snapshot.root(), Path::new(PLACE))?;
+    Ok(Held::Bind { path, _tree: snapshot })
+}
+
+fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
+    let opened = root.open_at(path, OFlags::PATH, Mode::empty());
+    opened.map_err(|source| WorkerError::Io { what: format!("mount `{}`", path.display()), source })
+}

@@ -1,0 +1,233 @@
+//! COPY and ADD of files: existing destinations, owners, modes, links.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
+
+use super::digest::{attributes, open, read_link};
+use super::mode::Change;
+use super::select::{Entry, Kind, Selected, select, stat_at};
+use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
+use super::{FileError, SourceTree, archive, io_error, shown};
+use crate::graph::CopyAction;
+use crate::sys::root::Root;
+
+/// Carries out `action`: copies what it selects of `from` into `root`. `owner` is what `action.owner` stands for in the
+/// root. Times are `epoch` (seconds since 1970), but for files of a root file system, which keep theirs.
+///
+/// - A directory's *contents* go into the destination, which is made with 0755 if it is not there and else keeps its
+///   mode; directories below it get the source's mode also if they are there.
+/// - A file goes to the destination's name, or into it if that is a directory or ends in `/`.
+/// - Links on the way to the destination, and at it, are followed inside the root.
+///
+/// # Errors
+/// As [`select`]; `DirectoryInTheWay`, `NotADirectory` if the destination does not fit.
+pub fn copy(
+    action: &CopyAction,
+    from: &SourceTree<'_>,
+    root: &Root,
+    owner: Option<(u32, u32)>,
+    epoch: i64,
+) -> Result<(), FileError> {
+    let selection = select(from, &action.source, &action.exclude)?;
+    let change = Change::parse(action.mode.as_ref())?;
+    let writer = Writer::new(root, epoch);
+    let mut copier = Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None };
+    for item in &selection.items {
+        if !(action.unpack && copier.unpack(item, &action.dest)?) {
+            copier.item(item, &action.dest)?;
+        }
+    }
+    copier.writer.finish()
+}
+
+struct Copier<'a> {
+    from: &'a SourceTree<'a>,
+    writer: Writer<'a>,
+    owner: Option<(u32, u32)>,
+    change: Change,
+    /// Where in the root the first name of a file with several was written, by device and inode.
+    first_names: BTreeMap<(u64, u64), PathBuf>,
+    /// The directory that was last written into, open.
+    parent: Option<(PathBuf, OwnedFd)>,
+}
+
+impl Copier<'_> {
+    fn item(&mut self, item: &Selected, dest: &str) -> Result<(), FileError> {
+        let is_directory_wanted = dest.ends_with('/') || dest.ends_with("/.");
+        let root = self.writer.root;
+        let dest = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
+        if item.is_directory() {
+            self.make_directories(&dest)?;
+            return item.entries[1..].iter().try_for_each(|entry| self.entry(item, entry, &dest.join(&entry.path)));
+        }
+        if is_directory_wanted {
+            self.make_directories(&dest)?;
+        }
+        let target = if self.is_directory(&dest)? { dest.join(&item.name) } else { dest };
+        self.make_directories(split(&target)?.0)?;
+        self.entry(item, &item.entries[0], &target)
+    }
+
+    /// Unpacks the file that was selected if it is a tar archive; says whether it is. The destination is made a
+    /// directory; a given mode does not reach what is in the archive.
+    fn unpack(&mut self, item: &Selected, dest: &str) -> Result<bool, FileError> {
+        if item.entries[0].kind != Kind::File {
+            return Ok(false);
+        }
+        let mut file = open(self.from, &item.path, Kind::File)?;
+        let Some(compression) = archive::detect(&mut file).map_err(io_error("read", &item.path))? else {
+            return Ok(false);
+        };
+        let root = self.writer.root;
+        let base = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
+        self.make_directories(&base)?;
+        archive::unpack(file, compression, root, base, self.owner)
+            .map_err(|source| FileError::Unpack { path: shown(&item.path), source })?;
+        Ok(true)
+    }
+
+    fn make_directories(&mut self, path: &Path) -> Result<(), FileError> {
+        self.writer.make_directories(path, self.change.of_parents(), self.owner.unwrap_or((0, 0)))
+    }
+
+    fn is_directory(&self, path: &Path) -> Result<bool, FileError> {
+        let Ok((directory, name)) = self.writer.root.open_parent(path) else { return Ok(false) };
+        match stat_at(directory, name.as_deref()) {
+            Ok(stat) => Ok(FileType::from_raw_mode(u32::from(stat.stx_mode)).is_dir()),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(io_error("look at", path)(error)),
+        }
+    }
+
+    /// Writes one entry to `target`, whose directory is there.
+    fn entry(&mut self, item: &Selected, entry: &Entry, target: &Path) -> Result<(), FileError> {
+        let (parent, name) = split(target)?;
+        let directory = match self.parent.take() {
+            Some((path, fd)) if path == parent => fd,
+            _ => self.writer.directory(parent)?,
+        };
+        let source = item.path_of(entry);
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        match entry.kind {
+            Kind::Directory => self.directory(&directory, name, &source, entry, target)?,
+            Kind::File => self.file(&directory, name, &source, entry, target)?,
+            Kind::Symlink => {
+                let link = read_link(self.from, &source)?;
+                let create = || rustix::fs::symlinkat(OsStr::from_bytes(&link), &directory, name);
+                replacing(&directory, name, target, create).map_err(|e| e.unwrap_or_io("make link", target))?;
+                self.finish_special(&directory, name, owner, target)?;
+            }
+            Kind::Fifo | Kind::Socket | Kind::CharacterDevice | Kind::BlockDevice => {
+                self.special(&directory, name, entry, target)?;
+                self.finish_special(&directory, name, owner, target)?;
+            }
+        }
+        self.parent = Some((parent.to_owned(), directory));
+        Ok(())
+    }
+
+    fn directory(
+        &mut self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        source: &Path,
+        entry: &Entry,
+        target: &Path,
+    ) -> Result<(), FileError> {
+        let (fd, _) = self.writer.make_directory(parent, name, target)?;
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        let mode = self.change.apply(entry.mode, entry.kind);
+        set_owner_and_mode(&fd, owner, mode).map_err(io_error("set owner and mode of", target))?;
+        if matches!(self.from, SourceTree::Rootfs { .. }) {
+            let from = open(self.from, source, entry.kind)?;
+            copy_attributes(&from, &fd, source)?;
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        source: &Path,
+        entry: &Entry,
+        target: &Path,
+    ) -> Result<(), FileError> {
+        let inode = (entry.stamp.dev, entry.stamp.ino);
+        if entry.n_links > 1 {
+            if let Some(first) = self.first_names.get(&inode) {
+                return self.link(directory, name, first, target);
+            }
+            self.first_names.insert(inode, target.to_owned());
+        }
+        let mut from = open(self.from, source, entry.kind)?;
+        let mut file = create_file(directory, name, target)?;
+        // Between two files this is copy_file_range(2), which shares the blocks where the file system can.
+        std::io::copy(&mut from, &mut file).map_err(io_error("copy to", target))?;
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        let mode = self.change.apply(entry.mode, entry.kind);
+        set_owner_and_mode(&file, owner, mode).map_err(io_error("set owner and mode of", target))?;
+        let time = match self.from {
+            SourceTree::Local { .. } => (self.writer.epoch, 0),
+            SourceTree::Rootfs { .. } => {
+                copy_attributes(&from, &file, source)?;
+                entry.stamp.mtime
+            }
+        };
+        set_times(&file, time).map_err(io_error("set the time of", target))
+    }
+
+    fn link(&self, directory: &OwnedFd, name: &OsStr, first: &Path, target: &Path) -> Result<(), FileError> {
+        if first == target {
+            return Ok(());
+        }
+        let (first_directory, first_name) = self.writer.root.open_parent(first).map_err(io_error("open", first))?;
+        let first_name = first_name.unwrap_or_default();
+        let create = || rustix::fs::linkat(&first_directory, &first_name, directory, name, AtFlags::empty());
+        replacing(directory, name, target, create).map_err(|e| e.unwrap_or_io("link", target))
+    }
+
+    fn special(&self, directory: &OwnedFd, name: &OsStr, entry: &Entry, target: &Path) -> Result<(), FileError> {
+        let kind = match entry.kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            Kind::CharacterDevice => FileType::CharacterDevice,
+            _ => FileType::BlockDevice,
+        };
+        let mode = Mode::from_raw_mode(self.change.apply(entry.mode, entry.kind));
+        let device = rustix::fs::makedev(entry.rdev.0, entry.rdev.1);
+        let create = || rustix::fs::mknodat(directory, name, kind, mode, device);
+        replacing(directory, name, target, create).map_err(|e| e.unwrap_or_io("make", target))?;
+        // The umask took bits away.
+        rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).map_err(io_error("set the mode of", target))
+    }
+
+    /// Sets owner and time of something that is not opened.
+    fn finish_special(
+        &self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        owner: (u32, u32),
+        target: &Path,
+    ) -> Result<(), FileError> {
+        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(io_error("set the owner of", target))?;
+        let times = timestamps((self.writer.epoch, 0));
+        rustix::fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(io_error("set the time of", target))
+    }
+}
+
+/// Copies attributes; one that the file system or the kernel refuses is left out, as the peer does.
+fn copy_attributes(from: &std::fs::File, to: impl std::os::fd::AsFd, source: &Path) -> Result<(), FileError> {
+    for (name, value) in attributes(from).map_err(io_error("read the attributes of", source))? {
+        _ = rustix::fs::fsetxattr(&to, name.as_slice(), &value, XattrFlags::empty());
+    }
+    Ok(())
+}

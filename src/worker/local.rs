@@ -1,0 +1,241 @@
+//! Runs steps on this machine: file operations in this process, processes in the [`sandbox`](super::sandbox).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::contexts::{Contexts, OpenContext};
+use super::exec;
+use super::file::{self, FileError, SourceTree};
+use super::layers::{LayerError, Layers};
+use super::platforms::Platforms;
+use super::sandbox::{Launcher, SandboxError};
+use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
+use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
+use crate::platform::Platform;
+use crate::solver::drive::{Step, Worker};
+use crate::solver::key::{Content, Selection, cache_key, selections};
+use crate::solver::scheduler::Verdict;
+use crate::store::{CacheRecord, Store, StoreError};
+use crate::sys::root::Root;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The process ended with another code than zero.
+    #[error("exit code {0}")]
+    ExitCode(i32),
+    /// The process was killed.
+    #[error("killed by signal {0}")]
+    Signal(i32),
+    /// There is no way to run the platform's binaries here.
+    #[error("binaries for {platform} cannot run here: {reason}")]
+    NoEmulator {
+        /// Which.
+        platform: Platform,
+        /// Why.
+        reason: String,
+        /// What mends it.
+        hint: String,
+    },
+    /// The sandbox could not be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An input's layer could not be brought in.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the context changed between hashing and copying.
+    #[error("files of the context `{path}` changed while they were copied")]
+    ContextChanged {
+        /// The context.
+        path: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was attempted on what.
+        what: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+/// What a [`LocalWorker`] is told once.
+pub struct LocalSettings {
+    /// Latest modification time that a layer may hold, seconds since 1970.
+    pub epoch: i64,
+    /// What `/etc/resolv.conf` says inside a step.
+    pub resolv_conf: String,
+    /// Starts steps.
+    pub launcher: Launcher,
+}
+
+/// An input of a file step, open to be read.
+enum OpenInput {
+    Local(Arc<OpenContext>),
+    Rootfs(Root),
+}
+
+impl OpenInput {
+    fn tree(&self) -> SourceTree<'_> {
+        match self {
+            OpenInput::Local(context) => context.tree(),
+            OpenInput::Rootfs(root) => SourceTree::Rootfs { root },
+        }
+    }
+}
+
+/// Probes and runs steps on this machine.
+pub struct LocalWorker<'a> {
+    /// The steps.
+    pub definition: &'a Definition,
+    /// Keeps results.
+    pub store: &'a Store,
+    /// Brings inputs' layers in.
+    pub layers: &'a Layers<'a>,
+    /// The user's directories.
+    pub contexts: &'a Contexts,
+    /// Which platforms' binaries run here, and how.
+    pub platforms: &'a Platforms,
+    /// What does not change in a run.
+    pub settings: &'a LocalSettings,
+}
+
+impl Worker for LocalWorker<'_> {
+    type Error = WorkerError;
+
+    fn probe(&self, vertex: VertexId, inputs: &[Content]) -> Result<Verdict, WorkerError> {
+        let vertex = self.definition.vertex(vertex);
+        match &vertex.op {
+            Op::Source(SourceOp::Image { diff_ids, .. }) => return Ok(Verdict::Hit(Content::Rootfs(diff_ids.clone()))),
+            Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
+            Op::Exec(_) | Op::File(_) => {}
+        }
+        let selected = self.selected(vertex, inputs)?;
+        let key = cache_key(&vertex.op, inputs, &selected, self.settings.epoch);
+        if !vertex.metadata.ignore_cache
+            && let Some(record) = self.store.record(&key.digest)
+            && self.layers.is_available(&record.diff_ids)
+        {
+            return Ok(Verdict::Hit(Content::Rootfs(record.diff_ids)));
+        }
+        Ok(Verdict::Miss(key))
+    }
+
+    fn execute(&self, step: &Step<'_>) -> Result<Content, WorkerError> {
+        let vertex = self.definition.vertex(step.vertex);
+        let began = Instant::now();
+        let diff_ids = match &vertex.op {
+            Op::Exec(exec) => exec::run(self, vertex, exec, step)?,
+            Op::File(file) => self.change_files(vertex, file, step)?,
+            Op::Source(_) => unreachable!("a source is never a miss"),
+        };
+        let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.store
+            .put_record(&step.key.digest, &CacheRecord { diff_ids: diff_ids.clone(), ingredients, duration_ms })?;
+        Ok(Content::Rootfs(diff_ids))
+    }
+
+    fn is_emulated(&self, vertex: VertexId) -> bool {
+        match &self.definition.vertex(vertex).op {
+            Op::Exec(exec) => self.platforms.is_emulated(&exec.platform),
+            Op::Source(_) | Op::File(_) => false,
+        }
+    }
+}
+
+impl LocalWorker<'_> {
+    /// Returns the stack that a step changes; empty for scratch.
+    pub(super) fn stack<'c>(&self, root: Option<InputIndex>, inputs: &'c [Content]) -> &'c [DiffId] {
+        match root.map(|index| &inputs[index.0 as usize]) {
+            Some(Content::Rootfs(stack)) => stack,
+            Some(Content::Local) | None => &[],
+        }
+    }
+
+    fn selected(&self, vertex: &Vertex, inputs: &[Content]) -> Result<Vec<Digest>, WorkerError> {
+        let digest = |selection: &Selection| {
+            let input = selection.input.0 as usize;
+            match &inputs[input] {
+                Content::Local => self.local_digest(vertex.inputs[input], selection),
+                Content::Rootfs(stack) => self.rootfs_digest(stack, selection),
+            }
+        };
+        selections(&vertex.op).iter().map(digest).collect()
+    }
+
+    fn local_digest(&self, input: VertexId, selection: &Selection) -> Result<Digest, WorkerError> {
+        let Op::Source(SourceOp::Local(source)) = &self.definition.vertex(input).op else {
+            unreachable!("only a local source has local content");
+        };
+        Ok(self.contexts.digest(source, selection)?)
+    }
+
+    /// Layers never change, so the digest of a selection of a stack is kept for good.
+    fn rootfs_digest(&self, stack: &[DiffId], selection: &Selection) -> Result<Digest, WorkerError> {
+        let mut hasher = FieldHasher::new("bake.selection.v1");
+        hasher.field("chain", chain_id(stack).map_or(String::new(), |chain| chain.to_string()));
+        hasher.field("source", &selection.source);
+        hasher.list("exclude", selection.exclude.iter());
+        let memo = hasher.finish();
+        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
+            return Ok(digest);
+        }
+        self.layers.materialise(stack)?;
+        let root = Root::from_fd(self.store.view(stack)?);
+        let tree = SourceTree::Rootfs { root: &root };
+        let digest = file::content_digest(&tree, &selection.source, &selection.exclude, None)?;
+        self.store.put_memo(&memo, &digest.to_string())?;
+        Ok(digest)
+    }
+
+    fn change_files(&self, vertex: &Vertex, op: &FileOp, step: &Step<'_>) -> Result<Vec<DiffId>, WorkerError> {
+        let parent = self.stack(op.root, step.inputs);
+        self.layers.materialise(parent)?;
+        let snapshot = self.store.prepare(parent)?;
+        let inputs = vertex.inputs.iter().zip(step.inputs).map(|(id, content)| self.open_input(*id, content));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);
+        file::execute(op, &source, snapshot.root(), self.settings.epoch)?;
+        self.check_unchanged(vertex, step)?;
+        let diff_id = snapshot.commit(self.settings.epoch)?;
+        Ok(parent.iter().copied().chain([diff_id]).collect())
+    }
+
+    fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
+        match content {
+            Content::Local => Ok(OpenInput::Local(self.contexts.open(self.local_source(id))?)),
+            Content::Rootfs(stack) => {
+                self.layers.materialise(stack)?;
+                Ok(OpenInput::Rootfs(Root::from_fd(self.store.view(stack)?)))
+            }
+        }
+    }
+
+    /// A file that changed after it was hashed would be stored under a key that is not its own.
+    fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
+        for selection in selections(&vertex.op) {
+            let input = selection.input.0 as usize;
+            if step.inputs[input] == Content::Local {
+                let source = self.local_source(vertex.inputs[input]);
+                if !self.contexts.is_unchanged(source, &selection)? {
+                    return Err(WorkerError::ContextChanged { path: source.path.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn local_source(&self, input: VertexId) -> &crate::graph::LocalSource {
+        match &self.definition.vertex(input).op {
+            Op::Source(SourceOp::Local(source)) => source,
+            _ => unreachable!("only a local source has local content"),
+        }
+    }
+}

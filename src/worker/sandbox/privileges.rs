@@ -1,0 +1,106 @@
+//! What a step may do: identity, capabilities, and nothing inherited.
+
+use std::io;
+
+use super::users::Identity;
+
+/// Docker's default capabilities by number: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+/// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+const KEPT: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
+
+/// `_LINUX_CAPABILITY_VERSION_3`.
+const VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Turns this process into `identity` with no more capabilities than [`KEPT`]; with none for another user than 0. Set-uid
+/// programs still work, as sudo in a Dockerfile needs.
+pub fn become_user(identity: &Identity) -> io::Result<()> {
+    limit_bounding_set()?;
+    set_groups(&identity.groups)?;
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) })?;
+    set_capabilities(KEPT.iter().fold(0, |mask, capability| mask | 1 << capability))?;
+    // From 0 to another user clears the permitted and effective sets; the ambient set went with the inheritable one.
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) })
+}
+
+fn limit_bounding_set() -> io::Result<()> {
+    for capability in (0..64).filter(|capability| !KEPT.contains(capability)) {
+        // SAFETY: takes numbers.
+        match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }) {
+            // Past the last capability of this kernel.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the supplementary groups. Where only one id is mapped the kernel forbids it, and there is none to give: any other
+/// group is one that is not mapped.
+fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the pointer is to as many ids as are said.
+    match check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }) {
+        Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(error),
+        Err(_) if groups.iter().any(|gid| *gid != 0) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        _ => Ok(()),
+    }
+}
+
+fn set_capabilities(mask: u32) -> io::Result<()> {
+    let header = Header { version: VERSION_3, pid: 0 };
+    let sets = [
+        Sets { effective: mask, permitted: mask, inheritable: 0 },
+        Sets { effective: 0, permitted: 0, inheritable: 0 },
+    ];
+    // SAFETY: both structures have the kernel's layout for this version and live through the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Undoes what this program inherited or set: signal dispositions and mask, umask, session, descriptors, keyring.
+pub fn forget_inheritance() {
+    // SAFETY: these take numbers or a local set, and touch this process alone, which has one thread.
+    unsafe {
+        for signal in 1..=64 {
+            // `SIGKILL`, `SIGSTOP` and the C library's own refuse; they are never ignored.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::umask(0o022);
+        libc::setsid();
+        const JOIN_SESSION_KEYRING: libc::c_long = 1;
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>());
+        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_set_is_dockers() {
+        assert_eq!(KEPT.iter().fold(0_u32, |mask, capability| mask | 1 << capability), 0xa804_25fb);
+    }
+}

@@ -1,0 +1,110 @@
+//! What a failed build says and leaves behind.
+
+use crate::support::{self, Project, registry};
+
+#[test]
+fn a_failed_step_shows_its_line_and_last_output_and_moves_no_tag() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    project.bake(&["build", "all", "--push"]).succeeds();
+    let (tag, lock) = (project.raw("1"), project.read("bake.lock"));
+    project.write("greet.sh", "#!/bin/sh\necho about to fail >&2\nexit 3\n");
+    let failed = project.bake(&["build", "all", "--push"]).fails(1);
+    for part in ["Dockerfile:6", "RUN chmod +x greet.sh", "exit code 3", "hello", "about to fail", "linux/"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+    let end: Vec<&str> = failed.stderr.trim_end().lines().rev().take(4).collect();
+    assert!(end.iter().any(|line| line.contains("about to fail")), "{}", failed.stderr);
+    assert_eq!(project.raw("1"), tag);
+    assert_eq!(project.read("bake.lock"), lock);
+}
+
+#[test]
+fn one_failed_target_leaves_the_others_tags_where_they_were() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write(
+        "build.hcl",
+        r#"
+        variable "REGISTRY" {}
+        variable "REPOSITORY" {}
+        target "good" {
+          dockerfile-inline = "FROM ${REGISTRY}/base/busybox:1\nRUN true\n"
+          tags = ["${REPOSITORY}:good"]
+        }
+        target "bad" {
+          dockerfile-inline = "FROM ${REGISTRY}/base/busybox:1\nRUN sleep 0.3; false\n"
+          tags = ["${REPOSITORY}:bad"]
+        }
+        "#,
+    );
+    project.bake(&["build", "all", "--push"]).fails(1);
+    assert_eq!((project.raw("good"), project.raw("bad")), (None, None));
+    assert!(!project.exists("bake.lock"));
+    project.bake(&["build", "good", "--push"]).succeeds();
+    assert!(project.raw("good").is_some());
+}
+
+#[test]
+fn a_mistake_in_the_bakefile_is_shown_with_its_line() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write(
+        "build.hcl",
+        "variable \"VERSION\" { default = \"1\" }\ntarget \"default\" {\n  tags = [\"x:${VERISON}\"]\n}\n",
+    );
+    let failed = project.bake(&["build"]).fails(3);
+    for part in ["build.hcl:3:16", "VERISON", "tags = [", "VERSION", "hint:"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+}
+
+#[test]
+fn a_mistake_in_the_dockerfile_is_shown_with_its_line() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"default\" {}\n");
+    project.write("Dockerfile", "FROM scratch\nCOPPY a b\n");
+    let failed = project.bake(&["build"]).fails(3);
+    for part in ["Dockerfile:2:1", "COPPY", "COPY"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+    project.write("Dockerfile", "FROM scratch\nCOPY missing.txt /\n");
+    let failed = project.bake(&["build"]).fails(1);
+    for part in ["Dockerfile:2", "missing.txt"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+}
+
+#[test]
+fn an_unknown_target_names_those_there_are() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"web\" {}\n");
+    let failed = project.bake(&["build", "wbe"]).fails(3);
+    assert!(failed.stderr.contains("web"), "{}", failed.stderr);
+}
+
+#[test]
+fn an_unreachable_registry_is_one_clear_line() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"default\" { dockerfile-inline = \"FROM 127.0.0.1:1/base:1\" }\n");
+    let failed = project.bake(&["build"]).fails(5);
+    assert!(failed.stderr.contains("127.0.0.1:1"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("refused"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_missing_platform_of_a_base_image_names_those_there_are() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write(
+        "build.hcl",
+        "variable \"REGISTRY\" {}\ntarget \"default\" {\n  dockerfile-inline = \"FROM ${REGISTRY}/base/busybox:1\"\n  platforms = [\"linux/s390x\"]\n}\n",
+    );
+    let failed = project.bake(&["build"]).fails(3);
+    for part in ["linux/s390x", "linux/arm64"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+}

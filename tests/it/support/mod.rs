@@ -1,0 +1,4 @@
+//! Fixtures that several subjects share.
+
+pub mod conformance;
+pub mod fake_registry;
