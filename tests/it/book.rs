@@ -1,10 +1,12 @@
 //! Does the book hold together? Chapters, links, and the commands it and the README tell people to type.
 //!
-//! The commands are checked against the flags in `reference/cli.md`, and rendering is mdbook's part (`.ci/run`).
+//! The commands are checked against the flags in `reference/cli.md`, those against `bake --help`. Rendering is mdbook's part
+//! (`.ci/run`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 #[test]
 fn the_summary_lists_every_chapter_once() {
@@ -49,6 +51,21 @@ fn commands_use_verbs_and_flags_that_the_reference_has() {
 }
 
 #[test]
+fn the_reference_has_the_verbs_and_flags_of_the_help() {
+    let cli = Reference::parse(&page("reference/cli.md"));
+    let everywhere = &cli.flags[""];
+    let mut verbs = Vec::new();
+    collect_verbs("", &mut verbs);
+    let listed: Vec<&str> = cli.flags.keys().map(String::as_str).filter(|verb| !verb.is_empty()).collect();
+    assert_eq!(listed, verbs);
+    assert_eq!(*everywhere, flags_of_help(&help("")), "flags everywhere");
+    for verb in verbs {
+        let own: BTreeSet<String> = flags_of_help(&help(&verb)).difference(everywhere).cloned().collect();
+        assert_eq!(cli.flags[&verb], own, "flags of `bake {verb}`");
+    }
+}
+
+#[test]
 fn attributes_of_the_reference_are_those_of_the_schema() {
     let schema: serde_json::Value =
         serde_json::from_str(&read(Path::new("schemas/build.schema.json"))).expect("the schema is JSON");
@@ -90,6 +107,35 @@ fn commands_are_read_from_console_blocks_only() {
     let text = "$ bake no\n```console\n$ A=b bake build x | jq .   # why\noutput bake y\n$ ls && bake print\n```\n";
     let expected = [(3, "bake build x".to_owned()), (5, "bake print".to_owned())];
     assert_eq!(commands(text), expected);
+}
+
+/// Adds the verbs below `verb` that have no verbs below them, sorted.
+fn collect_verbs(verb: &str, verbs: &mut Vec<String>) {
+    let text = help(verb);
+    let Some((_, below)) = text.split_once("\nCommands:\n") else {
+        verbs.push(verb.to_owned());
+        return;
+    };
+    let names = below.lines().take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+    for name in names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+        collect_verbs(format!("{verb} {name}").trim(), verbs);
+    }
+    verbs.sort();
+}
+
+fn help(verb: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bake"));
+    let output = command.args(verb.split_whitespace()).arg("--help").output().expect("bake was built for this test");
+    assert!(output.status.success(), "`bake {verb} --help`: {}", output.status);
+    String::from_utf8(output.stdout).expect("help is UTF-8")
+}
+
+/// Returns the flags that lines of a help text begin with.
+fn flags_of_help(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let names =
+        lines.flat_map(|line| line.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-')));
+    names.filter(|word| word.len() > 1).map(|word| word.trim_end_matches("...").to_owned()).collect()
 }
 
 /// A link in Markdown.
