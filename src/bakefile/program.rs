@@ -73,6 +73,8 @@ pub(super) struct Program<'a> {
     /// What is being evaluated, outermost first.
     stack: RefCell<Vec<(String, Span)>>,
     depth: Cell<usize>,
+    /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
+    n_variables: Cell<usize>,
 }
 
 /// Names that bake defines; a bakefile cannot change them.
@@ -99,6 +101,7 @@ impl<'a> Program<'a> {
             groups: BTreeMap::new(),
             stack: RefCell::default(),
             depth: Cell::new(0),
+            n_variables: Cell::new(0),
         };
         for body in bodies {
             for attribute in &body.attributes {
@@ -322,7 +325,12 @@ impl<'a> Program<'a> {
         };
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
         let what = || format!("variable.{name}");
-        Some(self.memoised(&variable.memo, what, span, || variables::value(self, name, block)))
+        Some(self.memoised(&variable.memo, what, span, || {
+            self.n_variables.set(self.n_variables.get() + 1);
+            let value = variables::value(self, name, block);
+            self.n_variables.set(self.n_variables.get() - 1);
+            value
+        }))
     }
 
     /// Returns a global attribute's value.
@@ -404,10 +412,12 @@ impl<'a> Program<'a> {
             }
         }
         Ok(match kind {
-            Kind::Specs | Kind::Texts => Value::list(Vec::new()),
-            Kind::TextMap => Value::map(BTreeMap::new()),
+            Kind::Specs => Value::list(Vec::new()),
+            Kind::Text if attribute == "description" => Value::string(""),
             Kind::Text => Value::Null(Type::String),
-            _ => Value::NULL,
+            Kind::Texts => Value::Null(Type::List(Box::new(Type::String))),
+            Kind::TextMap => Value::Null(Type::Map(Box::new(Type::String))),
+            Kind::Flag | Kind::Resources => Value::NULL,
         })
     }
 
@@ -464,6 +474,9 @@ impl Scope for Program<'_> {
             return value.map(|value| Some((value, 0)));
         }
         match name {
+            "target" | "group" if self.n_variables.get() > 0 => {
+                Err(error(span, format!("a variable cannot see a {name}: variables come first")))
+            }
             "target" => self.lookup_target(span, steps).map(Some),
             "group" => self.lookup_group(span, steps).map(Some),
             _ => Ok(None),

@@ -101,7 +101,7 @@ impl Bakefile {
         Some(Group { name: name.to_owned(), span: None, description: None, targets })
     }
 
-    /// Adds `default`: the real one if it was asked for, and what else was asked for.
+    /// Adds `default`: the real one if it was asked for, and what else was asked for, sorted as the peer does.
     fn with_default(&self, mut groups: BTreeMap<String, Group>, names: &[String]) -> BTreeMap<String, Group> {
         let real = groups.remove("default");
         let has_real = real.is_some();
@@ -120,6 +120,7 @@ impl Bakefile {
                 default.targets.push(Spanned::new(name.clone(), span));
             }
         }
+        default.targets.sort_by(|a, b| a.value.cmp(&b.value));
         groups.insert("default".into(), default);
         groups
     }
@@ -169,7 +170,13 @@ impl<'a> Resolver<'a> {
         path: &mut Vec<String>,
         wanted: &mut Vec<(String, Option<Span>)>,
     ) -> Resolved<()> {
-        if path.iter().any(|outer| outer == name) || path.len() > MAX_CHAIN {
+        let is_circle = path.iter().any(|outer| outer == name);
+        if is_circle && self.bakefile.index.contains_key(name) {
+            // A group may hold the target of its own name.
+            wanted.push((name.to_owned(), span));
+            return Ok(());
+        }
+        if is_circle || path.len() > MAX_CHAIN {
             let drawn = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
             let message = format!("group \"{name}\" contains itself: {drawn}");
             return Err(span
@@ -237,15 +244,13 @@ impl<'a> Resolver<'a> {
             let argument = || Spanned::new(Some(epoch.clone()), place);
             target.args.entry("SOURCE_DATE_EPOCH".into()).or_insert_with(argument);
         }
-        for platform in &target.platforms {
-            if let Err(why) = platform.value.parse::<Platform>() {
-                let message = format!("unknown platform \"{}\" in target \"{name}\"", platform.value);
-                let finding = Diagnostic::error(platform.span, message);
-                return Err(match why.suggestion {
-                    Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-                    None => finding.hint("write OS/ARCHITECTURE, as in \"linux/amd64\""),
-                });
-            }
+        if let Err((platform, why)) = target.parsed_platforms(&Platform::new("linux", "amd64", None)) {
+            let message = format!("unknown platform \"{}\" in target \"{name}\"", why.text);
+            let finding = Diagnostic::error(platform, message);
+            return Err(match why.suggestion {
+                Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+                None => finding.hint("write OS/ARCHITECTURE, as in \"linux/amd64\""),
+            });
         }
         Ok(target)
     }
