@@ -19,6 +19,7 @@ mod program;
 mod select;
 mod spec;
 mod variables;
+mod walk;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub use print::print_json;
 pub use select::Selection;
 pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
 
-use crate::diagnostic::{Diagnostics, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::Block;
 use crate::lang::{EvalContext, EvalError, Type, Value};
 use crate::platform::Platform;
@@ -120,9 +121,10 @@ struct Reported {
 }
 
 impl Reported {
-    fn add(&mut self, why: EvalError) {
-        if !self.findings.iter().any(|known| *known == *why) {
-            self.findings.push(*why);
+    fn add(&mut self, why: impl AsRef<Diagnostic>) {
+        let why = why.as_ref();
+        if !self.findings.iter().any(|known| known == why) {
+            self.findings.push(why.clone());
         }
     }
 }
@@ -188,7 +190,8 @@ fn add_targets(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Re
 
 fn decode<'a>(program: &Program<'a>, cell: &TargetCell<'a>, findings: &mut Reported) -> Target {
     let mut target = Target::new(&cell.name.text, cell.name.span);
-    for (name, _) in attributes::ATTRIBUTES {
+    for attribute in &cell.block.body.attributes {
+        let Some((name, _)) = attributes::find(&attribute.name.text) else { continue };
         let assigned = match program.attribute(cell, name) {
             Ok(Some((value, expr))) => attributes::assign(&mut target, name, &value, expr),
             Ok(None) => Ok(()),
@@ -235,7 +238,7 @@ fn add_groups(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Rep
 
 fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
     let label = block.labels.first().unwrap_or(&block.kind);
-    let wrong = |span: Span, message: String| Box::new(crate::diagnostic::Diagnostic::error(span, message));
+    let wrong = |span: Span, message: String| Box::new(Diagnostic::error(span, message));
     if let Some(attribute) = block.body.attributes.iter().find(|a| matches!(a.name.text.as_str(), "matrix" | "name")) {
         return Err(wrong(attribute.name.span, format!("a group has no `{}`", attribute.name.text)));
     }

@@ -80,6 +80,9 @@ pub(super) struct Program<'a> {
 /// Names that bake defines; a bakefile cannot change them.
 pub(super) const BUILT_IN: [&str; 2] = ["BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM"];
 
+/// How many levels of [`MAX_DEPTH`] one definition that another needs counts for.
+const DEFINITION_DEPTH: usize = 2;
+
 fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
 }
@@ -363,9 +366,12 @@ impl<'a> Program<'a> {
             Memo::Unasked => {}
         }
         *memo.borrow_mut() = Memo::Busy;
+        // A definition takes as much of the stack as several nested expressions.
+        self.depth.set(self.depth.get() + DEFINITION_DEPTH);
         self.stack.borrow_mut().push((what(), span));
         let value = make();
         self.stack.borrow_mut().pop();
+        self.depth.set(self.depth.get().saturating_sub(DEFINITION_DEPTH));
         *memo.borrow_mut() = Memo::Done(value.clone());
         value
     }
@@ -525,8 +531,8 @@ impl Scope for Program<'_> {
             (Some(near), None) => finding.hint(format!("did you mean \"{near}\"?")),
             (None, _) if (self.options.env)(name).is_some() => finding
                 .note(format!("{name} is set in the environment, but a bakefile sees declared variables only"))
-                .hint(format!("declare it: `variable \"{name}\" {{}}`")),
-            (None, _) => finding.hint(format!("declare it: `variable \"{name}\" {{}}`")),
+                .hint(format!("declare a variable \"{name}\"")),
+            (None, _) => finding.hint(format!("declare a variable \"{name}\"")),
         })
     }
 

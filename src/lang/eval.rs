@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 pub type EvalError = Box<Diagnostic>;
 
 /// How deep evaluation may nest, through variables and functions too: deeper would overflow the stack.
-pub const MAX_DEPTH: usize = 400;
+pub const MAX_DEPTH: usize = 300;
 
 /// Where names come from.
 pub trait Scope {
