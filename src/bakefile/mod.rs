@@ -16,6 +16,7 @@ mod model;
 mod overrides;
 mod print;
 mod program;
+mod scope;
 mod select;
 mod spec;
 mod variables;
@@ -131,8 +132,10 @@ impl Reported {
 
 fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<VariableInfo> {
     let mut variables = Vec::new();
-    for (name, variable) in &program.variables {
-        let Some(block) = variable.block else { continue };
+    let mut blocks: Vec<(&str, &Block)> =
+        program.variables.iter().filter_map(|(name, variable)| Some((*name, variable.block?))).collect();
+    blocks.sort_by_key(|(_, block)| block.kind.span);
+    for (name, block) in blocks {
         let value = match program.variable(name) {
             Some(Ok(value)) => value,
             Some(Err(why)) => {
@@ -147,12 +150,11 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
             .attribute("description")
             .and_then(|attribute| EvalContext::new(program).eval(&attribute.value).ok()?.as_str().map(str::to_owned));
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
-        variables.push(VariableInfo { name: (*name).to_owned(), kind, description, value: shown(&value), span });
+        variables.push(VariableInfo { name: name.to_owned(), kind, description, value: shown(&value), span });
     }
     if !findings.findings.has_errors() {
         variables::validate(program, &mut findings.findings);
     }
-    variables.sort_by_key(|variable| variable.span);
     variables
 }
 

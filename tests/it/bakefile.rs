@@ -585,17 +585,17 @@ fn the_environment_is_read_as_the_variable_s_type() {
     .assert_eq(&run.output());
     let wrong = Run { env: vec![("N", "many"), ("L", "1,x"), ("O", "{}")], ..Run::hcl(text) };
     expect![[r#"
-        error: build.hcl:2:10: "L" is a number, but it is set to "x"
-           |
-         2 | variable "L" {
-           |          ^^^
-
         error: build.hcl:1:10: "N" is a number, but it is set to "many"
            |
          1 | variable "N" { default = 1 }
            |          ^^^
 
-        error: build.hcl:6:10: "O" is a object, which cannot be set from text; set O_JSON
+        error: build.hcl:2:10: "L" is a number, but it is set to "x"
+           |
+         2 | variable "L" {
+           |          ^^^
+
+        error: build.hcl:6:10: "O" has the type object, which cannot be set from text; set O_JSON
            |
          6 | variable "O" {
            |          ^^^"#]]
