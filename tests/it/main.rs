@@ -1,10 +1,13 @@
 //! Behavior of the library through its public modules, on fixtures.
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
+mod architecture;
 mod bakefile;
+mod book;
 mod dockerfile;
 mod file_ops;
 mod frontend;
 mod registry;
+mod schemas;
 mod solver;
 mod support;
