@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attributes::ATTRIBUTES;
 use super::program::{BUILT_IN, Program};
+use super::walk::walk;
 use super::{Bakefile, Spanned};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::lang::ast::{Block, Body};
@@ -67,7 +68,7 @@ pub(super) fn function_cycles(program: &Program<'_>, findings: &mut Diagnostics)
         });
     }
     let edges = |name: &str| calls.get(name).into_iter().flatten().copied().collect();
-    for cycle in cycles(calls.keys().copied(), edges) {
+    for cycle in walk(calls.keys().copied(), edges).cycles {
         let drawn: Vec<String> = cycle.iter().chain(cycle.first()).map(|name| format!("{name}()")).collect();
         let Some(function) = cycle.first().and_then(|name| program.functions.get(name)) else { continue };
         let span = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
@@ -82,7 +83,7 @@ pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
         target.into_iter().flat_map(|target| &target.inherits).map(|parent| parent.value.as_str()).collect()
     };
     let names = bakefile.targets.iter().map(|target| target.name.as_str());
-    for cycle in cycles(names, parents) {
+    for cycle in walk(names, parents).cycles {
         let Some(target) = cycle.first().and_then(|name| bakefile.index.get(*name)).map(|i| &bakefile.targets[*i])
         else {
             continue;
@@ -93,39 +94,4 @@ pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
         let place = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == next);
         findings.push(Diagnostic::warning(place.map_or(target.span, |parent| parent.span), message));
     }
-}
-
-/// Returns one cycle for each back edge of a walk through a graph, without recursion.
-fn cycles<'a>(names: impl Iterator<Item = &'a str>, edges: impl Fn(&'a str) -> Vec<&'a str>) -> Vec<Vec<&'a str>> {
-    let (mut done, mut found) = (BTreeSet::new(), Vec::new());
-    for start in names {
-        if done.contains(start) {
-            continue;
-        }
-        let (mut path, mut on_path): (Vec<(&str, Vec<&str>)>, BTreeSet<&str>) = (Vec::new(), BTreeSet::new());
-        let mut entering = Some(start);
-        loop {
-            if let Some(name) = entering.take() {
-                let mut next = edges(name);
-                next.reverse();
-                path.push((name, next));
-                on_path.insert(name);
-            }
-            let Some((name, rest)) = path.last_mut() else { break };
-            match rest.pop() {
-                Some(next) if on_path.contains(next) => {
-                    let from = path.iter().position(|(name, _)| *name == next).unwrap_or(0);
-                    found.push(path[from..].iter().map(|(name, _)| *name).collect());
-                }
-                Some(next) if !done.contains(next) => entering = Some(next),
-                Some(_) => {}
-                None => {
-                    on_path.remove(name);
-                    done.insert(*name);
-                    path.pop();
-                }
-            }
-        }
-    }
-    found
 }

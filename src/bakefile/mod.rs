@@ -16,9 +16,11 @@ mod model;
 mod overrides;
 mod print;
 mod program;
+mod scope;
 mod select;
 mod spec;
 mod variables;
+mod walk;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +31,7 @@ pub use print::print_json;
 pub use select::Selection;
 pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
 
-use crate::diagnostic::{Diagnostics, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::Block;
 use crate::lang::{EvalContext, EvalError, Type, Value};
 use crate::platform::Platform;
@@ -120,17 +122,20 @@ struct Reported {
 }
 
 impl Reported {
-    fn add(&mut self, why: EvalError) {
-        if !self.findings.iter().any(|known| *known == *why) {
-            self.findings.push(*why);
+    fn add(&mut self, why: impl AsRef<Diagnostic>) {
+        let why = why.as_ref();
+        if !self.findings.iter().any(|known| known == why) {
+            self.findings.push(why.clone());
         }
     }
 }
 
 fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<VariableInfo> {
     let mut variables = Vec::new();
-    for (name, variable) in &program.variables {
-        let Some(block) = variable.block else { continue };
+    let mut blocks: Vec<(&str, &Block)> =
+        program.variables.iter().filter_map(|(name, variable)| Some((*name, variable.block?))).collect();
+    blocks.sort_by_key(|(_, block)| block.kind.span);
+    for (name, block) in blocks {
         let value = match program.variable(name) {
             Some(Ok(value)) => value,
             Some(Err(why)) => {
@@ -145,12 +150,11 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
             .attribute("description")
             .and_then(|attribute| EvalContext::new(program).eval(&attribute.value).ok()?.as_str().map(str::to_owned));
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
-        variables.push(VariableInfo { name: (*name).to_owned(), kind, description, value: shown(&value), span });
+        variables.push(VariableInfo { name: name.to_owned(), kind, description, value: shown(&value), span });
     }
     if !findings.findings.has_errors() {
         variables::validate(program, &mut findings.findings);
     }
-    variables.sort_by_key(|variable| variable.span);
     variables
 }
 
@@ -188,7 +192,8 @@ fn add_targets(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Re
 
 fn decode<'a>(program: &Program<'a>, cell: &TargetCell<'a>, findings: &mut Reported) -> Target {
     let mut target = Target::new(&cell.name.text, cell.name.span);
-    for (name, _) in attributes::ATTRIBUTES {
+    for attribute in &cell.block.body.attributes {
+        let Some((name, _)) = attributes::find(&attribute.name.text) else { continue };
         let assigned = match program.attribute(cell, name) {
             Ok(Some((value, expr))) => attributes::assign(&mut target, name, &value, expr),
             Ok(None) => Ok(()),
@@ -235,7 +240,7 @@ fn add_groups(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Rep
 
 fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
     let label = block.labels.first().unwrap_or(&block.kind);
-    let wrong = |span: Span, message: String| Box::new(crate::diagnostic::Diagnostic::error(span, message));
+    let wrong = |span: Span, message: String| Box::new(Diagnostic::error(span, message));
     if let Some(attribute) = block.body.attributes.iter().find(|a| matches!(a.name.text.as_str(), "matrix" | "name")) {
         return Err(wrong(attribute.name.span, format!("a group has no `{}`", attribute.name.text)));
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
 use crate::diagnostic::Span;
+use crate::platform::{InvalidPlatform, Platform};
 
 /// A value and where the user wrote it: in a bakefile, or in a `--set`.
 #[derive(Clone, Debug)]
@@ -137,6 +138,27 @@ impl Target {
             is_linked: false,
             is_set: BTreeSet::new(),
         }
+    }
+
+    /// Returns the platforms that `platforms` means, in order, each once: `local` is the machine's own, and one text may
+    /// hold several between commas, as the peer allows. Empty where the target names none.
+    ///
+    /// # Errors
+    /// The first text that is no platform, and where it stands.
+    pub fn parsed_platforms(&self, local: &Platform) -> Result<Vec<Spanned<Platform>>, (Span, InvalidPlatform)> {
+        let mut parsed: Vec<Spanned<Platform>> = Vec::new();
+        for written in &self.platforms {
+            for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                let platform = match word {
+                    "local" => local.clone(),
+                    word => word.parse().map_err(|why| (written.span, why))?,
+                };
+                if !parsed.iter().any(|known| known.value == platform) {
+                    parsed.push(Spanned::new(platform, written.span));
+                }
+            }
+        }
+        Ok(parsed)
     }
 
     /// Merges `other` onto this one: same-name blocks, parents, files. The rule of each attribute is the peer's.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Options;
-use super::attributes::{RESOURCES, add_spec};
+use super::attributes::{self, RESOURCES, add_spec};
 use super::model::{Spanned, Target};
 use super::select::matches;
 use super::spec::{OutputSpec, SecretSpec, Written, parse_bool};
@@ -202,6 +202,9 @@ fn set_flag(target: &mut Target, key: &str, flag: bool, span: Span) {
         "push" => set_push(&mut target.output, flag, span),
         _ => set_load(&mut target.output, flag, span),
     }
+    if matches!(key, "push" | "load") {
+        target.is_set.insert("output");
+    }
 }
 
 fn output(kind: &str, push: Option<bool>, span: Span) -> OutputSpec {
@@ -244,6 +247,9 @@ fn edit_secret(target: &mut Target, id: &str, value: &Spanned<String>) -> Result
 /// Sets a list: all values given for the key, in place of the list or, for `+=`, after it.
 fn set_list(target: &mut Target, key: &str, all: &[&Placed]) -> Result<(), Diagnostic> {
     let always_appends = matches!(key, "annotations" | "attest" | "entitlements");
+    if let Some((attribute, _)) = attributes::find(if key == "platform" { "platforms" } else { key }) {
+        target.is_set.insert(attribute);
+    }
     let is_append = always_appends || all.last().is_some_and(|placed| placed.item.is_append);
     let text_list = match key {
         "annotations" => Some(&mut target.annotations),

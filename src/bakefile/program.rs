@@ -11,13 +11,13 @@ use super::Options;
 use super::attributes::{self, Kind};
 use super::variables;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
-use crate::lang::ast::{Attribute, Block, Body, Call, Expr, ExprKind, Name, Step, StepKind};
-use crate::lang::functions::{self, Argument, World};
-use crate::lang::{EvalContext, EvalError, MAX_DEPTH, Scope, Type, Value};
+use crate::lang::ast::{Attribute, Block, Body, Expr, ExprKind, Name};
+use crate::lang::functions::{self, World};
+use crate::lang::{EvalContext, EvalError, Value};
 
 /// A value that is made when it is first asked for.
 #[derive(Debug, Default)]
-enum Memo {
+pub(super) enum Memo {
     #[default]
     Unasked,
     /// It is being made: whoever meets this closes a cycle.
@@ -25,7 +25,7 @@ enum Memo {
     Done(Result<Value, EvalError>),
 }
 
-type MemoCell = RefCell<Memo>;
+pub(super) type MemoCell = RefCell<Memo>;
 
 /// A `variable` block, or a name that bake defines.
 pub(super) struct Variable<'a> {
@@ -37,8 +37,8 @@ pub(super) struct Variable<'a> {
 /// A `function` block.
 pub(super) struct UserFunction<'a> {
     pub(super) block: &'a Block,
-    parameters: Vec<&'a str>,
-    variadic: Option<&'a str>,
+    pub(super) parameters: Vec<&'a str>,
+    pub(super) variadic: Option<&'a str>,
     pub(super) result: &'a Expr,
 }
 
@@ -60,23 +60,28 @@ struct TargetBlock<'a> {
 /// Everything that expressions can refer to.
 pub(super) struct Program<'a> {
     pub(super) options: &'a Options<'a>,
-    world: World,
+    pub(super) world: World,
     pub(super) variables: BTreeMap<&'a str, Variable<'a>>,
     pub(super) functions: BTreeMap<&'a str, UserFunction<'a>>,
-    globals: BTreeMap<&'a str, (&'a Attribute, MemoCell)>,
+    pub(super) globals: BTreeMap<&'a str, (&'a Attribute, MemoCell)>,
     targets: Vec<TargetBlock<'a>>,
     /// Blocks whose label is the target's name.
-    by_label: BTreeMap<&'a str, Vec<usize>>,
+    pub(super) by_label: BTreeMap<&'a str, Vec<usize>>,
     /// Blocks with a matrix or `name`.
-    shaped: Vec<usize>,
+    pub(super) shaped: Vec<usize>,
     pub(super) groups: BTreeMap<&'a str, &'a Block>,
     /// What is being evaluated, outermost first.
-    stack: RefCell<Vec<(String, Span)>>,
-    depth: Cell<usize>,
+    pub(super) stack: RefCell<Vec<(String, Span)>>,
+    pub(super) depth: Cell<usize>,
+    /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
+    pub(super) n_variables: Cell<usize>,
 }
 
 /// Names that bake defines; a bakefile cannot change them.
 pub(super) const BUILT_IN: [&str; 2] = ["BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM"];
+
+/// How many levels of `MAX_DEPTH` one definition that another needs counts for.
+const DEFINITION_DEPTH: usize = 2;
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
@@ -99,6 +104,7 @@ impl<'a> Program<'a> {
             groups: BTreeMap::new(),
             stack: RefCell::default(),
             depth: Cell::new(0),
+            n_variables: Cell::new(0),
         };
         for body in bodies {
             for attribute in &body.attributes {
@@ -213,7 +219,7 @@ impl<'a> Program<'a> {
         block.body.attribute("matrix").is_some()
     }
 
-    fn expand(&self, index: usize) -> Result<&[TargetCell<'a>], EvalError> {
+    pub(super) fn expand(&self, index: usize) -> Result<&[TargetCell<'a>], EvalError> {
         let target = &self.targets[index];
         let Some(label) = target.block.labels.first() else { return Ok(&[]) };
         if target.cells.get().is_none() {
@@ -322,7 +328,12 @@ impl<'a> Program<'a> {
         };
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
         let what = || format!("variable.{name}");
-        Some(self.memoised(&variable.memo, what, span, || variables::value(self, name, block)))
+        Some(self.memoised(&variable.memo, what, span, || {
+            self.n_variables.set(self.n_variables.get() + 1);
+            let value = variables::value(self, name, block);
+            self.n_variables.set(self.n_variables.get() - 1);
+            value
+        }))
     }
 
     /// Returns a global attribute's value.
@@ -355,15 +366,18 @@ impl<'a> Program<'a> {
             Memo::Unasked => {}
         }
         *memo.borrow_mut() = Memo::Busy;
+        // A definition takes as much of the stack as several nested expressions.
+        self.depth.set(self.depth.get() + DEFINITION_DEPTH);
         self.stack.borrow_mut().push((what(), span));
         let value = make();
         self.stack.borrow_mut().pop();
+        self.depth.set(self.depth.get().saturating_sub(DEFINITION_DEPTH));
         *memo.borrow_mut() = Memo::Done(value.clone());
         value
     }
 
     /// Draws the cycle that `what` closes.
-    fn cycle(&self, what: &str, span: Span) -> EvalError {
+    pub(super) fn cycle(&self, what: &str, span: Span) -> EvalError {
         let stack = self.stack.borrow();
         let start = stack.iter().position(|(name, _)| name == what).unwrap_or(0);
         let names: Vec<&str> = stack[start..].iter().map(|(name, _)| name.as_str()).chain([what]).collect();
@@ -372,79 +386,6 @@ impl<'a> Program<'a> {
             finding = finding.label(*place, format!("`{name}` is on the way"));
         }
         Box::new(finding)
-    }
-
-    fn lookup_target(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
-        let cells = match steps.first().map(|step| (&step.kind, step.span)) {
-            Some((StepKind::Attribute(name), place)) => self.find_cells(name, place)?,
-            _ => {
-                let finding = Diagnostic::error(span, "targets are reached by name and attribute");
-                return Err(Box::new(finding.hint("write `target.NAME.ATTRIBUTE`")));
-            }
-        };
-        if let Some(StepKind::Attribute(attribute)) = steps.get(1).map(|step| &step.kind)
-            && let Some((_, kind)) = attributes::find(attribute)
-        {
-            return Ok((self.own_value(&cells, attribute, kind)?, 2));
-        }
-        let mut entries = BTreeMap::new();
-        for (name, kind) in attributes::ATTRIBUTES {
-            entries.insert((*name).to_owned(), self.own_value(&cells, name, *kind)?);
-        }
-        let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
-        entries.insert("name".to_owned(), name);
-        Ok((Value::object(entries), 1))
-    }
-
-    /// The value that the last block of a target gives to an attribute; null if none does.
-    fn own_value(&self, cells: &[&TargetCell<'a>], attribute: &str, kind: Kind) -> Result<Value, EvalError> {
-        for cell in cells.iter().rev() {
-            if let Some((value, _)) = self.attribute(cell, attribute)? {
-                return Ok(value);
-            }
-        }
-        Ok(match kind {
-            Kind::Specs | Kind::Texts => Value::list(Vec::new()),
-            Kind::TextMap => Value::map(BTreeMap::new()),
-            Kind::Text => Value::Null(Type::String),
-            _ => Value::NULL,
-        })
-    }
-
-    fn find_cells(&self, name: &str, span: Span) -> Result<Vec<&TargetCell<'a>>, EvalError> {
-        let mut found = Vec::new();
-        for index in self.by_label.get(name).into_iter().flatten() {
-            found.extend(self.expand(*index)?);
-        }
-        if found.is_empty() {
-            for index in &self.shaped {
-                found.extend(self.expand(*index)?.iter().filter(|cell| cell.name.text == name));
-            }
-        }
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
-        Err(Box::new(match nearest(name, self.by_label.keys().copied()) {
-            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-            None => finding,
-        }))
-    }
-
-    fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
-        let Some(StepKind::Attribute(name)) = steps.first().map(|step| &step.kind) else {
-            return Err(error(span, "groups are reached by name: `group.NAME.targets`"));
-        };
-        let block = self.groups.get(name.as_str()).ok_or_else(|| error(span, format!("no group named \"{name}\"")))?;
-        let mut entries = BTreeMap::from([("name".to_owned(), Value::string(name))]);
-        for (attribute, kind) in [("targets", Kind::Texts), ("description", Kind::Text)] {
-            let value = match block.body.attribute(attribute) {
-                Some(found) => attributes::converted(kind, &EvalContext::new(self).eval(&found.value)?, &found.value)?,
-                None => Value::NULL,
-            };
-            entries.insert(attribute.to_owned(), value);
-        }
-        Ok((Value::object(entries), 1))
     }
 }
 
@@ -455,87 +396,6 @@ impl<'a> TargetCell<'a> {
             Some((name, (name, kind, attribute, MemoCell::default())))
         };
         TargetCell { name, block, locals, memos: block.body.attributes.iter().filter_map(memo).collect() }
-    }
-}
-
-impl Scope for Program<'_> {
-    fn lookup(&self, name: &str, span: Span, steps: &[Step]) -> Result<Option<(Value, usize)>, EvalError> {
-        if let Some(value) = self.variable(name).or_else(|| self.global(name)) {
-            return value.map(|value| Some((value, 0)));
-        }
-        match name {
-            "target" => self.lookup_target(span, steps).map(Some),
-            "group" => self.lookup_group(span, steps).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    fn call(&self, call: &Call, span: Span, arguments: &[Argument]) -> Result<Option<Value>, EvalError> {
-        let Some(function) = self.functions.get(call.name.text.as_str()) else { return Ok(None) };
-        let n_wanted = function.parameters.len();
-        if arguments.len() < n_wanted || (function.variadic.is_none() && arguments.len() > n_wanted) {
-            let least = if function.variadic.is_some() { "at least " } else { "" };
-            let message =
-                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", call.name.text, arguments.len());
-            let definition = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
-            return Err(Box::new(Diagnostic::error(span, message).label(definition, "it is defined here")));
-        }
-        if let Some(null) = arguments.iter().find(|argument| argument.value.is_null()) {
-            return Err(error(null.span, "a function of the bakefile cannot take null"));
-        }
-        let what = format!("{}()", call.name.text);
-        if self.stack.borrow().iter().any(|(name, _)| *name == what) {
-            return Err(self.cycle(&what, call.name.span));
-        }
-        let (fixed, rest) = arguments.split_at(n_wanted);
-        let pairs = function.parameters.iter().zip(fixed);
-        let mut names: BTreeMap<String, Value> =
-            pairs.map(|(name, argument)| ((*name).to_owned(), argument.value.clone())).collect();
-        if let Some(name) = function.variadic {
-            names.insert(name.to_owned(), Value::tuple(rest.iter().map(|argument| argument.value.clone()).collect()));
-        }
-        self.stack.borrow_mut().push((what, call.name.span));
-        let value = EvalContext::new(self).eval_with(&names, function.result);
-        self.stack.borrow_mut().pop();
-        value.map(Some)
-    }
-
-    fn unknown_name(&self, name: &str, span: Span) -> EvalError {
-        let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
-        let known = self.variables.keys().chain(self.globals.keys()).copied();
-        let near = nearest(name, known);
-        let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
-        Box::new(match (near, place) {
-            (Some(near), Some(place)) => finding
-                .label(place.span, format!("\"{near}\" is declared here"))
-                .hint(format!("did you mean \"{near}\"?")),
-            (Some(near), None) => finding.hint(format!("did you mean \"{near}\"?")),
-            (None, _) if (self.options.env)(name).is_some() => finding
-                .note(format!("{name} is set in the environment, but a bakefile sees declared variables only"))
-                .hint(format!("declare it: `variable \"{name}\" {{}}`")),
-            (None, _) => finding.hint(format!("declare it: `variable \"{name}\" {{}}`")),
-        })
-    }
-
-    fn function_names(&self) -> Vec<String> {
-        self.functions.keys().map(|name| (*name).to_owned()).collect()
-    }
-
-    fn world(&self) -> &World {
-        &self.world
-    }
-
-    fn enter(&self) -> bool {
-        self.depth.set(self.depth.get() + 1);
-        let is_fine = self.depth.get() <= MAX_DEPTH;
-        if !is_fine {
-            self.leave();
-        }
-        is_fine
-    }
-
-    fn leave(&self) {
-        self.depth.set(self.depth.get().saturating_sub(1));
     }
 }
 

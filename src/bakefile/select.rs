@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::model::{Group, Spanned, Target};
 use super::spec::OutputSpec;
+use super::walk::walk;
 use super::{Bakefile, overrides};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::text::clean_path;
@@ -19,8 +20,8 @@ pub struct Selection {
     pub targets: Vec<(String, Target)>,
 }
 
-/// How long a chain of `inherits` or `contexts` may be: longer would overflow the stack.
-const MAX_CHAIN: usize = 500;
+/// How deep groups may nest: deeper would overflow the stack.
+const MAX_CHAIN: usize = 200;
 
 type Resolved<T> = Result<T, Diagnostic>;
 
@@ -50,12 +51,10 @@ impl Bakefile {
                 Err(why) => findings.push(why),
             }
         }
-        let roots: Vec<String> = targets.keys().cloned().collect();
-        let mut linked = BTreeSet::new();
-        for name in &roots {
-            if let Err(why) = resolver.link(name, &mut targets, &mut Vec::new(), &mut linked) {
-                findings.push(why);
-            }
+        if !findings.has_errors()
+            && let Err(why) = resolver.link(&mut targets)
+        {
+            findings.push(why);
         }
         if findings.has_errors() {
             return Err(findings);
@@ -101,7 +100,7 @@ impl Bakefile {
         Some(Group { name: name.to_owned(), span: None, description: None, targets })
     }
 
-    /// Adds `default`: the real one if it was asked for, and what else was asked for.
+    /// Adds `default`: the real one if it was asked for, and what else was asked for, sorted as the peer does.
     fn with_default(&self, mut groups: BTreeMap<String, Group>, names: &[String]) -> BTreeMap<String, Group> {
         let real = groups.remove("default");
         let has_real = real.is_some();
@@ -120,6 +119,7 @@ impl Bakefile {
                 default.targets.push(Spanned::new(name.clone(), span));
             }
         }
+        default.targets.sort_by(|a, b| a.value.cmp(&b.value));
         groups.insert("default".into(), default);
         groups
     }
@@ -169,7 +169,13 @@ impl<'a> Resolver<'a> {
         path: &mut Vec<String>,
         wanted: &mut Vec<(String, Option<Span>)>,
     ) -> Resolved<()> {
-        if path.iter().any(|outer| outer == name) || path.len() > MAX_CHAIN {
+        let is_circle = path.iter().any(|outer| outer == name);
+        if is_circle && self.bakefile.index.contains_key(name) {
+            // A group may hold the target of its own name.
+            wanted.push((name.to_owned(), span));
+            return Ok(());
+        }
+        if is_circle || path.len() > MAX_CHAIN {
             let drawn = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
             let message = format!("group \"{name}\" contains itself: {drawn}");
             return Err(span
@@ -192,38 +198,52 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// Puts a target together: parents from left to right, then its own attributes, then overrides.
-    fn merged(&mut self, name: &str, span: Option<Span>, depth: usize) -> Resolved<Option<Rc<Target>>> {
-        if let Some(known) = self.memo.get(name) {
-            return Ok(known.clone());
+    /// Puts a target together: parents from left to right, then its own attributes, then overrides. A list of what is
+    /// waiting stands in for recursion: chains of parents may be long.
+    fn merged(&mut self, name: &str, span: Option<Span>) -> Resolved<Rc<Target>> {
+        if let Some(Some(done)) = self.memo.get(name) {
+            return Ok(Rc::clone(done));
         }
-        let index = self.bakefile.index.get_key_value(name);
-        let (name, index) = index.ok_or_else(|| self.bakefile.unknown(name, span))?;
-        let own = &self.bakefile.targets[*index];
-        if depth > MAX_CHAIN {
-            return Err(Diagnostic::error(own.span, format!("more than {MAX_CHAIN} targets inherit one another here")));
-        }
-        self.memo.insert(name, None);
-        let mut target = Target::new(name, own.span);
-        for parent in &own.inherits {
-            if let Some(parent) = self.merged(&parent.value, Some(parent.span), depth + 1)? {
-                target.merge(&parent);
+        let mut waiting = vec![self.own(name, span)?];
+        loop {
+            let Some(own) = waiting.last().copied() else { return Err(self.bakefile.unknown(name, span)) };
+            self.memo.entry(&own.name).or_insert(None);
+            let unasked = own.inherits.iter().find(|parent| !self.memo.contains_key(parent.value.as_str()));
+            if let Some(parent) = unasked {
+                waiting.push(self.own(&parent.value, Some(parent.span))?);
+                continue;
+            }
+            let target = Rc::new(self.merged_from_parents(own)?);
+            self.memo.insert(&own.name, Some(Rc::clone(&target)));
+            waiting.pop();
+            if waiting.is_empty() {
+                return Ok(target);
             }
         }
+    }
+
+    fn own(&self, name: &str, span: Option<Span>) -> Resolved<&'a Target> {
+        let target = self.bakefile.index.get(name).and_then(|index| self.bakefile.targets.get(*index));
+        target.ok_or_else(|| self.bakefile.unknown(name, span))
+    }
+
+    fn merged_from_parents(&self, own: &Target) -> Resolved<Target> {
+        let mut target = Target::new(&own.name, own.span);
+        let parents = own.inherits.iter().filter_map(|parent| self.memo.get(parent.value.as_str()));
+        for parent in parents.flatten() {
+            target.merge(parent);
+        }
         target.merge(own);
-        if let Some(overrides) = self.bakefile.overrides.get(name) {
+        if let Some(overrides) = self.bakefile.overrides.get(&own.name) {
             overrides::apply(&mut target, overrides)?;
         }
         target.normalise();
-        let target = Rc::new(target);
-        self.memo.insert(name, Some(Rc::clone(&target)));
-        Ok(Some(target))
+        Ok(target)
     }
 
     /// Returns a target with defaults filled in and its texts checked.
     fn finished(&mut self, name: &str, span: Option<Span>) -> Resolved<Target> {
-        let merged = self.merged(name, span, 0)?;
-        let mut target = merged.map_or_else(|| Err(self.bakefile.unknown(name, span)), |t| Ok((*t).clone()))?;
+        let mut target = (*self.merged(name, span)?).clone();
         let place = target.span;
         let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
         if context.value == "-" {
@@ -237,55 +257,65 @@ impl<'a> Resolver<'a> {
             let argument = || Spanned::new(Some(epoch.clone()), place);
             target.args.entry("SOURCE_DATE_EPOCH".into()).or_insert_with(argument);
         }
-        for platform in &target.platforms {
-            if let Err(why) = platform.value.parse::<Platform>() {
-                let message = format!("unknown platform \"{}\" in target \"{name}\"", platform.value);
-                let finding = Diagnostic::error(platform.span, message);
-                return Err(match why.suggestion {
-                    Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-                    None => finding.hint("write OS/ARCHITECTURE, as in \"linux/amd64\""),
-                });
-            }
+        if let Err((platform, why)) = target.parsed_platforms(&Platform::new("linux", "amd64", None)) {
+            let message = format!("unknown platform \"{}\" in target \"{name}\"", why.text);
+            let finding = Diagnostic::error(platform, message);
+            return Err(match why.suggestion {
+                Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+                None => finding.hint("write OS/ARCHITECTURE, as in \"linux/amd64\""),
+            });
         }
         Ok(target)
     }
 
-    /// Adds the targets that `contexts` of a target name.
-    fn link(
-        &mut self,
-        name: &str,
-        targets: &mut BTreeMap<String, Target>,
-        path: &mut Vec<String>,
-        done: &mut BTreeSet<String>,
-    ) -> Resolved<()> {
-        if done.contains(name) {
-            return Ok(());
+    /// Adds the targets that `contexts` name, and theirs.
+    fn link(&mut self, targets: &mut BTreeMap<String, Target>) -> Resolved<()> {
+        let mut waiting: Vec<String> = targets.keys().cloned().collect();
+        let mut edges: BTreeMap<String, Vec<(String, Span)>> = BTreeMap::new();
+        while let Some(name) = waiting.pop() {
+            let links = targets.get(&name).map_or_else(Vec::new, links);
+            for (linked, span) in &links {
+                if *linked == name {
+                    return Err(Diagnostic::error(*span, format!("target \"{name}\" is its own context")));
+                }
+                if !targets.contains_key(linked) {
+                    let mut target = self.finished(linked, Some(*span))?;
+                    target.output = vec![OutputSpec { kind: "cacheonly".into(), fields: BTreeMap::new(), span: *span }];
+                    target.is_linked = true;
+                    targets.insert(linked.clone(), target);
+                    waiting.push(linked.clone());
+                }
+            }
+            edges.insert(name, links);
         }
-        path.push(name.to_owned());
-        let contexts: Vec<Spanned<String>> =
-            targets.get(name).map_or_else(Vec::new, |t| t.contexts.values().cloned().collect());
-        for context in contexts {
-            let Some(linked) = context.value.strip_prefix("target:") else { continue };
-            if linked == name {
-                return Err(Diagnostic::error(context.span, format!("target \"{name}\" is its own context")));
-            }
-            if path.iter().any(|outer| outer == linked) || path.len() > MAX_CHAIN {
-                let drawn = path.iter().map(String::as_str).chain([linked]).collect::<Vec<_>>().join(" → ");
-                return Err(Diagnostic::error(context.span, format!("these contexts go in a circle: {drawn}")));
-            }
-            if !targets.contains_key(linked) {
-                let mut target = self.finished(linked, Some(context.span))?;
-                target.output =
-                    vec![OutputSpec { kind: "cacheonly".into(), fields: BTreeMap::new(), span: context.span }];
-                target.is_linked = true;
-                targets.insert(linked.to_owned(), target);
-            }
-            self.link(linked, targets, path, done)?;
-            join(name, linked, context.span, targets)?;
+        let next = |name: &str| edges.get(name).into_iter().flatten().map(|(linked, _)| linked.as_str()).collect();
+        let found = walk(edges.keys().map(String::as_str), next);
+        if let Some(cycle) = found.cycles.first() {
+            return Err(circle(cycle, &edges));
         }
-        path.pop();
-        done.insert(name.to_owned());
+        for name in found.order {
+            for (linked, span) in edges.get(name).into_iter().flatten() {
+                join(name, linked, *span, targets)?;
+            }
+        }
         Ok(())
+    }
+}
+
+/// The targets that a target's `contexts` name, and where.
+fn links(target: &Target) -> Vec<(String, Span)> {
+    let link = |context: &Spanned<String>| Some((context.value.strip_prefix("target:")?.to_owned(), context.span));
+    target.contexts.values().filter_map(link).collect()
+}
+
+fn circle(cycle: &[&str], edges: &BTreeMap<String, Vec<(String, Span)>>) -> Diagnostic {
+    let drawn = cycle.iter().chain(cycle.first()).copied().collect::<Vec<_>>().join(" → ");
+    let message = format!("these contexts go in a circle: {drawn}");
+    let back = cycle.last().and_then(|last| edges.get(*last)).into_iter().flatten();
+    let closing = back.into_iter().find(|(linked, _)| cycle.first() == Some(&linked.as_str()));
+    match closing {
+        Some((_, span)) => Diagnostic::error(*span, message),
+        None => Diagnostic::error_without_place(message),
     }
 }
 

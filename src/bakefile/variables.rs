@@ -89,9 +89,10 @@ fn like_default(text: &str, default: Option<&Value>, name: &str) -> Result<Value
         None | Some(Value::String(_) | Value::Null(_)) => Ok(Value::string(text)),
         Some(Value::Bool(_)) => from_text(text, &Type::Bool, name),
         Some(Value::Number(_)) => from_text(text, &Type::Number, name),
-        Some(other) => {
-            Err(format!("\"{name}\" is a {} without a `type`, so it cannot be set from outside", other.type_of()))
-        }
+        Some(other) => Err(format!(
+            "\"{name}\" holds a value of type {} and declares no `type`, so it cannot be set from outside",
+            other.type_of()
+        )),
     }
 }
 
@@ -131,7 +132,7 @@ fn from_text(text: &str, kind: &Type, name: &str) -> Result<Value, String> {
             }
             Ok(Value::map(entries))
         }
-        _ => Err(format!("\"{name}\" is a {kind}, which cannot be set from text; set {name}_JSON")),
+        _ => Err(format!("\"{name}\" has the type {kind}, which cannot be set from text; set {name}_JSON")),
     }
 }
 

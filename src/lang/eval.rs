@@ -8,6 +8,7 @@ use super::ast::{
 use super::convert::{convert, primitive_text, unify};
 use super::functions::{self, Argument};
 use super::number::Number;
+use super::type_expr::type_from_expr;
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -15,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 pub type EvalError = Box<Diagnostic>;
 
 /// How deep evaluation may nest, through variables and functions too: deeper would overflow the stack.
-pub const MAX_DEPTH: usize = 400;
+pub const MAX_DEPTH: usize = 300;
 
 /// Where names come from.
 pub trait Scope {
@@ -458,74 +459,4 @@ fn short_type(value: &Value) -> &'static str {
         Value::Set(_) => "set",
         _ => "object",
     }
-}
-
-/// Reads a type: `string`, `list(number)`, `object({name = string, port = optional(number)})`.
-///
-/// # Errors
-/// What in it is no type.
-pub fn type_from_expr(expr: &Expr) -> Result<Type, EvalError> {
-    match &expr.kind {
-        ExprKind::Parens(inner) => type_from_expr(inner),
-        ExprKind::Variable(name) => match name.as_str() {
-            "string" => Ok(Type::String),
-            "number" => Ok(Type::Number),
-            "bool" => Ok(Type::Bool),
-            "any" => Ok(Type::Dynamic),
-            "list" | "set" | "map" | "object" | "tuple" => {
-                Err(error(expr.span, format!("the type `{name}` needs an argument, as in `{name}({})`", example(name))))
-            }
-            _ => Err(unknown_type(expr.span, name)),
-        },
-        ExprKind::Call(call) => match (call.name.text.as_str(), &call.arguments[..]) {
-            ("list", [element]) => type_from_expr(element).map(|t| Type::List(Box::new(t))),
-            ("set", [element]) => type_from_expr(element).map(|t| Type::Set(Box::new(t))),
-            ("map", [element]) => type_from_expr(element).map(|t| Type::Map(Box::new(t))),
-            ("tuple", [Expr { kind: ExprKind::Tuple(items), .. }]) => {
-                items.iter().map(type_from_expr).collect::<Result<_, _>>().map(Type::Tuple)
-            }
-            ("object", [Expr { kind: ExprKind::Object(items), .. }]) => object_type(items),
-            ("list" | "set" | "map" | "tuple" | "object", _) => {
-                let name = &call.name.text;
-                Err(error(expr.span, format!("the type `{name}` is written `{name}({})`", example(name))))
-            }
-            (name, _) => Err(unknown_type(call.name.span, name)),
-        },
-        _ => Err(error(expr.span, "this is no type")),
-    }
-}
-
-fn object_type(items: &[(Expr, Expr)]) -> Result<Type, EvalError> {
-    let mut fields = BTreeMap::new();
-    for (key, value) in items {
-        let ExprKind::String(name) = &key.kind else {
-            return Err(error(key.span, "the names of an object type are plain words"));
-        };
-        let (kind, is_optional) = match &value.kind {
-            ExprKind::Call(call) if call.name.text == "optional" => match &call.arguments[..] {
-                [kind] => (type_from_expr(kind)?, true),
-                _ => return Err(error(value.span, "`optional` takes a type and nothing else")),
-            },
-            _ => (type_from_expr(value)?, false),
-        };
-        fields.insert(name.clone(), super::value::Field { kind, is_optional });
-    }
-    Ok(Type::Object(fields))
-}
-
-fn example(kind: &str) -> &'static str {
-    match kind {
-        "object" => "{name = string}",
-        "tuple" => "[string, number]",
-        _ => "string",
-    }
-}
-
-fn unknown_type(span: Span, name: &str) -> EvalError {
-    let finding = Diagnostic::error(span, format!("no type named `{name}`"));
-    let known = ["string", "number", "bool", "any", "list", "set", "map", "object", "tuple"];
-    Box::new(match nearest(name, known) {
-        Some(near) => finding.hint(format!("did you mean `{near}`?")),
-        None => finding.note("the types are string, number, bool, any, list, set, map, object and tuple"),
-    })
 }

@@ -17,15 +17,17 @@ mod json_syntax;
 mod natural;
 mod number;
 mod toml_syntax;
+mod type_expr;
 mod value;
 
 pub use convert::{convert, primitive_text, unify};
 pub use data_syntax::BlockSchema;
-pub use eval::{EvalContext, EvalError, MAX_DEPTH, Scope, type_from_expr};
+pub use eval::{EvalContext, EvalError, MAX_DEPTH, Scope};
 pub use hcl_syntax::{parse_expr, parse_hcl};
 pub use json_syntax::parse_json;
 pub use number::Number;
 pub use toml_syntax::parse_toml;
+pub use type_expr::type_from_expr;
 pub use value::{Field, Type, Value};
 
 /// Texts that are more than one thing of the language.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
 mod architecture;
+mod bakefile;
 mod book;
 mod dockerfile;
 mod file_ops;

@@ -96,5 +96,8 @@ fn range(_: &World, v: &[Value]) -> Result<Value, String> {
     if n > 1024 {
         return Err("more than 1024 values".into());
     }
-    Ok(Value::list((0..n as i64).map(|i| Value::Number(Number::from(start + i * step))).collect()))
+    let value = |i: u128| i64::try_from(i128::from(start) + i as i128 * i128::from(step)).map(Number::from);
+    let values: Result<Vec<Number>, _> = (0..n).map(value).collect();
+    let values = values.map_err(|_| "a value is too large")?;
+    Ok(Value::list(values.into_iter().map(Value::Number).collect()))
 }

@@ -1,0 +1,175 @@
+//! What a name in an expression means: a variable, a global attribute, `target.NAME.ATTRIBUTE`, a user's function.
+
+use std::collections::BTreeMap;
+
+use super::attributes::{self, Kind};
+use super::program::{Program, TargetCell};
+use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::lang::ast::{Call, Step, StepKind};
+use crate::lang::functions::{Argument, World};
+use crate::lang::{EvalContext, EvalError, MAX_DEPTH, Scope, Type, Value};
+
+fn error(span: Span, message: impl Into<String>) -> EvalError {
+    Box::new(Diagnostic::error(span, message))
+}
+
+impl Scope for Program<'_> {
+    fn lookup(&self, name: &str, span: Span, steps: &[Step]) -> Result<Option<(Value, usize)>, EvalError> {
+        if let Some(value) = self.variable(name).or_else(|| self.global(name)) {
+            return value.map(|value| Some((value, 0)));
+        }
+        match name {
+            "target" | "group" if self.n_variables.get() > 0 => {
+                Err(error(span, format!("a variable cannot see a {name}: variables come first")))
+            }
+            "target" => self.lookup_target(span, steps).map(Some),
+            "group" => self.lookup_group(span, steps).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn call(&self, call: &Call, span: Span, arguments: &[Argument]) -> Result<Option<Value>, EvalError> {
+        let Some(function) = self.functions.get(call.name.text.as_str()) else { return Ok(None) };
+        let n_wanted = function.parameters.len();
+        if arguments.len() < n_wanted || (function.variadic.is_none() && arguments.len() > n_wanted) {
+            let least = if function.variadic.is_some() { "at least " } else { "" };
+            let message =
+                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", call.name.text, arguments.len());
+            let definition = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
+            return Err(Box::new(Diagnostic::error(span, message).label(definition, "it is defined here")));
+        }
+        if let Some(null) = arguments.iter().find(|argument| argument.value.is_null()) {
+            return Err(error(null.span, "a function of the bakefile cannot take null"));
+        }
+        let what = format!("{}()", call.name.text);
+        if self.stack.borrow().iter().any(|(name, _)| *name == what) {
+            return Err(self.cycle(&what, call.name.span));
+        }
+        let (fixed, rest) = arguments.split_at(n_wanted);
+        let pairs = function.parameters.iter().zip(fixed);
+        let mut names: BTreeMap<String, Value> =
+            pairs.map(|(name, argument)| ((*name).to_owned(), argument.value.clone())).collect();
+        if let Some(name) = function.variadic {
+            names.insert(name.to_owned(), Value::tuple(rest.iter().map(|argument| argument.value.clone()).collect()));
+        }
+        self.stack.borrow_mut().push((what, call.name.span));
+        let value = EvalContext::new(self).eval_with(&names, function.result);
+        self.stack.borrow_mut().pop();
+        value.map(Some)
+    }
+
+    fn unknown_name(&self, name: &str, span: Span) -> EvalError {
+        let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
+        let known = self.variables.keys().chain(self.globals.keys()).copied();
+        let near = nearest(name, known);
+        let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
+        Box::new(match (near, place) {
+            (Some(near), Some(place)) => finding
+                .label(place.span, format!("\"{near}\" is declared here"))
+                .hint(format!("did you mean \"{near}\"?")),
+            (Some(near), None) => finding.hint(format!("did you mean \"{near}\"?")),
+            (None, _) if (self.options.env)(name).is_some() => finding
+                .note(format!("{name} is set in the environment, but a bakefile sees declared variables only"))
+                .hint(format!("declare a variable \"{name}\"")),
+            (None, _) => finding.hint(format!("declare a variable \"{name}\"")),
+        })
+    }
+
+    fn function_names(&self) -> Vec<String> {
+        self.functions.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn world(&self) -> &World {
+        &self.world
+    }
+
+    fn enter(&self) -> bool {
+        self.depth.set(self.depth.get() + 1);
+        let is_fine = self.depth.get() <= MAX_DEPTH;
+        if !is_fine {
+            self.leave();
+        }
+        is_fine
+    }
+
+    fn leave(&self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+    }
+}
+
+impl<'a> Program<'a> {
+    fn lookup_target(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
+        let cells = match steps.first().map(|step| (&step.kind, step.span)) {
+            Some((StepKind::Attribute(name), place)) => self.find_cells(name, place)?,
+            _ => {
+                let finding = Diagnostic::error(span, "targets are reached by name and attribute");
+                return Err(Box::new(finding.hint("write `target.NAME.ATTRIBUTE`")));
+            }
+        };
+        if let Some(StepKind::Attribute(attribute)) = steps.get(1).map(|step| &step.kind)
+            && let Some((_, kind)) = attributes::find(attribute)
+        {
+            return Ok((self.own_value(&cells, attribute, kind)?, 2));
+        }
+        let mut entries = BTreeMap::new();
+        for (name, kind) in attributes::ATTRIBUTES {
+            entries.insert((*name).to_owned(), self.own_value(&cells, name, *kind)?);
+        }
+        let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
+        entries.insert("name".to_owned(), name);
+        Ok((Value::object(entries), 1))
+    }
+
+    /// The value that the last block of a target gives to an attribute; null if none does.
+    fn own_value(&self, cells: &[&TargetCell<'a>], attribute: &str, kind: Kind) -> Result<Value, EvalError> {
+        for cell in cells.iter().rev() {
+            if let Some((value, _)) = self.attribute(cell, attribute)? {
+                return Ok(value);
+            }
+        }
+        Ok(match kind {
+            Kind::Specs => Value::list(Vec::new()),
+            Kind::Text if attribute == "description" => Value::string(""),
+            Kind::Text => Value::Null(Type::String),
+            Kind::Texts => Value::Null(Type::List(Box::new(Type::String))),
+            Kind::TextMap => Value::Null(Type::Map(Box::new(Type::String))),
+            Kind::Flag | Kind::Resources => Value::NULL,
+        })
+    }
+
+    fn find_cells(&self, name: &str, span: Span) -> Result<Vec<&TargetCell<'a>>, EvalError> {
+        let mut found = Vec::new();
+        for index in self.by_label.get(name).into_iter().flatten() {
+            found.extend(self.expand(*index)?);
+        }
+        if found.is_empty() {
+            for index in &self.shaped {
+                found.extend(self.expand(*index)?.iter().filter(|cell| cell.name.text == name));
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
+        Err(Box::new(match nearest(name, self.by_label.keys().copied()) {
+            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
+            None => finding,
+        }))
+    }
+
+    fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
+        let Some(StepKind::Attribute(name)) = steps.first().map(|step| &step.kind) else {
+            return Err(error(span, "groups are reached by name: `group.NAME.targets`"));
+        };
+        let block = self.groups.get(name.as_str()).ok_or_else(|| error(span, format!("no group named \"{name}\"")))?;
+        let mut entries = BTreeMap::from([("name".to_owned(), Value::string(name))]);
+        for (attribute, kind) in [("targets", Kind::Texts), ("description", Kind::Text)] {
+            let value = match block.body.attribute(attribute) {
+                Some(found) => attributes::converted(kind, &EvalContext::new(self).eval(&found.value)?, &found.value)?,
+                None => Value::NULL,
+            };
+            entries.insert(attribute.to_owned(), value);
+        }
+        Ok((Value::object(entries), 1))
+    }
+}
