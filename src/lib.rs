@@ -33,7 +33,7 @@
 //! | 0 | `diagnostic` | findings in the user's files, with the source shown |
 //! | 0 | `sys` | the operating system's edge: files beneath a root |
 //!
-//! Within row 1, `bakefile` imports `lang`; no other module imports a sibling of its row.
+//! Siblings that may be imported: `lang` by `bakefile`, `diagnostic` by `platform`, `digest` by `reference`; no others.
 
 pub mod bakefile;
 pub mod cli;

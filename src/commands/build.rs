@@ -21,7 +21,7 @@ use crate::solver::inputs::Inputs;
 use crate::solver::key::Content;
 use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
-use crate::source::image::ImageResolver;
+use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::Store;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
@@ -109,6 +109,7 @@ impl Build<'_> {
             pins: &pins,
             directory: self.host.directory.clone(),
             activities: self.activities,
+            resolved: ResolvedNames::default(),
         };
         let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
         let layers = Layers::new(self.store, self.client, self.activities);

@@ -9,6 +9,7 @@ pub mod ignore;
 mod instruction;
 mod lines;
 mod mount;
+mod network;
 pub mod shell;
 pub mod syntax;
 mod typed;
@@ -22,6 +23,7 @@ pub use instruction::{
 };
 pub use lines::Directive;
 pub use mount::{Expand, MountOptions, MountType, Sharing};
+pub use network::NetworkMode;
 pub use syntax::{Heredoc, Node};
 pub use words::Word;
 

@@ -19,9 +19,10 @@ use crate::diagnostic::Span;
 use crate::digest::{Digest, FieldHasher};
 use crate::platform::Platform;
 
+pub use crate::dockerfile::NetworkMode;
 pub use op::{
     CacheSharing, CopyAction, ExecOp, FileAction, FileOp, Id, InputIndex, LocalSource, ModeChange, Mount, MountKind,
-    NetworkMode, Op, Owner, SourceOp,
+    Op, Owner, SourceOp,
 };
 
 /// A vertex of one [`Definition`]; ordered so that inputs come before their readers.

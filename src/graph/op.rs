@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::digest::{DiffId, Digest};
+use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 
 /// The place of an input in its vertex's list.
@@ -70,19 +71,6 @@ pub struct ExecOp {
     pub network: NetworkMode,
     /// Host name inside; BuildKit's default is `buildkitsandbox`.
     pub hostname: String,
-}
-
-/// Network access of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// Outbound connections as the host has them.
-    #[default]
-    Default,
-    /// Loopback alone.
-    None,
-    /// The host's network namespace; needs an entitlement.
-    Host,
 }
 
 /// Something mounted over the root file system of a process; its content never becomes part of the result.

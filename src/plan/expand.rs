@@ -6,7 +6,7 @@ use super::output::outputs;
 use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Plan, PlannedTarget, TargetPlan};
 use crate::bakefile::{Spanned, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::graph::NetworkMode;
+use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -51,23 +51,16 @@ pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnosti
 
 /// Returns a target's platforms, each once, in its order.
 fn platforms(target: &Target, build_platform: &Platform, found: &mut Diagnostics) -> Vec<Platform> {
-    let mut platforms = Vec::new();
-    for text in &target.platforms {
-        let parsed = if text.value == "local" { Ok(build_platform.clone()) } else { text.value.parse() };
-        match parsed {
-            Ok(platform) if platforms.contains(&platform) => {}
-            Ok(platform) => platforms.push(platform),
-            Err(error) => {
-                let diagnostic = Diagnostic::error(text.span, format!("{error} in target \"{}\"", target.name));
-                let hint = error.suggestion.map(|suggestion| format!("did you mean `{suggestion}`?"));
-                found.push(hint.into_iter().fold(diagnostic, Diagnostic::hint));
-            }
+    match target.parsed_platforms(build_platform) {
+        Ok(platforms) if platforms.is_empty() => vec![build_platform.clone()],
+        Ok(platforms) => platforms.into_iter().map(|platform| platform.value).collect(),
+        Err((span, error)) => {
+            let diagnostic = Diagnostic::error(span, format!("{error} in target \"{}\"", target.name));
+            let hint = error.suggestion.map(|suggestion| format!("did you mean `{suggestion}`?"));
+            found.push(hint.into_iter().fold(diagnostic, Diagnostic::hint));
+            vec![build_platform.clone()]
         }
     }
-    if platforms.is_empty() {
-        platforms.push(build_platform.clone());
-    }
-    platforms
 }
 
 /// Returns the names of the targets that a target links to.

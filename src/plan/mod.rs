@@ -7,7 +7,7 @@ mod output;
 
 use std::collections::BTreeMap;
 
-use crate::graph::NetworkMode;
+use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::digest::Digest;
 use crate::frontend::{Need, ResolvedImage};
@@ -80,6 +81,16 @@ pub struct ImageResolver<'a> {
     pub directory: PathBuf,
     /// Tells the user.
     pub activities: &'a Activities<'a>,
+    /// What names were found to stand for in this run.
+    pub resolved: ResolvedNames,
+}
+
+/// What names were found to stand for. A name is asked for once in a run, so that a tag that moves meanwhile cannot give
+/// one build two images.
+#[derive(Default)]
+pub struct ResolvedNames {
+    /// One cell for each name, held while it is asked for. The outer mutex protects the map alone.
+    names: Mutex<BTreeMap<String, Arc<Mutex<Option<Digest>>>>>,
 }
 
 /// Where a document's bytes come from.
@@ -109,16 +120,7 @@ impl ImageResolver<'_> {
         platform: &Platform,
     ) -> Result<(ResolvedImage, Option<ResolvedPin>), ResolveError> {
         let pinned = reference.digest.or_else(|| self.pins.get(&reference.to_string()).copied());
-        let digest = match pinned {
-            Some(digest) => digest,
-            None => {
-                let activity = self.activities.start(&format!("resolve {}", reference.familiar()));
-                let descriptor = self.client.resolve(reference)?;
-                let digest = digest_of(&descriptor).map_err(|_| malformed(reference, "its digest is not SHA-256"))?;
-                activity.finish(&digest.to_string());
-                digest
-            }
-        };
+        let digest = pinned.map_or_else(|| self.ask(reference), Ok)?;
         let name = reference.familiar();
         let origin = Origin::Registry(reference);
         let root = self.document(&origin, &name, digest)?;
@@ -127,6 +129,23 @@ impl ImageResolver<'_> {
         let (reference, platform) = (reference.clone(), platform.clone());
         let pin = ResolvedPin { reference, digest, media_type, platform, manifest: manifest_digest };
         Ok((image, Some(pin)))
+    }
+
+    /// Asks the registry what a name stands for, or returns what it said before.
+    fn ask(&self, reference: &Reference) -> Result<Digest, ResolveError> {
+        let cell = {
+            let mut names = self.resolved.names.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(names.entry(reference.to_string()).or_default())
+        };
+        let mut known = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = *known {
+            return Ok(digest);
+        }
+        let activity = self.activities.start(&format!("resolve {}", reference.familiar()));
+        let descriptor = self.client.resolve(reference)?;
+        let digest = digest_of(&descriptor).map_err(|_| malformed(reference, "its digest is not SHA-256"))?;
+        activity.finish(&digest.to_string());
+        Ok(*known.insert(digest))
     }
 
     fn resolve_layout(

@@ -3,8 +3,8 @@
 use super::source::SourceFile;
 use super::table::Strata;
 
-/// The one import between siblings of a row.
-const SIBLINGS: [(&str, &str); 1] = [("bakefile", "lang")];
+/// The imports between siblings of a row that `src/lib.rs` names.
+const SIBLINGS: [(&str, &str); 3] = [("bakefile", "lang"), ("platform", "diagnostic"), ("reference", "digest")];
 
 /// What rows 1 to 3 may not name. Paths stand for all below them.
 /// (Addresses of `std::net` are values; its sockets are not.)
