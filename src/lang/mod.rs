@@ -1,6 +1,6 @@
 //! The bake language: bodies and expressions with spans.
 //!
-//! In: HCL, TOML or JSON text. Out: one [`Body`], and [`Value`]s of its expressions. The names that expressions use come
+//! In: HCL, TOML or JSON text. Out: one `Body`, and [`Value`]s of its expressions. The names that expressions use come
 //! from a [`Scope`] of the caller's; this module knows nothing of targets, groups or variables.
 //!
 //! Values follow cty, the peer's value model: operators convert, the branches of a condition meet at one type, null in a
