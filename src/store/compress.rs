@@ -7,9 +7,9 @@ use std::io::{self, Write};
 
 use rayon::prelude::*;
 
-use super::{Store, StoreError, diff};
+use super::{LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
+use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ impl Store {
     /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let (diff_id, below) = stack.split_last().expect("a layer is on top");
+        if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
+            return Ok(known);
+        }
         let Compression::Gzip(level) = compression;
         let lowers = self.lowers(stack)?;
         let (changes, lowers) = lowers.split_first().expect("a layer is on top");
@@ -45,7 +48,6 @@ impl Store {
         let failed = |error| StoreError::io("compress", changes, error);
         let blob = self.blob_writer()?;
         let mut tar = Hashing::new(GzipBlocks { out: blob, level, pending: Vec::new() });
-        // The times of a snapshot were clamped when it was made.
         diff::write_layer(changes, lowers, i64::MAX, &mut tar).map_err(failed)?;
         let (mut gzip, actual, _) = tar.finish();
         if actual != diff_id.0 {
@@ -60,6 +62,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
+    fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
+        let is_here = |descriptor: &Descriptor| {
+            let size = digest_of(descriptor).ok().and_then(|digest| self.open_blob(&digest).ok()?.metadata().ok());
+            size.is_some_and(|metadata| metadata.len() == descriptor.size())
+        };
+        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
+    }
+}
+
 /// Collects blocks and writes them as gzip members.
 struct GzipBlocks<W> {
     out: W,
@@ -68,7 +81,7 @@ struct GzipBlocks<W> {
 }
 
 impl<W: Write> GzipBlocks<W> {
-    /// Compresses what is pending; whole blocks alone unless it is the `last` of it. No bytes at all make one empty member.
+    /// Compresses what is pending; whole blocks alone unless it is the `last` of it. No archive is empty.
     fn compress(&mut self, last: bool) -> io::Result<()> {
         let n = if last { self.pending.len() } else { self.pending.len() / BLOCK * BLOCK };
         let level = libdeflater::CompressionLvl::new(self.level).map_err(|_| io::Error::other("no such gzip level"))?;

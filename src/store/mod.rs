@@ -122,14 +122,22 @@ impl Store {
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(unusable("it belongs to another user"));
         }
+        // What is no store must not lose its mode or gain files: the path may be a typing mistake.
+        let is_new = match std::fs::read_to_string(path.join("version")) {
+            Ok(version) if version == VERSION => false,
+            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
+        };
+        if is_new && has_others_files(path).map_err(|error| StoreError::io("read", path, error))? {
+            return Err(unusable("it holds other files"));
+        }
         if metadata.permissions().mode() & 0o077 != 0 {
             let private = std::fs::Permissions::from_mode(0o700);
             std::fs::set_permissions(path, private).map_err(|error| StoreError::io("protect", path, error))?;
         }
-        match std::fs::read_to_string(path.join("version")) {
-            Ok(version) if version == VERSION => {}
-            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
-            Err(_) => make_layout(path)?,
+        if is_new {
+            make_layout(path)?;
         }
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
@@ -172,8 +180,24 @@ impl Drop for Store {
     }
 }
 
+const LAYOUT: [&str; 9] =
+    ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"];
+
+/// Says whether the directory, which has no version, holds what no half-made store holds.
+fn has_others_files(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_ours = |known: &&str| known.split('/').next().is_some_and(|known| name == known);
+        // Another process may finish making the store while this one looks.
+        if name != "version" && !LAYOUT.iter().any(|known| is_ours(&known)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn make_layout(path: &Path) -> Result<(), StoreError> {
-    for name in ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"] {
+    for name in LAYOUT {
         let path = path.join(name);
         std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
     }
@@ -181,12 +205,19 @@ fn make_layout(path: &Path) -> Result<(), StoreError> {
     let empty = path.join("empty");
     std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755))
         .map_err(|error| StoreError::io("protect", &empty, error))?;
+    // Complete or not there: another process that opens the store at the same time reads it.
     let version = path.join("version");
-    std::fs::write(&version, VERSION).map_err(|error| StoreError::io("write", &version, error))
+    let write = || -> io::Result<()> {
+        let mut temporary = tempfile::NamedTempFile::new_in(path.join("tmp"))?;
+        temporary.write_all(VERSION.as_bytes())?;
+        temporary.persist(&version)?;
+        Ok(())
+    };
+    write().map_err(|error| StoreError::io("write", &version, error))
 }
 
-/// Makes this process's directory for temporaries and locks it. The lock file is made first, so that a directory without
-/// one is nobody's.
+/// Makes this process's directory for temporaries and locks it. Between making the lock file and locking it, another
+/// process may take it for a dead one's and remove it; then this one takes the next.
 fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
     for n in 0..u64::MAX {
         let directory = path.join("tmp").join(format!("{}-{n}", std::process::id()));
@@ -197,8 +228,15 @@ fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
             Err(error) => return Err(StoreError::io("create", &lock_path, error)),
         };
         lock.lock().map_err(|error| StoreError::io("lock", &lock_path, error))?;
-        std::fs::create_dir(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
-        return Ok((directory, lock));
+        if is_unlinked(&lock) {
+            continue;
+        }
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok((directory, lock)),
+            // What could not be removed is left of an earlier process of this id.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(StoreError::io("create", &directory, error)),
+        }
     }
     unreachable!("a directory has fewer entries")
 }
@@ -213,12 +251,15 @@ fn sweep(directory: &Path) {
             continue;
         }
         let Ok(lock) = File::open(&path) else { continue };
-        // A lock file that is not locked yet is younger than the directory it will guard.
-        if lock.try_lock().is_ok() && path.with_extension("").exists() {
-            _ = tree::remove(&path.with_extension(""));
+        // Once it is unlinked, the name may be a living process's that has the same id.
+        if lock.try_lock().is_ok() && !is_unlinked(&lock) && tree::remove(&path.with_extension("")).is_ok() {
             _ = std::fs::remove_file(&path);
         }
     }
+}
+
+fn is_unlinked(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 /// Reads a small file whole; `None` where it is not there or cannot be read.

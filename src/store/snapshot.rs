@@ -146,6 +146,7 @@ impl ActiveSnapshot<'_> {
         let mut tar = Hashing::new(std::io::sink());
         diff::write_layer(&changes, &lowers, epoch, &mut tar)
             .map_err(|error| StoreError::io("read", &changes, error))?;
+        diff::clamp_times(&changes, epoch).map_err(|error| StoreError::io("write", &changes, error))?;
         let (_, digest, _) = tar.finish();
         self.keep(DiffId(digest))?;
         Ok(DiffId(digest))

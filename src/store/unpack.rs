@@ -4,7 +4,7 @@
 //! absolute names and symbolic links cannot leave it; an entry itself is made by name in its open parent and is never
 //! followed; mode, owner and times are set on an open descriptor of what was just made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,7 +92,8 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
 /// # Errors
 /// The archive is malformed, an entry cannot be made, or its owner is outside this user's range.
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
-    let mut unpacker = Unpacker { root, options, times: Vec::new(), made: BTreeSet::new() };
+    let mut unpacker =
+        Unpacker { root, options, times: BTreeMap::new(), made: BTreeSet::new(), implied: BTreeSet::new() };
     let mut archive = tar::Archive::new(tar);
     for entry in archive.entries()? {
         unpacker.entry(&mut entry?)?;
@@ -104,9 +105,11 @@ struct Unpacker<'a> {
     root: &'a Root,
     options: &'a Unpack,
     /// Directories' times, set last because making a file in one changes its.
-    times: Vec<(PathBuf, i64)>,
+    times: BTreeMap<PathBuf, i64>,
     /// Names that this archive made, for opaque marks: those stay.
     made: BTreeSet<PathBuf>,
+    /// Directories that were made because something is in them.
+    implied: BTreeSet<PathBuf>,
 }
 
 impl Unpacker<'_> {
@@ -122,6 +125,7 @@ impl Unpacker<'_> {
             return if kind.is_dir() { self.describe_top(entry, &full).map_err(failed) } else { Ok(()) };
         };
         let parent = self.parent(&full).map_err(failed)?;
+        self.keep_time(full.parent().unwrap_or(Path::new("")), &parent).map_err(failed)?;
         if self.options.whiteouts == Whiteouts::Apply
             && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
         {
@@ -147,20 +151,23 @@ impl Unpacker<'_> {
         };
         self.describe(entry, &parent, name, fd.as_ref().map(AsFd::as_fd), &path)?;
         if kind.is_dir() {
-            self.times.push((full, mtime(entry).map_err(failed)?));
+            self.times.insert(full, mtime(entry).map_err(failed)?);
         }
         Ok(())
     }
 
     /// Opens the directory that holds `path`; missing parents are made, root-owned.
-    fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
+    fn parent(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         match self.root.open_at(parent, flags, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (Some(name), grandparent) = (parent.file_name(), self.parent(parent)?) else { return Err(error) };
+                self.keep_time(parent.parent().unwrap_or(Path::new("")), &grandparent)?;
                 match rustix::fs::mkdirat(&grandparent, name, Mode::from_raw_mode(0o755)) {
                     Ok(()) => {
+                        // Whatever the umask.
+                        rustix::fs::chmodat(&grandparent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
                         if let Some((uid, gid)) = self.options.owner {
                             chown(&grandparent, name, uid, gid)?;
                         }
@@ -168,10 +175,21 @@ impl Unpacker<'_> {
                     // A symbolic link to nowhere stands there; what is to be below it cannot be.
                     Err(error) => return Err(error.into()),
                 }
+                self.implied.insert(parent.to_owned());
                 self.root.open_at(parent, flags, Mode::empty())
             }
             result => result,
         }
+    }
+
+    /// A layer changes the time of a directory only by an entry for it, not by what is made or deleted in it; one that it
+    /// makes without an entry is of 1970. Otherwise the snapshot would tell when it was made.
+    fn keep_time(&mut self, path: &Path, directory: &OwnedFd) -> io::Result<()> {
+        if self.options.whiteouts == Whiteouts::Apply && !self.times.contains_key(path) {
+            let time = if self.implied.contains(path) { 0 } else { rustix::fs::fstat(directory)?.st_mtime };
+            self.times.insert(path.to_owned(), time);
+        }
+        Ok(())
     }
 
     fn whiteout(&self, parent: &OwnedFd, full: &Path, hidden: &[u8]) -> io::Result<()> {
@@ -224,7 +242,7 @@ impl Unpacker<'_> {
         let failed = |source: io::Error| UnpackError::Entry { path: path.to_owned(), source };
         let (uid, gid) = self.owner(entry).map_err(failed)?;
         let not_mapped = || UnpackError::OwnerNotMapped { path: path.to_owned(), uid, gid };
-        let (Ok(uid32), Ok(gid32)) = (u32::try_from(uid), u32::try_from(gid)) else { return Err(not_mapped()) };
+        let (Some(uid32), Some(gid32)) = (raw_id(uid), raw_id(gid)) else { return Err(not_mapped()) };
         match chown(parent, name, uid32, gid32) {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Err(not_mapped()),
             result => result.map_err(failed)?,
@@ -265,15 +283,16 @@ impl Unpacker<'_> {
         }
         let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let (uid, gid) = self.owner(entry)?;
-        let raw = |id: u64| u32::try_from(id).map_err(|_| invalid("an owner that is none"));
+        let raw = |id| raw_id(id).ok_or_else(|| invalid("an owner that is none"));
         rustix::fs::fchown(&fd, Some(Uid::from_raw(raw(uid)?)), Some(Gid::from_raw(raw(gid)?)))?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.header().mode()? & 0o7777))?;
-        self.times.push((full.to_owned(), mtime(entry)?));
+        set_xattrs(entry, fd.as_fd())?;
+        self.times.insert(full.to_owned(), mtime(entry)?);
         Ok(())
     }
 
     fn finish(self) -> Result<(), UnpackError> {
-        for (path, mtime) in self.times.iter().rev() {
+        for (path, mtime) in &self.times {
             let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
             // A later entry may have put something else in its place.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -296,6 +315,11 @@ fn clean(path: &[u8]) -> PathBuf {
         }
     }
     cleaned
+}
+
+/// Returns the id as the kernel has it. The largest number means "unchanged" to it and is nobody's.
+fn raw_id(id: u64) -> Option<u32> {
+    u32::try_from(id).ok().filter(|id| *id != u32::MAX)
 }
 
 fn invalid(text: &'static str) -> io::Error {
