@@ -189,7 +189,7 @@ fn has_others_files(path: &Path) -> io::Result<bool> {
         let name = entry?.file_name();
         let is_ours = |known: &&str| known.split('/').next().is_some_and(|known| name == known);
         // Another process may finish making the store while this one looks.
-        if name != "version" && !LAYOUT.iter().any(|known| is_ours(&known)) {
+        if name != "version" && !LAYOUT.iter().any(is_ours) {
             return Ok(true);
         }
     }

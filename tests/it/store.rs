@@ -1,5 +1,9 @@
 //! The store on a real file system: layers made and unpacked, hostile archives, processes that died.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a fixture that fails ends its test; a skipped test says why"
+)]
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
