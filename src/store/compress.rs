@@ -20,7 +20,8 @@ pub enum Compression {
 
 impl Default for Compression {
     fn default() -> Compression {
-        Compression::Gzip(6)
+        // libdeflate's 4 makes smaller layers than zlib's 6, which the peers use, in half the time.
+        Compression::Gzip(4)
     }
 }
 
