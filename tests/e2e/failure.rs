@@ -108,3 +108,29 @@ fn a_missing_platform_of_a_base_image_names_those_there_are() {
         assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
     }
 }
+
+#[test]
+fn a_tag_that_two_targets_claim_is_refused_before_anything_is_built() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write(
+        "build.hcl",
+        r#"
+        variable "REPOSITORY" {}
+        target "web" {
+          dockerfile-inline = "FROM scratch\n"
+          tags = ["${REPOSITORY}:1"]
+        }
+        target "api" {
+          dockerfile-inline = "FROM scratch\nLABEL a=b\n"
+          tags = ["${REPOSITORY}:1"]
+        }
+        "#,
+    );
+    let failed = project.bake(&["build", "all", "--push"]).fails(3);
+    for part in ["\"web\"", "\"api\"", ":1`", "build.hcl:"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+    assert_eq!(project.raw("1"), None);
+    project.bake(&["build", "all"]).succeeds();
+}
