@@ -11,7 +11,7 @@ use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, lockfile};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage};
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
@@ -52,7 +52,8 @@ const N_TAIL_LINES: usize = 20;
 /// Images that are assembled at once; the compression inside uses all processors.
 const N_ASSEMBLERS: usize = 4;
 
-/// Builds; returns a line for each target that was asked for: its name and the digest of its image.
+/// Builds; returns a line for each target that was asked for: its name and the digest of its image. Nothing where an
+/// output went to standard output, which is that output's alone.
 ///
 /// # Errors
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
@@ -79,6 +80,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let built = result?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
+    }
+    if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
+        return Ok(String::new());
     }
     let asked = built.images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked);
     Ok(asked.map(|(image, _)| format!("{} {}\n", image.name, image.root().digest())).collect())
@@ -120,7 +124,7 @@ impl Build<'_> {
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
         let images = self.assemble(&lowered, &solved.contents)?;
-        let inputs = self.inputs(&lowered, &contexts)?;
+        let inputs = self.inputs(&lowered, &contexts, project.epoch)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -210,9 +214,14 @@ impl Build<'_> {
         images.map_err(|error| release::export_failure(&error))
     }
 
-    fn inputs(&self, lowered: &Lowered, contexts: &Contexts) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
+    fn inputs(
+        &self,
+        lowered: &Lowered,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
-        let mut inputs = Inputs::new(&lowered.definition, &local_digest);
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest);
         let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };
