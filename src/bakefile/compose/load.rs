@@ -1,6 +1,6 @@
 //! From files to one merged document: interpolation, `include`, `extends`, merging, paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::environment::{Environment, Interpolation};
@@ -20,14 +20,20 @@ pub(super) fn wrong<T>(span: Span, message: impl Into<String>) -> Found<T> {
     Err(Box::new(Diagnostic::error(span, message)))
 }
 
+/// What names in a file start from.
+#[derive(Clone, Default)]
+struct Directory {
+    /// From where the command runs; empty for that directory itself.
+    path: String,
+    /// From the directory of the file that includes or extends, which adds its own when it resolves its paths.
+    relative: String,
+}
+
 /// A file whose services are being extended.
 struct Place {
     /// As the user would write it.
     name: String,
-    /// What names of files in it start from; empty for where the command runs.
-    directory: String,
-    /// That directory as the extending model sees it, whose own is added when all of its paths are resolved.
-    relative: String,
+    directory: Directory,
 }
 
 /// Reads files and merges them.
@@ -37,6 +43,8 @@ pub(super) struct Loader<'a> {
     pub(super) findings: &'a mut Diagnostics,
     /// Variables whose absence was told.
     pub(super) told: BTreeSet<String>,
+    /// Files that were named, by name.
+    pub(super) known: BTreeMap<String, FileId>,
 }
 
 impl Loader<'_> {
@@ -44,14 +52,14 @@ impl Loader<'_> {
     /// command runs.
     pub(super) fn load(&mut self, files: &[FileId], environment: &Environment<'_>) -> Found<Option<Node>> {
         let named: Vec<_> = files.iter().map(|file| (*file, self.sources.name(*file).to_owned())).collect();
-        self.load_named(&named, environment, "", &[])
+        self.load_named(&named, environment, &Directory::default(), &[])
     }
 
     fn load_named(
         &mut self,
         files: &[(FileId, String)],
         environment: &Environment<'_>,
-        directory: &str,
+        directory: &Directory,
         chain: &[String],
     ) -> Found<Option<Node>> {
         let mut model = None;
@@ -59,14 +67,16 @@ impl Loader<'_> {
             for mut document in self.documents(*file, environment)? {
                 let chain = [chain, std::slice::from_ref(name)].concat();
                 self.include(&mut document, environment, directory, &chain)?;
-                let place = Place { name: name.clone(), directory: directory.to_owned(), relative: String::new() };
+                // What is extended becomes a part of this model, whose paths are resolved as one.
+                let directory = Directory { relative: String::new(), ..directory.clone() };
+                let place = Place { name: name.clone(), directory };
                 self.extend_all(&mut document, environment, &place)?;
                 model = Some(combined(model, document)?);
             }
         }
         if let Some(model) = &mut model {
             set_defaults(model);
-            resolve_paths(model, directory);
+            resolve_paths(model, &directory.relative);
         }
         Ok(model)
     }
@@ -97,7 +107,10 @@ impl Loader<'_> {
                 }
             }
             Yaml::Map(map) => {
-                for item in map.values_mut() {
+                // As they stand in the file, so that the first place is told.
+                let mut items: Vec<&mut Node> = map.values_mut().collect();
+                items.sort_by_key(|item| item.span);
+                for item in items {
                     self.interpolate(item, environment)?;
                 }
             }
@@ -107,8 +120,13 @@ impl Loader<'_> {
     }
 
     fn read(&mut self, name: &str, span: Span) -> Found<FileId> {
+        if let Some(file) = self.known.get(name) {
+            return Ok(*file);
+        }
         let text = read_text(self.files, name).map_err(|why| Box::new(Diagnostic::error(span, why)))?;
-        Ok(self.sources.add(name, text))
+        let file = self.sources.add(name, text);
+        self.known.insert(name.to_owned(), file);
+        Ok(file)
     }
 
     /// Adds what `include` names below what the document says itself.
@@ -116,7 +134,7 @@ impl Loader<'_> {
         &mut self,
         document: &mut Node,
         environment: &Environment<'_>,
-        directory: &str,
+        directory: &Directory,
         chain: &[String],
     ) -> Found<()> {
         let Some(include) = document.as_map_mut().and_then(|map| map.remove("include")) else { return Ok(()) };
@@ -137,7 +155,7 @@ impl Loader<'_> {
         &mut self,
         item: &Node,
         environment: &Environment<'_>,
-        directory: &str,
+        directory: &Directory,
         chain: &[String],
     ) -> Found<Option<Node>> {
         let names = match item.as_text() {
@@ -145,28 +163,29 @@ impl Loader<'_> {
             None => texts(item.get("path"))?,
         };
         let Some((first, span)) = names.first() else { return wrong(item.span, "this include has no `path`") };
-        let first = joined(directory, first);
+        let relative = match item.get("project_directory").and_then(Node::as_text) {
+            Some(inner) => joined("", inner),
+            None => parent(first),
+        };
+        let first = joined(&directory.path, first);
         if chain.contains(&first) || chain.len() > MAX_CHAIN {
             return wrong(*span, format!("{first} includes itself: {} → {first}", chain.join(" → ")));
         }
-        let inner = match item.get("project_directory").and_then(Node::as_text) {
-            Some(inner) => joined(directory, inner),
-            None => parent(&first),
-        };
+        let inner = Directory { path: joined(&directory.path, &relative), relative };
         let mut files = Vec::new();
         for (name, span) in &names {
-            let name = joined(directory, name);
+            let name = joined(&directory.path, name);
             files.push((self.read(&name, *span)?, name));
         }
         let mut environment = environment.clone();
         let env_files = texts(item.get("env_file"))?;
-        if env_files.is_empty() {
-            if let Ok(text) = read_text(self.files, &joined(&inner, ".env")) {
-                environment.add_file(&text).map_err(|why| Box::new(Diagnostic::error(*span, why)))?;
-            }
+        if env_files.is_empty()
+            && let Ok(text) = read_text(self.files, &joined(&inner.path, ".env"))
+        {
+            environment.add_file(&text).map_err(|why| Box::new(Diagnostic::error(*span, why)))?;
         }
         for (name, span) in env_files.iter().filter(|(name, _)| name != "/dev/null") {
-            let text = read_text(self.files, &joined(directory, name));
+            let text = read_text(self.files, &joined(&directory.path, name));
             let added = text.and_then(|text| environment.add_file(&text));
             added.map_err(|why| Box::new(Diagnostic::error(*span, why)))?;
         }
@@ -239,20 +258,20 @@ impl Loader<'_> {
         chain: &mut Vec<(String, String)>,
     ) -> Found<Node> {
         let Some(written) = file.as_text() else { return wrong(file.span, "`file` is a string") };
-        let name = joined(&place.directory, written);
+        let name = joined(&place.directory.path, written);
         let id = self.read(&name, file.span)?;
         let mut model = None;
         for document in self.documents(id, environment)? {
             model = Some(combined(model, document)?);
         }
         let mut model = model.ok_or_else(|| Box::new(Diagnostic::error(file.span, format!("{name} is empty"))))?;
-        let relative = joined(&place.relative, &parent(written));
+        let relative = joined(&place.directory.relative, &parent(written));
         resolve_paths(&mut model, &relative);
         let services = model.get("services").and_then(Node::as_map).filter(|map| map.contains_key(reference));
         let Some(services) = services.cloned() else {
             return wrong(file.span, format!("no service \"{reference}\" in {name}"));
         };
-        let inner = Place { directory: parent(&name), name, relative };
+        let inner = Place { directory: Directory { path: parent(&name), relative }, name };
         self.extended(reference, &services, environment, &inner, chain)
     }
 }

@@ -84,7 +84,8 @@ impl Lowering<'_> {
             target.attest.push(record(&Spanned::new(fields, node.span), AttestSpec::parse)?);
         }
         for (id, node) in build.get("ssh").and_then(Node::as_map).into_iter().flatten() {
-            let paths = node.scalar().filter(|path| !path.is_empty()).into_iter().collect();
+            let paths = node.scalar().filter(|path| !path.is_empty()).map(|path| self.at_home(path));
+            let paths = paths.into_iter().collect();
             target.ssh.push(SshSpec { id: id.clone(), paths, span: node.span });
         }
         for item in build.get("secrets").and_then(Node::as_list).unwrap_or_default() {
@@ -106,7 +107,16 @@ impl Lowering<'_> {
                 finding.label(secret.span, "it is declared here").hint("give it a `file` or an `environment`"),
             ));
         }
-        Ok(SecretSpec { id, src: text("file"), env: text("environment"), span: item.span })
+        let src = text("file").map(|path| self.at_home(path));
+        Ok(SecretSpec { id, src, env: text("environment"), span: item.span })
+    }
+
+    /// `~/` is the home directory.
+    fn at_home(&self, path: String) -> String {
+        match (path.strip_prefix("~/"), self.environment.get("HOME")) {
+            (Some(inner), Some(home)) => format!("{}/{inner}", home.trim_end_matches('/')),
+            _ => path,
+        }
     }
 
     /// Null arguments take the service's variable of their name, then the environment's.

@@ -74,6 +74,7 @@ pub(super) fn merge(base: Node, over: Node, path: &[&str]) -> Found<Node> {
             items.extend(list(over.clone()));
             Ok(with(Yaml::List(items)))
         }
+        Rule::Build if over.is_null() => Ok(base),
         Rule::Build => merge_maps(build(base)?, build(over)?, path),
         Rule::Names => match (names(base), names(over.clone())) {
             (Some(base), Some(map)) => merge_maps(with(Yaml::Map(base)), with(Yaml::Map(map)), path),

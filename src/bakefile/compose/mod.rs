@@ -15,7 +15,7 @@ mod template;
 mod xbake;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Group, Spanned, Target};
 use super::{Options, program};
@@ -71,7 +71,7 @@ fn try_load(
         environment.add_file(&text).map_err(wrong)?;
     }
     environment.set_project(project_name(files, &environment, sources));
-    let mut loader = Loader { files: options.files, sources, findings, told: BTreeSet::new() };
+    let mut loader = Loader { files: options.files, sources, findings, told: BTreeSet::new(), known: BTreeMap::new() };
     // Each file is whole by itself, too: the peer looks at them one by one before it merges them.
     if files.len() > 1 {
         for file in files {
@@ -87,9 +87,10 @@ fn try_load(
     let no_secrets = Map::new();
     let secrets = model.get("secrets").and_then(Node::as_map).unwrap_or(&no_secrets);
     let lowering = Lowering { environment: &environment, files: options.files, secrets };
-    let Some(services) = model.get("services").and_then(Node::as_map) else { return Ok(()) };
-    check_consistency(services, secrets, findings);
-    for (name, service) in services {
+    let Some(node) = model.get("services") else { return Ok(()) };
+    let Some(services) = node.as_map() else { return Ok(()) };
+    check_consistency(node, secrets, findings);
+    for (name, service) in node.entries() {
         match lowering.target(name, service) {
             Ok(target) => compose.targets.extend(target),
             Err(why) => findings.push(*why),
@@ -114,7 +115,8 @@ fn try_load(
 /// Returns the `name` of the last file that has one.
 fn project_name(files: &[FileId], environment: &Environment<'_>, sources: &SourceMap) -> Option<String> {
     let documents = files.iter().flat_map(|file| yaml::parse(*file, sources).unwrap_or_default());
-    let name = documents.filter_map(|document| document.get("name")?.scalar().map(|name| (name, document.span))).last();
+    let names = documents.filter_map(|document| Some((document.get("name")?.scalar()?, document.span)));
+    let name = names.collect::<Vec<_>>().pop();
     let (name, span) = name?;
     let mut unused = (Diagnostics::default(), BTreeSet::new());
     let mut lookup = environment::Interpolation { environment, findings: &mut unused.0, told: &mut unused.1, span };
@@ -136,8 +138,8 @@ fn check(model: Option<&Node>, file: FileId, sources: &SourceMap, findings: &mut
 }
 
 /// Finds what contradicts itself across services.
-fn check_consistency(services: &Map, secrets: &Map, findings: &mut Diagnostics) {
-    for (name, service) in services {
+fn check_consistency(services: &Node, secrets: &Map, findings: &mut Diagnostics) {
+    for (name, service) in services.entries() {
         let build = service.get("build").filter(|node| !node.is_null());
         let image = service.get("image").and_then(Node::scalar).filter(|image| !image.is_empty());
         let Some(build) = build else {

@@ -72,7 +72,7 @@ const LIMIT: &[(&str, Shape)] = &[("hard", Shape::TextOrInt), ("soft", Shape::Te
 
 /// Checks services and secrets of a merged model.
 pub(super) fn check(model: &Node, findings: &mut Diagnostics) {
-    for (name, service) in model.get("services").and_then(Node::as_map).into_iter().flatten() {
+    for (name, service) in model.get("services").map(Node::entries).unwrap_or_default() {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || !name.chars().all(is_part) {
             let finding = Diagnostic::error(service.key, format!("`{name}` is no name for a service"));
@@ -98,11 +98,10 @@ pub(super) fn check(model: &Node, findings: &mut Diagnostics) {
 }
 
 fn check_map(what: &str, known: &[(&str, Shape)], node: &Node, findings: &mut Diagnostics) {
-    let Some(map) = node.as_map() else {
+    if node.as_map().is_none() {
         findings.push(Diagnostic::error(node.span, format!("{what} is a mapping, not {}", node.kind())));
-        return;
-    };
-    for (key, value) in map {
+    }
+    for (key, value) in node.entries() {
         match known.iter().find(|(name, _)| name == key) {
             Some((name, shape)) => check_shape(name, *shape, value, findings),
             None if key.starts_with("x-") => {}

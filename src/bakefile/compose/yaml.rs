@@ -76,6 +76,13 @@ impl Node {
         if let Yaml::Text(text) = &self.value { Some(text) } else { None }
     }
 
+    /// Returns a mapping's entries as they stand in the file.
+    pub(super) fn entries(&self) -> Vec<(&String, &Node)> {
+        let mut entries: Vec<_> = self.as_map().into_iter().flatten().collect();
+        entries.sort_by_key(|(_, node)| node.key);
+        entries
+    }
+
     /// Returns the node under `key` of a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()?.get(key)
