@@ -468,3 +468,19 @@ fn hostile_files_end_in_an_error() {
         assert!(shown.contains("error: ") || shown.contains("\"target\""), "{:.60}: {:.300}", text, shown);
     }
 }
+
+#[test]
+fn files_that_multiply_one_another_are_stopped() {
+    let names: Vec<String> = (0..24).map(|level| format!("c{level}.yaml")).collect();
+    let texts: Vec<String> =
+        (0..24).map(|level| format!("include: [c{0}.yaml, ./c{0}.yaml, x/../c{0}.yaml]\n", level + 1)).collect();
+    let mut files: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+    files.push(("c24.yaml", "services: {a: {image: x}}"));
+    let shown = output(&["c0.yaml"], &files);
+    assert!(shown.contains("these files are too large together"), "{shown}");
+
+    let big = vec!["a"; 90_000].join(", ");
+    let services: Vec<String> = (0..1000).map(|n| format!("  s{n}: {{extends: big}}\n")).collect();
+    let shown = one(&format!("services:\n  big: {{image: x, x-big: [{big}]}}\n{}", services.concat()));
+    assert!(shown.contains("these files are too large together"), "{shown:.300}");
+}

@@ -11,6 +11,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::lang::text::clean_path;
 use crate::sys::files::Files;
 
+/// How many nodes all files may have together, counted each time that one is included or a service is extended.
+const MAX_NODES: usize = 1_000_000;
+/// How many nodes a file counts for by itself.
+const FILE_NODES: usize = 200;
 /// How many files may include or extend one another in a chain.
 const MAX_CHAIN: usize = 32;
 
@@ -45,6 +49,8 @@ pub(super) struct Loader<'a> {
     pub(super) told: BTreeSet<String>,
     /// Files that were named, by name.
     pub(super) known: BTreeMap<String, FileId>,
+    /// How many nodes were made.
+    pub(super) n_nodes: usize,
 }
 
 impl Loader<'_> {
@@ -83,14 +89,27 @@ impl Loader<'_> {
 
     /// Returns a file's documents, interpolated.
     fn documents(&mut self, file: FileId, environment: &Environment<'_>) -> Found<Vec<Node>> {
+        self.n_nodes += FILE_NODES;
         let mut documents = yaml::parse(file, self.sources)?;
         for document in &mut documents {
+            self.spend(document)?;
             if document.as_map().is_none() {
                 return wrong(document.span, format!("a Compose file is a mapping, not {}", document.kind()));
             }
             self.interpolate(document, environment)?;
         }
         Ok(documents)
+    }
+
+    fn spend(&mut self, node: &Node) -> Found<()> {
+        self.n_nodes += node.size();
+        if self.n_nodes > MAX_NODES {
+            let finding = Diagnostic::error(node.span, "these files are too large together");
+            return Err(Box::new(
+                finding.note("each counts as often as it is included, a service as often as it is extended"),
+            ));
+        }
+        Ok(())
     }
 
     fn interpolate(&mut self, node: &mut Node, environment: &Environment<'_>) -> Found<()> {
@@ -243,6 +262,7 @@ impl Loader<'_> {
         chain.pop();
         let mut own = service.clone();
         own.as_map_mut().map(|map| map.remove("extends"));
+        self.spend(&base)?;
         if base.is_null() {
             return Ok(own);
         }

@@ -1,5 +1,8 @@
 //! How a later file's nodes meet an earlier one's, by their path; and how short forms become long ones.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::short;
 use super::yaml::{Action, Map, Node, Yaml};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -62,11 +65,8 @@ pub(super) fn merge(base: Node, over: Node, path: &[&str]) -> Found<Node> {
         }
         Rule::Union => {
             let mut items = pairs(base);
-            for item in pairs(over.clone()) {
-                if !items.contains(&item) {
-                    items.push(item);
-                }
-            }
+            let known: BTreeSet<_> = items.iter().map(Node::scalar).collect();
+            items.extend(pairs(over.clone()).into_iter().filter(|item| !known.contains(&item.scalar())));
             Ok(with(Yaml::List(items)))
         }
         Rule::Texts => {
@@ -166,12 +166,16 @@ fn list(node: Node) -> Vec<Node> {
 
 /// A later item takes the place of the earlier one with its key.
 fn keep_last_by_key(items: Vec<Node>) -> Vec<Node> {
-    let key = |node: &Node| node.scalar().map(|text| text.split('=').next().unwrap_or("").to_owned());
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Node> = Vec::new();
     for item in items {
-        match kept.iter().position(|earlier| key(earlier) == key(&item) && key(&item).is_some()) {
-            Some(at) => kept[at] = item,
-            None => kept.push(item),
+        let key = item.scalar().map(|text| text.split('=').next().unwrap_or("").to_owned());
+        match key.as_ref().and_then(|key| places.get(key)) {
+            Some(at) => kept[*at] = item,
+            None => {
+                places.extend(key.map(|key| (key, kept.len())));
+                kept.push(item);
+            }
         }
     }
     kept
@@ -227,21 +231,13 @@ pub(super) fn canonical(model: &mut Node) -> Found<()> {
             *items = keep_last_by_key(std::mem::take(items));
         }
         for volume in map.get("volumes").and_then(Node::as_list).unwrap_or_default() {
-            check_volume(volume)?;
+            short::check_volume(volume)?;
+        }
+        for port in map.get("ports").and_then(Node::as_list).unwrap_or_default() {
+            short::check_port(port)?;
         }
     }
     Ok(())
-}
-
-/// A short volume has no empty part; the peer refuses it even though a build has no use for volumes.
-fn check_volume(volume: &Node) -> Found<()> {
-    match volume.as_text() {
-        Some("") => wrong(volume.span, "this volume is empty"),
-        Some(text) if text.len() > 2 && text.split(':').any(str::is_empty) => {
-            wrong(volume.span, format!("the volume `{text}` has an empty part between its colons"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn canonical_env_files(files: &mut Node) -> Found<()> {

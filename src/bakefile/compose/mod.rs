@@ -10,6 +10,7 @@ mod load;
 mod lower;
 mod merge;
 mod schema;
+mod short;
 mod size;
 mod template;
 mod xbake;
@@ -71,7 +72,8 @@ fn try_load(
         environment.add_file(&text).map_err(wrong)?;
     }
     environment.set_project(project_name(files, &environment, sources));
-    let mut loader = Loader { files: options.files, sources, findings, told: BTreeSet::new(), known: BTreeMap::new() };
+    let mut loader =
+        Loader { files: options.files, sources, findings, told: BTreeSet::new(), known: BTreeMap::new(), n_nodes: 0 };
     // Each file is whole by itself, too: the peer looks at them one by one before it merges them.
     if files.len() > 1 {
         for file in files {

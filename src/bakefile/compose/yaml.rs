@@ -103,6 +103,15 @@ impl Node {
         }
     }
 
+    /// Returns how many nodes it is made of.
+    pub(super) fn size(&self) -> usize {
+        1 + match &self.value {
+            Yaml::List(items) => items.iter().map(Node::size).sum(),
+            Yaml::Map(map) => map.values().map(Node::size).sum(),
+            _ => 0,
+        }
+    }
+
     /// Returns the word for what the node is.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
@@ -231,6 +240,8 @@ impl<'a> Reader<'a> {
                 return Ok(node);
             }
             Event::Scalar(text, style, anchor, tag) => {
+                // Long texts weigh more: an alias copies them.
+                self.count(text.len() / 1024, span)?;
                 let mut node = Node::new(scalar(&text, style, tag.as_deref()), span);
                 node.action = action(tag.as_deref());
                 (node, anchor)
