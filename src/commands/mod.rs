@@ -3,7 +3,10 @@
 pub mod build;
 mod failure;
 pub mod image_inspect;
+mod input;
+pub mod list;
 mod lockfile;
+mod metadata;
 pub mod print;
 pub mod project;
 mod release;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::solve::definition_failure;
-use super::{Failure, Host, Kind, Progress};
-use crate::bakefile::{self, Bakefile, InputFile, Options, Override, Selection, Target};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use super::{Failure, Host, Kind, Progress, input};
+use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
+use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
-use crate::sys::files::{DiskFiles, Files};
+use crate::sys::files::DiskFiles;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
 /// files can hold.
@@ -28,11 +28,21 @@ pub struct ProjectRequest {
     /// `--platform`.
     pub platforms: Vec<String>,
     /// `--push`.
-    pub push: bool,
+    pub push: Option<bool>,
+    /// `--load`.
+    pub load: Option<bool>,
     /// `--output`.
     pub outputs: Vec<String>,
     /// `--no-cache`.
-    pub no_cache: bool,
+    pub no_cache: Option<bool>,
+    /// `--pull`.
+    pub pull: Option<bool>,
+    /// `--sbom`: a bool or the attestation's options.
+    pub sbom: Option<String>,
+    /// `--provenance`: a bool or the attestation's options.
+    pub provenance: Option<String>,
+    /// `--call`: what is done in place of building, and how it is shown.
+    pub call: Option<String>,
 }
 
 /// A resolved bakefile.
@@ -48,16 +58,40 @@ pub struct Project {
     request: ProjectRequest,
 }
 
+/// A bakefile as it is, before anything is asked for.
+pub struct BakefileText {
+    /// The texts that messages show.
+    pub sources: SourceMap,
+    /// All of it.
+    pub bakefile: Bakefile,
+    /// The files that were named, by flags or by the environment.
+    names: Vec<String>,
+}
+
 /// Reads the bakefile and resolves what is asked for. Warnings are told at once.
 ///
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
+    let BakefileText { sources, bakefile, names } = read(request, host)?;
+    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
+    let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
+    definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
+    let (directory, epoch) = (host.directory.clone(), epoch(host)?);
+    let request = ProjectRequest { files: names, ..request.clone() };
+    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+}
+
+/// Reads the bakefile and evaluates it. Warnings are told at once.
+///
+/// # Errors
+/// There is no bakefile, or it is wrong.
+pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
-    let files = DiskFiles::new(&host.directory);
-    let inputs = inputs(request, &files).map_err(|found| rendered(&found, &sources))?;
+    let names = input::names(&request.files, host);
+    let inputs = input::read(&names, &DiskFiles::new(&host.directory)).map_err(|found| rendered(&found, &sources))?;
     let overrides = overrides(request).map_err(|found| rendered(&found, &sources))?;
-    let vars = vars(request)?;
+    let vars = input::vars(&request.var)?;
     let env = |name: &str| host.env.get(name).cloned();
     let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
     let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform: build_platform(), now };
@@ -65,9 +99,7 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
-    let (directory, epoch, request) = (host.directory.clone(), epoch(host)?, request.clone());
-    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+    Ok(BakefileText { sources, bakefile, names })
 }
 
 impl Project {
@@ -131,27 +163,17 @@ pub fn build_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
 }
 
-fn inputs(request: &ProjectRequest, files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
-    if request.files.is_empty() {
-        return bakefile::default_files(files);
-    }
-    let read = |name: &String| {
-        let wrong =
-            |what: &str| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
-        let bytes = files.read(name.as_ref()).map_err(|error| wrong(&error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-        Ok(InputFile { name: name.clone(), text })
-    };
-    request.files.iter().map(read).collect()
-}
-
 /// The flags that change targets are overrides of all of them, in the peer's words.
 fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
     let platforms = request.platforms.iter().map(|platform| format!("*.platform={platform}"));
     let outputs = request.outputs.iter().map(|output| format!("*.output={output}"));
-    let push = request.push.then(|| "*.push=true".to_owned());
-    let no_cache = request.no_cache.then(|| "*.no-cache=true".to_owned());
-    let texts = request.set.iter().cloned().chain(platforms).chain(outputs).chain(push).chain(no_cache);
+    let flags =
+        [("push", request.push), ("load", request.load), ("no-cache", request.no_cache), ("pull", request.pull)];
+    let flags = flags.into_iter().filter_map(|(key, flag)| Some(format!("*.{key}={}", flag?)));
+    let attests = [("sbom", &request.sbom), ("provenance", &request.provenance)];
+    let attests = attests.into_iter().filter_map(|(kind, text)| attest(kind, text.as_deref()?));
+    let call = request.call.as_deref().and_then(call_name).map(|name| format!("*.call={name}"));
+    let texts = request.set.iter().cloned().chain(platforms).chain(outputs).chain(flags).chain(attests).chain(call);
     let mut found = Diagnostics::default();
     let mut overrides = Vec::new();
     for text in texts {
@@ -163,14 +185,23 @@ fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
     if found.has_errors() { Err(found) } else { Ok(overrides) }
 }
 
-fn vars(request: &ProjectRequest) -> Result<Vec<(String, String)>, Failure> {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => {
-            Err(Failure::new(Kind::Usage, format!("--var {text}: a value is missing")).hint("write --var NAME=VALUE"))
-        }
-    };
-    request.var.iter().map(pair).collect()
+/// `--sbom=false` switches the attestation off; options are handed on.
+fn attest(kind: &str, text: &str) -> Option<String> {
+    match text {
+        "" => None,
+        _ => Some(match bakefile::parse_bool(text) {
+            Some(is_on) => format!("*.attest=type={kind},disabled={}", !is_on),
+            None => format!("*.attest=type={kind},{text}"),
+        }),
+    }
+}
+
+/// Returns the method that `--call` names, in the word that the peer prints: `check` is an old `lint`.
+fn call_name(text: &str) -> Option<&str> {
+    match text.split(',').find(|field| !field.contains('=')) {
+        Some("check") => Some("lint"),
+        name => name.filter(|name| !name.is_empty()),
+    }
 }
 
 fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {
