@@ -6,12 +6,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bakefile::ListFormat;
 use crate::commands::build::BuildRequest;
+use crate::commands::check::CheckRequest;
+use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 5] = ["build", "print", "list", "image", "help"];
+pub const VERBS: [&str; 7] = ["build", "print", "list", "check", "fmt", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -37,6 +39,10 @@ pub enum Command {
     Print(PrintFlags),
     /// List targets or variables
     List(ListFlags),
+    /// Validate the bakefile without building
+    Check(CheckFlags),
+    /// Format HCL bakefiles
+    Fmt(FmtFlags),
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
@@ -299,6 +305,41 @@ impl ListFlags {
             ListFormatFlag::Json => ListFormat::Json,
         };
         (self.file.request(), ListRequest { kind, format })
+    }
+}
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    file: FileFlags,
+    /// Report what bake adds to the peer's language, with what the peer does on meeting it
+    #[arg(long)]
+    compat: bool,
+}
+
+impl CheckFlags {
+    /// Returns what is asked for.
+    pub fn request(self) -> CheckRequest {
+        CheckRequest { project: self.file.request(), is_compat: self.compat }
+    }
+}
+
+/// Flags of `fmt`.
+#[derive(Debug, Args)]
+pub struct FmtFlags {
+    /// Files, `-` for standard input [default: the HCL files that a build reads]
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    /// Change nothing; fail if a file is not formatted
+    #[arg(long)]
+    check: bool,
+}
+
+impl FmtFlags {
+    /// Returns what is asked for.
+    pub fn request(self) -> FmtRequest {
+        FmtRequest { files: self.files, is_check: self.check }
     }
 }
 

@@ -54,6 +54,8 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
             let (project, list) = flags.request();
             commands::list::list(&project, list, host)
         }
+        Command::Check(flags) => commands::check::check(&flags.request(), host),
+        Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
     }
 }

@@ -1,7 +1,9 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 pub mod build;
+pub mod check;
 mod failure;
+pub mod fmt;
 pub mod image_inspect;
 mod input;
 pub mod list;

@@ -64,8 +64,8 @@ pub struct BakefileText {
     pub sources: SourceMap,
     /// All of it.
     pub bakefile: Bakefile,
-    /// The files that were named, by flags or by the environment.
-    names: Vec<String>,
+    /// The files that were named, by flags or by the environment; empty where the default names count.
+    pub names: Vec<String>,
 }
 
 /// Reads the bakefile and resolves what is asked for. Warnings are told at once.
