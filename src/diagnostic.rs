@@ -69,6 +69,11 @@ impl SourceMap {
         &self.files[file.0 as usize].name
     }
 
+    /// Returns the names of all files, in the order in which they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.name.as_str())
+    }
+
     /// Returns a file's text.
     pub fn text(&self, file: FileId) -> &str {
         &self.files[file.0 as usize].text

@@ -14,24 +14,30 @@ mod attributes;
 mod check;
 mod compose;
 mod files;
+mod list;
 mod model;
 mod overrides;
 mod print;
 mod program;
+mod relative;
 mod scope;
 mod select;
 mod spec;
+mod table;
 mod variables;
+mod verify;
 mod walk;
 
 use std::collections::BTreeMap;
 
 pub use files::{InputFile, default_files};
+pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Spanned, Target};
 pub use overrides::{Override, parse_override};
 pub use print::print_json;
 pub use select::Selection;
-pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
+pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, parse_bool};
+pub use verify::Surroundings;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::Block;
@@ -125,6 +131,9 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         if let Some(Err(why)) = program.global(name) {
             findings.add(why);
         }
+    }
+    if (options.env)("BUILDX_BAKE_FILE_RELATIVE_PATHS").and_then(|text| spec::parse_bool(&text)) == Some(true) {
+        relative::from_files(&mut bakefile.targets, sources);
     }
     bakefile.overrides = overrides::place(options, &bakefile.targets, sources, &mut findings.findings);
     check::inherit_cycles(&bakefile, &mut findings.findings);

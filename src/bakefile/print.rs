@@ -8,7 +8,7 @@ use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, Ssh
 use crate::lang::text::write_json_string;
 
 /// A JSON document whose objects keep their order.
-enum Json {
+pub(super) enum Json {
     Null,
     Bool(bool),
     Text(String),
@@ -32,7 +32,7 @@ pub fn print_json(selection: &Selection) -> String {
     text
 }
 
-fn write(json: &Json, depth: usize, text: &mut String) {
+pub(super) fn write(json: &Json, depth: usize, text: &mut String) {
     let new_line = |text: &mut String, depth: usize| {
         text.push('\n');
         text.push_str(&"  ".repeat(depth));
@@ -68,7 +68,7 @@ fn write(json: &Json, depth: usize, text: &mut String) {
     }
 }
 
-fn text(text: impl Into<String>) -> Json {
+pub(super) fn text(text: impl Into<String>) -> Json {
     Json::Text(text.into())
 }
 

@@ -352,8 +352,13 @@ fn cleaned_context(context: &str) -> String {
     if let Some(path) = context.strip_prefix("cwd://") {
         return clean_path(path);
     }
+    if is_local(context) { clean_path(context) } else { context.to_owned() }
+}
+
+/// Says whether a context is a path, and not a URL or another target.
+pub(super) fn is_local(context: &str) -> bool {
     let is_remote = context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/");
-    if is_remote || context.starts_with("target:") { context.to_owned() } else { clean_path(context) }
+    !is_remote && !context.starts_with("target:")
 }
 
 /// Says whether a name matches a pattern of `*`, `?`, `[a-z]`, `[^a]` and `\`-escapes, as Go's path.Match does for names

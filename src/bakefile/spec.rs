@@ -127,7 +127,7 @@ fn bool_field(key: &str, value: &str) -> Parsed<bool> {
 }
 
 /// Reads a bool as Go's strconv.ParseBool does.
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

@@ -62,8 +62,18 @@ fn print(data: &str, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
     match command {
-        Command::Build(flags) => commands::build::build(&flags.request(), host),
+        Command::Build(flags) if flags.print => commands::print::print(&flags.project(), host),
+        Command::Build(flags) => match flags.list {
+            Some(list) => commands::list::list(&flags.project(), list, host),
+            None => commands::build::build(&flags.request()?, host),
+        },
         Command::Print(flags) => commands::print::print(&flags.request(), host),
+        Command::List(flags) => {
+            let (project, list) = flags.request();
+            commands::list::list(&project, list, host)
+        }
+        Command::Check(flags) => commands::check::check(&flags.request(), host),
+        Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
     }
 }
@@ -93,7 +103,7 @@ fn host(begin: Instant, arguments: &Arguments, talk: Talk) -> Result<Host, Failu
     host.progress = match arguments.command.progress() {
         flags::ProgressFlag::Auto if is_terminal && host.var("CI").is_none() => Progress::Live,
         flags::ProgressFlag::Tty => Progress::Live,
-        flags::ProgressFlag::Auto | flags::ProgressFlag::Plain => Progress::Plain,
+        flags::ProgressFlag::Auto | flags::ProgressFlag::Plain | flags::ProgressFlag::RawJson => Progress::Plain,
         flags::ProgressFlag::Quiet => Progress::Quiet,
     };
     stop_on_signals(&host.cancel)?;

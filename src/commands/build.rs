@@ -8,7 +8,7 @@ use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, lockfile};
+use super::{Failure, Host, Kind, Progress, lockfile, metadata};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage};
 use crate::plan::{Output, Plan};
@@ -42,8 +42,10 @@ pub struct BuildRequest {
     pub keep_going: bool,
     /// The store's directory.
     pub store: Option<PathBuf>,
-    /// Print the targets and do not build.
-    pub only_print: bool,
+    /// A file that gets the results as JSON.
+    pub metadata_file: Option<PathBuf>,
+    /// Flags that mean something to the peer alone, with what becomes of them here.
+    pub ignored: Vec<String>,
 }
 
 /// Lines of a failed step's output that end the report.
@@ -60,8 +62,8 @@ const N_ASSEMBLERS: usize = 4;
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut project = project::load(&request.project, host)?;
-    if request.only_print {
-        return Ok(project.print());
+    for ignored in &request.ignored {
+        host.talk.line(&format!("warning: {ignored}"));
     }
     let plan = project.plan(host)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
@@ -81,6 +83,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
     }
+    metadata::write(request.metadata_file.as_deref(), &built.images, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }

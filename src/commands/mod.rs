@@ -1,9 +1,14 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 pub mod build;
+pub mod check;
 mod failure;
+pub mod fmt;
 pub mod image_inspect;
+mod input;
+pub mod list;
 mod lockfile;
+mod metadata;
 pub mod print;
 pub mod project;
 mod release;

@@ -1,15 +1,14 @@
 //! The user's bakefile, read and resolved for what was asked.
 
-use std::io;
 use std::path::PathBuf;
 
 use super::solve::definition_failure;
-use super::{Failure, Host, Kind};
-use crate::bakefile::{self, Bakefile, InputFile, Options, Override, Selection, Target};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use super::{Failure, Host, Kind, input};
+use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
+use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
-use crate::sys::files::{DiskFiles, Files};
+use crate::sys::files::DiskFiles;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
 /// files can hold.
@@ -29,11 +28,21 @@ pub struct ProjectRequest {
     /// `--platform`.
     pub platforms: Vec<String>,
     /// `--push`.
-    pub push: bool,
+    pub push: Option<bool>,
+    /// `--load`.
+    pub load: Option<bool>,
     /// `--output`.
     pub outputs: Vec<String>,
     /// `--no-cache`.
-    pub no_cache: bool,
+    pub no_cache: Option<bool>,
+    /// `--pull`.
+    pub pull: Option<bool>,
+    /// `--sbom`: a bool or the attestation's options.
+    pub sbom: Option<String>,
+    /// `--provenance`: a bool or the attestation's options.
+    pub provenance: Option<String>,
+    /// `--call`: what is done in place of building, and how it is shown.
+    pub call: Option<String>,
 }
 
 /// A resolved bakefile.
@@ -49,16 +58,41 @@ pub struct Project {
     request: ProjectRequest,
 }
 
+/// A bakefile as it is, before anything is asked for.
+pub struct BakefileText {
+    /// The texts that messages show.
+    pub sources: SourceMap,
+    /// All of it.
+    pub bakefile: Bakefile,
+    /// The files that were named, by flags or by the environment; empty where the default names count.
+    pub names: Vec<String>,
+}
+
 /// Reads the bakefile and resolves what is asked for. Warnings are told at once.
 ///
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
+    let BakefileText { sources, bakefile, names } = read(request, host)?;
+    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
+    let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
+    definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
+    let (directory, epoch) = (host.directory.clone(), epoch(host)?);
+    let request = ProjectRequest { files: names, ..request.clone() };
+    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+}
+
+/// Reads the bakefile and evaluates it. Warnings are told at once.
+///
+/// # Errors
+/// There is no bakefile, or it is wrong.
+pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
+    let names = input::names(&request.files, host);
     let files = DiskFiles::new(&host.directory);
-    let inputs = inputs(request, &files).map_err(|found| rendered(&found, &sources))?;
+    let inputs = input::read(&names, &files).map_err(|found| rendered(&found, &sources))?;
     let overrides = overrides(request).map_err(|found| rendered(&found, &sources))?;
-    let vars = vars(request)?;
+    let vars = input::vars(&request.var)?;
     let env = |name: &str| host.env.get(name).cloned();
     let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
     let local_platform = build_platform();
@@ -67,9 +101,7 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
-    let (directory, epoch, request) = (host.directory.clone(), epoch(host)?, request.clone());
-    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+    Ok(BakefileText { sources, bakefile, names })
 }
 
 impl Project {
@@ -133,36 +165,28 @@ pub fn build_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
 }
 
-fn inputs(request: &ProjectRequest, files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
-    if request.files.is_empty() {
-        return bakefile::default_files(files);
-    }
-    let read = |name: &String| {
-        let wrong =
-            |what: &str| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
-        let bytes = files.read(name.as_ref()).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Diagnostic::error_without_place(format!("there is no file {name}")).into(),
-            io::ErrorKind::InvalidInput => wrong(&error.to_string()),
-            kind => wrong(&kind.to_string()),
-        })?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-        Ok(InputFile { name: name.clone(), text })
-    };
-    request.files.iter().map(read).collect()
-}
-
 /// The flags that change targets are overrides of all of them, in the peer's words.
 fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
-    let flag = |flag: &'static str, key: &str, value: &String| (flag, format!("*.{key}={value}"), value.clone());
+    let flag = |flag: &'static str, key: &str, value: &str| (flag, format!("*.{key}={value}"), value.to_owned());
     let set = request.set.iter().map(|text| ("--set", text.clone(), text.clone()));
     let platforms = request.platforms.iter().map(|platform| flag("--platform", "platform", platform));
     let outputs = request.outputs.iter().map(|output| flag("--output", "output", output));
-    let on = "true".to_owned();
-    let push = request.push.then(|| flag("--push", "push", &on));
-    let no_cache = request.no_cache.then(|| flag("--no-cache", "no-cache", &on));
+    let switches = [
+        ("--push", "push", request.push),
+        ("--load", "load", request.load),
+        ("--no-cache", "no-cache", request.no_cache),
+        ("--pull", "pull", request.pull),
+    ];
+    let switches = switches.into_iter().filter_map(|(name, key, on)| Some(flag(name, key, &on?.to_string())));
+    let attests = [("--sbom", "sbom", &request.sbom), ("--provenance", "provenance", &request.provenance)];
+    let attests = attests.into_iter().filter_map(|(name, kind, text)| {
+        let text = text.as_deref()?;
+        Some((name, attest(kind, text)?, text.to_owned()))
+    });
+    let call = request.call.as_deref().and_then(call_name).map(|name| flag("--call", "call", name));
     let mut found = Diagnostics::default();
     let mut overrides = Vec::new();
-    for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(push).chain(no_cache) {
+    for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call) {
         match bakefile::parse_override(&text) {
             Ok(item) => overrides.push(Override { flag, text: shown, ..item }),
             Err(diagnostic) => found.push(diagnostic),
@@ -171,14 +195,23 @@ fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
     if found.has_errors() { Err(found) } else { Ok(overrides) }
 }
 
-fn vars(request: &ProjectRequest) -> Result<Vec<(String, String)>, Failure> {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => {
-            Err(Failure::new(Kind::Usage, format!("--var {text}: a value is missing")).hint("write --var NAME=VALUE"))
-        }
-    };
-    request.var.iter().map(pair).collect()
+/// `--sbom=false` switches the attestation off; options are handed on.
+fn attest(kind: &str, text: &str) -> Option<String> {
+    match text {
+        "" => None,
+        _ => Some(match bakefile::parse_bool(text) {
+            Some(is_on) => format!("*.attest=type={kind},disabled={}", !is_on),
+            None => format!("*.attest=type={kind},{text}"),
+        }),
+    }
+}
+
+/// Returns the method that `--call` names, in the word that the peer prints: `check` is an old `lint`.
+fn call_name(text: &str) -> Option<&str> {
+    match text.split(',').find(|field| !field.contains('=')) {
+        Some("check") => Some("lint"),
+        name => name.filter(|name| !name.is_empty()),
+    }
 }
 
 fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {

@@ -93,7 +93,7 @@ fn a_wrong_command_is_found() {
         ("bake api --file=x.hcl", Ok(())),
         ("bake image inspect x --raw", Ok(())),
         ("bake --help", Ok(())),
-        ("bake build api --pull", Err("no flag `--pull` of `bake build`".to_owned())),
+        ("bake build api --pul", Err("no flag `--pul` of `bake build`".to_owned())),
         ("bake build api --raw", Err("no flag `--raw` of `bake build`".to_owned())),
         ("bake image list", Err("no verb `image list`".to_owned())),
     ];
@@ -135,7 +135,8 @@ fn flags_of_help(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let names =
         lines.flat_map(|line| line.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-')));
-    names.filter(|word| word.len() > 1).map(|word| word.trim_end_matches("...").to_owned()).collect()
+    let bare = |word: &str| word.trim_end_matches("...").split(['[', '=']).next().unwrap_or_default().to_owned();
+    names.filter(|word| word.len() > 1).map(bare).collect()
 }
 
 /// A link in Markdown.
@@ -207,7 +208,7 @@ impl Reference {
                 flags.entry(verb.clone()).or_default();
             }
             let cell = line.strip_prefix("| ").and_then(|row| row.split('|').next()).unwrap_or_default();
-            let words = cell.split('`').filter_map(|code| code.split(' ').next());
+            let words = cell.split('`').filter_map(|code| code.split([' ', '[']).next());
             flags.entry(verb.clone()).or_default().extend(words.filter(|w| w.starts_with('-')).map(str::to_owned));
         }
         Self { flags }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
 mod architecture;
+mod bake_language;
 mod bakefile;
 mod book;
 mod compose;

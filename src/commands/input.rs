@@ -1,0 +1,74 @@
+//! Which bakefiles a command reads: those that are named, those of the environment, or the default names.
+
+use std::io::{self, Read};
+
+use super::{Failure, Host, Kind};
+use crate::bakefile::{self, InputFile};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::sys::files::Files;
+
+/// Bytes of a bakefile that standard input may give; more is a mistake, and must not fill the memory.
+const MAX_STDIN: u64 = 64 << 20;
+
+/// Returns the names of the bakefiles: `given`, else those of `BUILDX_BAKE_FILE`. Empty where the default names count.
+pub(super) fn names(given: &[String], host: &Host) -> Vec<String> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let separators = ["BUILDX_BAKE_PATH_SEPARATOR", "BUILDX_BAKE_FILE_SEPARATOR"];
+    let separator = separators.iter().find_map(|name| host.var(name)).unwrap_or(":");
+    let listed = host.var("BUILDX_BAKE_FILE").unwrap_or_default().split(separator);
+    listed.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Reads the bakefiles; `-` is standard input, and `cwd://` in front means what it means without a remote bakefile:
+/// nothing.
+///
+/// # Errors
+/// One cannot be read, or none is there.
+pub(super) fn read(names: &[String], files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
+    if names.is_empty() {
+        return bakefile::default_files(files);
+    }
+    names.iter().map(|name| read_one(name, files).map_err(Diagnostics::from)).collect()
+}
+
+/// Reads one bakefile.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read_one(name: &str, files: &dyn Files) -> Result<InputFile, Diagnostic> {
+    let name = name.strip_prefix("cwd://").unwrap_or(name);
+    let wrong = |what: &str| Diagnostic::error_without_place(format!("cannot read {name}: {what}"));
+    let bytes = if name == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(MAX_STDIN + 1).read_to_end(&mut bytes);
+        read.map_err(|error| wrong(&error.to_string()))?;
+        if bytes.len() as u64 > MAX_STDIN {
+            return Err(wrong("it is larger than 64 MiB"));
+        }
+        bytes
+    } else {
+        files.read(name.as_ref()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Diagnostic::error_without_place(format!("there is no file {name}")),
+            io::ErrorKind::InvalidInput => wrong(&error.to_string()),
+            kind => wrong(&kind.to_string()),
+        })?
+    };
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    Ok(InputFile { name: name.to_owned(), text })
+}
+
+/// Reads `--var NAME=VALUE`.
+///
+/// # Errors
+/// A value is missing.
+pub(super) fn vars(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => {
+            Err(Failure::new(Kind::Usage, format!("--var {text}: a value is missing")).hint("write --var NAME=VALUE"))
+        }
+    };
+    texts.iter().map(pair).collect()
+}

@@ -1,0 +1,37 @@
+//! `--metadata-file`: what was built, for other programs, in the peer's words.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Host, Kind};
+use crate::export::error::FileExportError;
+use crate::export::file::write_file;
+use crate::export::image::TargetImage;
+use crate::plan::Plan;
+
+/// Writes the digest, descriptor and names of each target that was asked for. A half-written file is never seen.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write(path: Option<&Path>, images: &[TargetImage], plan: &Plan, host: &Host) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let mut document = Map::new();
+    for (image, target) in images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked) {
+        let root = image.root();
+        let names: Vec<String> = target.tags.iter().map(ToString::to_string).collect();
+        document.insert(
+            image.name.clone(),
+            json!({
+                "containerimage.descriptor": serde_json::to_value(&root.descriptor).unwrap_or(Value::Null),
+                "containerimage.digest": root.digest().to_string(),
+                "image.name": names.join(","),
+            }),
+        );
+    }
+    let text = format!("{:#}\n", Value::Object(document));
+    let path = host.directory.join(path);
+    let failed = |source| FileExportError::Io { verb: "write", path: path.clone(), source };
+    write_file(&path, |out| out.write_all(text.as_bytes()).map_err(failed))
+        .map_err(|error| Failure::caused(Kind::Environment, &error))
+}
