@@ -42,8 +42,8 @@ enum ChangeKind {
     Opaque,
 }
 
-/// Writes the layer of `changes` over `lowers` (snapshots, topmost first) and clamps the times of the files themselves,
-/// so that later steps see what a step over the unpacked layer would see.
+/// Writes the layer of `changes` over `lowers` (snapshots, topmost first) and leaves the files themselves as the layer has
+/// them, so that later steps see what a step over the unpacked layer would see.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -55,11 +55,11 @@ pub fn write_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, out: &mut dyn
     for change in &found {
         append(&mut writer, changes, change, epoch, &mut linked)?;
     }
-    clamp_times(changes, epoch)?;
+    settle(changes, epoch)?;
     writer.finish()
 }
 
-/// Gives `to` the mode, owner and extended attributes of `from`.
+/// Gives `to` the mode, owner, extended attributes and modification time of `from`.
 ///
 /// # Errors
 /// They cannot be read or given.
@@ -74,7 +74,7 @@ pub fn copy_metadata(from: &Path, to: &Path) -> io::Result<()> {
     for (name, value) in xattrs(from)? {
         rustix::fs::lsetxattr(to, name.as_str(), &value, rustix::fs::XattrFlags::empty())?;
     }
-    Ok(())
+    set_time(to, metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Adds what changed below the directory `relative`; `lowers` are the directories of that name below it, topmost first,
@@ -182,7 +182,6 @@ fn append(
     epoch: i64,
     linked: &mut BTreeMap<(u64, u64), PathBuf>,
 ) -> io::Result<()> {
-    let mtime = |metadata: &Metadata| u64::try_from(metadata.mtime().min(epoch)).unwrap_or(0);
     let metadata = match &change.kind {
         ChangeKind::Present(metadata) => metadata,
         ChangeKind::Whiteout | ChangeKind::Opaque => {
@@ -190,8 +189,8 @@ fn append(
                 ChangeKind::Opaque => change.path.join(OPAQUE_MARK),
                 _ => whiteout_path(&change.path),
             };
+            // Of 1970: a snapshot does not keep when a name was deleted, and its layer can be made again.
             let entry = TarEntry::new(path.as_os_str().as_bytes(), EntryType::Regular, 0, 0);
-            let entry = TarEntry { mtime: u64::try_from(epoch).unwrap_or(0), ..entry };
             return writer.append(&entry, &mut io::empty()).map(drop);
         }
     };
@@ -206,7 +205,7 @@ fn append(
     let mut entry = TarEntry {
         uid: metadata.uid(),
         gid: metadata.gid(),
-        mtime: mtime(metadata),
+        mtime: entry_time(metadata, epoch).cast_unsigned(),
         xattrs: &xattrs,
         ..TarEntry::new(&path, EntryType::Regular, metadata.mode() & 0o7777, 0)
     };
@@ -247,27 +246,42 @@ fn whiteout_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Sets times after `epoch` to it, in everything below `directory`, itself included.
-fn clamp_times(directory: &Path, epoch: i64) -> io::Result<()> {
+/// Leaves everything below `directory`, itself included, as its entry says: times in whole seconds, at most `epoch`, and no
+/// sockets.
+fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
+    let own = std::fs::symlink_metadata(directory)?;
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let metadata = std::fs::symlink_metadata(&path)?;
         if metadata.is_dir() {
-            clamp_times(&path, epoch)?;
+            settle(&path, epoch)?;
+        } else if metadata.file_type().is_socket() {
+            std::fs::remove_file(&path)?;
         } else if !is_whiteout(&metadata) {
             clamp_time(&path, &metadata, epoch)?;
         }
     }
-    clamp_time(directory, &std::fs::symlink_metadata(directory)?, epoch)
+    // A socket that was removed changed it.
+    set_time(directory, entry_time(&own, epoch), 0)
 }
 
 fn clamp_time(path: &Path, metadata: &Metadata, epoch: i64) -> io::Result<()> {
-    if metadata.mtime() < epoch || (metadata.mtime() == epoch && metadata.mtime_nsec() == 0) {
+    let seconds = entry_time(metadata, epoch);
+    if (metadata.mtime(), metadata.mtime_nsec()) == (seconds, 0) {
         return Ok(());
     }
-    let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
+    set_time(path, seconds, 0)
+}
+
+fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Seconds since 1970; what is earlier has no place in a header.
+fn entry_time(metadata: &Metadata, epoch: i64) -> i64 {
+    metadata.mtime().min(epoch).max(0)
 }
 
 fn xattr(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {

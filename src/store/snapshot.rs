@@ -146,6 +146,8 @@ impl ActiveSnapshot<'_> {
         let mut tar = Hashing::new(std::io::sink());
         diff::write_layer(&changes, &lowers, epoch, &mut tar)
             .map_err(|error| StoreError::io("read", &changes, error))?;
+        // A layer says nothing of the root directory itself, as the peer's does not.
+        self.store.copy_top_metadata(&lowers, &changes)?;
         let (_, digest, _) = tar.finish();
         self.keep(DiffId(digest))?;
         Ok(DiffId(digest))
