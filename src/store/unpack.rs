@@ -3,18 +3,26 @@
 //! The archive is hostile. Every name is resolved beneath the root by the kernel, parents included, so that `..`,
 //! absolute names and symbolic links cannot leave it; an entry itself is made by name in its open parent and is never
 //! followed; mode, owner and times are set on an open descriptor of what was just made.
+//!
+//! Nothing of this machine shows in the result: not the umask, and not the clock in the times of directories that the
+//! archive only puts something into.
 
-use std::collections::BTreeSet;
+mod archive;
+mod whiteout;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
+use self::archive::{Archive, Entry};
+use self::whiteout::remove;
 use crate::oci::LayerCompression;
 use crate::sys::root::Root;
 
@@ -87,15 +95,16 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
     })
 }
 
-/// Unpacks `tar` beneath `root`.
+/// Unpacks `tar` beneath `root`. Where an archive has a name twice, the later entry wins.
 ///
 /// # Errors
 /// The archive is malformed, an entry cannot be made, or its owner is outside this user's range.
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
-    let mut unpacker = Unpacker { root, options, times: Vec::new(), made: BTreeSet::new() };
-    let mut archive = tar::Archive::new(tar);
-    for entry in archive.entries()? {
-        unpacker.entry(&mut entry?)?;
+    let mut unpacker =
+        Unpacker { root, options, times: BTreeMap::new(), touched: BTreeMap::new(), made: BTreeSet::new() };
+    let mut archive = Archive::new(tar);
+    while let Some(entry) = archive.next()? {
+        unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish()
 }
@@ -103,34 +112,38 @@ pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), U
 struct Unpacker<'a> {
     root: &'a Root,
     options: &'a Unpack,
-    /// Directories' times, set last because making a file in one changes its.
-    times: Vec<(PathBuf, i64)>,
-    /// Names that this archive made, for opaque marks: those stay.
+    /// Times of directories that the archive has entries for, set last because making a file in one changes its.
+    times: BTreeMap<PathBuf, i64>,
+    /// Times of the other directories that a layer puts something into, as they were.
+    touched: BTreeMap<PathBuf, Timespec>,
+    /// Names that this archive made, relative to the base; its whiteouts do not mean those.
     made: BTreeSet<PathBuf>,
 }
 
 impl Unpacker<'_> {
-    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), UnpackError> {
-        let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            return Ok(());
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), UnpackError> {
+        let path = clean(&entry.path);
+        if entry.is_sparse {
+            return Err(UnpackError::Kind { path });
         }
-        let path = clean(&entry.path_bytes());
+        let kind = entry.kind;
         let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
         let full = self.options.base.join(&path);
         let Some(name) = path.file_name() else {
-            return if kind.is_dir() { self.describe_top(entry, &full).map_err(failed) } else { Ok(()) };
+            return if kind.is_dir() { self.describe_top(entry, &full) } else { Ok(()) };
         };
         let parent = self.parent(&full).map_err(failed)?;
         if self.options.whiteouts == Whiteouts::Apply
             && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
         {
-            return self.whiteout(&parent, &full, hidden).map_err(failed);
+            return self.whiteout(&parent, &path, hidden).map_err(failed);
         }
         self.made.insert(path.clone());
         let fd = match kind {
             EntryType::Directory => Some(make_directory(&parent, name).map_err(failed)?),
-            EntryType::Regular | EntryType::Continuous => Some(make_file(&parent, name, entry).map_err(failed)?),
+            EntryType::Regular | EntryType::Continuous => {
+                Some(make_file(&parent, name, entry.size, content).map_err(failed)?)
+            }
             EntryType::Link => {
                 self.link(&parent, name, entry).map_err(failed)?;
                 return Ok(());
@@ -147,54 +160,42 @@ impl Unpacker<'_> {
         };
         self.describe(entry, &parent, name, fd.as_ref().map(AsFd::as_fd), &path)?;
         if kind.is_dir() {
-            self.times.push((full, mtime(entry).map_err(failed)?));
+            self.times.insert(full, entry.mtime);
         }
         Ok(())
     }
 
-    /// Opens the directory that holds `path`; missing parents are made, root-owned.
-    fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
+    /// Opens the directory that holds `path`; missing ones are made, root-owned, with mode 0755.
+    fn parent(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        match self.root.open_at(parent, flags, Mode::empty()) {
+        let fd = match self.root.open_at(parent, flags, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (Some(name), grandparent) = (parent.file_name(), self.parent(parent)?) else { return Err(error) };
-                match rustix::fs::mkdirat(&grandparent, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) => {
-                        if let Some((uid, gid)) = self.options.owner {
-                            chown(&grandparent, name, uid, gid)?;
-                        }
-                    }
-                    // A symbolic link to nowhere stands there; what is to be below it cannot be.
-                    Err(error) => return Err(error.into()),
+                match rustix::fs::mkdirat(&grandparent, name, Mode::RWXU) {
+                    Err(Errno::EXIST) => return Err(invalid("its directory is a symbolic link to nothing")),
+                    result => result?,
                 }
-                self.root.open_at(parent, flags, Mode::empty())
+                let fd = rustix::fs::openat(&grandparent, name, flags | NO_FOLLOW, Mode::empty())?;
+                if let Some((uid, gid)) = self.options.owner {
+                    chown(&grandparent, name, uid, gid)?;
+                }
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755))?;
+                rustix::fs::futimens(&fd, &timestamps(0))?;
+                fd
             }
-            result => result,
+            result => result?,
+        };
+        if self.options.whiteouts == Whiteouts::Apply && !self.touched.contains_key(parent) {
+            let stat = rustix::fs::fstat(&fd)?;
+            let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+            self.touched.insert(parent.to_owned(), time);
         }
+        Ok(fd)
     }
 
-    fn whiteout(&self, parent: &OwnedFd, full: &Path, hidden: &[u8]) -> io::Result<()> {
-        match hidden {
-            b".wh..opq" => {
-                let directory = full.parent().unwrap_or(Path::new(""));
-                for name in names(parent)? {
-                    let relative = directory.strip_prefix(&self.options.base).unwrap_or(directory).join(&name);
-                    if !self.made.contains(&relative) {
-                        remove(parent, &name)?;
-                    }
-                }
-                Ok(())
-            }
-            b"" | b"." | b".." => Err(io::Error::new(io::ErrorKind::InvalidData, "a whiteout of no name")),
-            name if name.starts_with(b".wh.") => Ok(()),
-            name => remove(parent, OsStr::from_bytes(name)),
-        }
-    }
-
-    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
-        let target = entry.link_name_bytes().ok_or_else(|| invalid("a hard link without a target"))?;
-        let target = self.options.base.join(clean(&target));
+    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
+        let target = self.options.base.join(clean(&entry.link));
         let target_name = target.file_name().ok_or_else(|| invalid("a hard link to the top"))?;
         let from = self.root.open_at(
             target.parent().unwrap_or(Path::new("")),
@@ -215,23 +216,24 @@ impl Unpacker<'_> {
     /// Sets owner, mode, attributes and times of what was just made as `name` in `parent`; `fd` is it, opened.
     fn describe(
         &self,
-        entry: &mut tar::Entry<'_, impl Read>,
+        entry: &Entry,
         parent: &OwnedFd,
         name: &OsStr,
         fd: Option<BorrowedFd<'_>>,
         path: &Path,
     ) -> Result<(), UnpackError> {
         let failed = |source: io::Error| UnpackError::Entry { path: path.to_owned(), source };
-        let (uid, gid) = self.owner(entry).map_err(failed)?;
+        let (uid, gid) = self.options.owner.map_or((entry.uid, entry.gid), |(uid, gid)| (uid.into(), gid.into()));
         let not_mapped = || UnpackError::OwnerNotMapped { path: path.to_owned(), uid, gid };
-        let (Ok(uid32), Ok(gid32)) = (u32::try_from(uid), u32::try_from(gid)) else { return Err(not_mapped()) };
+        // The last number is no id: chown(2) takes it for "leave as it is".
+        let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        let (Some(uid32), Some(gid32)) = (id(uid), id(gid)) else { return Err(not_mapped()) };
         match chown(parent, name, uid32, gid32) {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Err(not_mapped()),
             result => result.map_err(failed)?,
         }
-        let kind = entry.header().entry_type();
-        if !kind.is_symlink() {
-            let mode = Mode::from_raw_mode(entry.header().mode().map_err(failed)? & 0o7777);
+        if !entry.kind.is_symlink() {
+            let mode = Mode::from_raw_mode(entry.mode);
             match fd {
                 Some(fd) => rustix::fs::fchmod(fd, mode).map_err(|error| failed(error.into()))?,
                 // A node was made just now, by this process, in a file system that nobody else sees.
@@ -243,47 +245,43 @@ impl Unpacker<'_> {
         if let Some(fd) = fd {
             set_xattrs(entry, fd).map_err(failed)?;
         }
-        if !kind.is_dir() {
-            let times = timestamps(mtime(entry).map_err(failed)?);
+        if !entry.kind.is_dir() {
+            let times = timestamps(entry.mtime);
             rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }
 
-    fn owner(&self, entry: &tar::Entry<'_, impl Read>) -> io::Result<(u64, u64)> {
-        match self.options.owner {
-            Some((uid, gid)) => Ok((uid.into(), gid.into())),
-            None => Ok((entry.header().uid()?, entry.header().gid()?)),
-        }
-    }
-
-    /// An entry for the top itself: `./`.
-    fn describe_top(&mut self, entry: &mut tar::Entry<'_, impl Read>, full: &Path) -> io::Result<()> {
+    /// An entry for the top itself: `./`. An archive of ADD does not decide what its destination is like.
+    fn describe_top(&mut self, entry: &Entry, full: &Path) -> Result<(), UnpackError> {
         if self.options.whiteouts == Whiteouts::Literal {
             return Ok(());
         }
-        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let (uid, gid) = self.owner(entry)?;
-        let raw = |id: u64| u32::try_from(id).map_err(|_| invalid("an owner that is none"));
-        rustix::fs::fchown(&fd, Some(Uid::from_raw(raw(uid)?)), Some(Gid::from_raw(raw(gid)?)))?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.header().mode()? & 0o7777))?;
-        self.times.push((full.to_owned(), mtime(entry)?));
+        let top = Path::new(".");
+        let failed = |source: io::Error| UnpackError::Entry { path: top.to_owned(), source };
+        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
+        self.describe(entry, &fd, top.as_os_str(), Some(fd.as_fd()), top)?;
+        self.times.insert(full.to_owned(), entry.mtime);
         Ok(())
     }
 
     fn finish(self) -> Result<(), UnpackError> {
-        for (path, mtime) in self.times.iter().rev() {
+        let as_they_were = self.touched.iter().map(|(path, time)| (path, *time, OFlags::empty()));
+        // A later entry may have put something else in a directory's place.
+        let as_listed = self.times.iter().map(|(path, time)| (path, whole_seconds(*time), OFlags::NOFOLLOW));
+        for (path, time, flags) in as_they_were.chain(as_listed) {
             let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
-            // A later entry may have put something else in its place.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if let Ok(fd) = self.root.open_at(path, flags, Mode::empty()) {
-                rustix::fs::futimens(&fd, &timestamps(*mtime)).map_err(|error| failed(error.into()))?;
+            if let Ok(fd) = self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | flags, Mode::empty()) {
+                let times = Timestamps { last_access: time, last_modification: time };
+                rustix::fs::futimens(&fd, &times).map_err(|error| failed(error.into()))?;
             }
         }
         Ok(())
     }
 }
+
+const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 /// Makes a name relative: no `..`, no leading `/`, no `.`.
 fn clean(path: &[u8]) -> PathBuf {
@@ -304,7 +302,7 @@ fn invalid(text: &'static str) -> io::Error {
 
 /// A directory over a directory keeps what is in it; over anything else it takes its place.
 fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | NO_FOLLOW;
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) => match rustix::fs::openat(parent, name, flags, Mode::empty()) {
@@ -319,37 +317,31 @@ fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
 }
 
-fn make_file(parent: &OwnedFd, name: &OsStr, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<OwnedFd> {
+fn make_file(parent: &OwnedFd, name: &OsStr, size: u64, content: &mut dyn Read) -> io::Result<OwnedFd> {
     remove(parent, name)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let mut file = std::fs::File::from(fd);
-    let size = entry.size();
-    let n_copied = io::copy(entry, &mut file)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | NO_FOLLOW;
+    let mut file = std::fs::File::from(rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let n_copied = io::copy(content, &mut file)?;
     if n_copied != size {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    file.flush()?;
     Ok(file.into())
 }
 
-fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
-    let target = entry.link_name_bytes().ok_or_else(|| invalid("a symbolic link without a target"))?;
+fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
     remove(parent, name)?;
-    Ok(rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)?)
+    Ok(rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), parent, name)?)
 }
 
-fn make_node(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+fn make_node(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
     remove(parent, name)?;
-    let header = entry.header();
-    let device = || -> io::Result<u64> {
-        let major = header.device_major()?.ok_or_else(|| invalid("a device without a number"))?;
-        let minor = header.device_minor()?.ok_or_else(|| invalid("a device without a number"))?;
-        Ok(rustix::fs::makedev(major, minor))
+    let (Ok(major), Ok(minor)) = (entry.device.0.try_into(), entry.device.1.try_into()) else {
+        return Err(invalid("a device number that is none"));
     };
-    let (kind, device) = match header.entry_type() {
-        EntryType::Char => (FileType::CharacterDevice, device()?),
-        EntryType::Block => (FileType::BlockDevice, device()?),
+    let device = rustix::fs::makedev(major, minor);
+    let (kind, device) = match entry.kind {
+        EntryType::Char => (FileType::CharacterDevice, device),
+        EntryType::Block => (FileType::BlockDevice, device),
         _ => (FileType::Fifo, 0),
     };
     // 0:0 is overlayfs's mark of a deleted name.
@@ -366,16 +358,13 @@ fn chown(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
 
 /// Sets the entry's extended attributes. Those that this user may not set, or the file system does not know, are left
 /// out, as the peer leaves them out; `user.overlay.` ones are never the archive's to set.
-fn set_xattrs(entry: &mut tar::Entry<'_, impl Read>, fd: BorrowedFd<'_>) -> io::Result<()> {
-    let Some(records) = entry.pax_extensions()? else { return Ok(()) };
-    for record in records {
-        let record = record?;
-        let Some(name) = record.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) else { continue };
-        if name.starts_with("user.overlay.") || name.starts_with("trusted.") {
+fn set_xattrs(entry: &Entry, fd: BorrowedFd<'_>) -> io::Result<()> {
+    for (name, value) in &entry.xattrs {
+        if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.") {
             continue;
         }
         // What was opened for writing alone has no other way to its attributes than its descriptor.
-        match rustix::fs::fsetxattr(fd, name, record.value_bytes(), XattrFlags::empty()) {
+        match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {}
             Err(error) => return Err(error.into()),
         }
@@ -383,46 +372,11 @@ fn set_xattrs(entry: &mut tar::Entry<'_, impl Read>, fd: BorrowedFd<'_>) -> io::
     Ok(())
 }
 
-fn mtime(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<i64> {
-    let pax = entry.pax_extensions()?.and_then(|records| {
-        let record = records.flatten().find(|record| record.key_bytes() == b"mtime")?;
-        record.value().ok()?.split('.').next()?.parse::<i64>().ok()
-    });
-    match pax {
-        Some(seconds) => Ok(seconds),
-        None => Ok(i64::try_from(entry.header().mtime()?).unwrap_or(0)),
-    }
+fn whole_seconds(seconds: i64) -> Timespec {
+    Timespec { tv_sec: seconds, tv_nsec: 0 }
 }
 
 fn timestamps(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let time = whole_seconds(seconds);
     Timestamps { last_access: time, last_modification: time }
-}
-
-fn names(directory: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Removes a name and all below it; what is not there is no error.
-fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-            for name in names(&directory)? {
-                remove(&directory, &name)?;
-            }
-            Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
