@@ -7,9 +7,9 @@ use std::io::{self, Write};
 
 use rayon::prelude::*;
 
-use super::{Store, StoreError, diff};
+use super::{LayerBlob, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
+use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ impl Store {
     /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let (diff_id, below) = stack.split_last().expect("a layer is on top");
+        if let Some(known) = self.kept_blob(diff_id) {
+            return Ok(known);
+        }
         let Compression::Gzip(level) = compression;
         let lowers = self.lowers(stack)?;
         let (changes, lowers) = lowers.split_first().expect("a layer is on top");
@@ -58,6 +61,13 @@ impl Store {
         self.put_layer_blob(diff_id, &descriptor, None)?;
         Ok(descriptor)
     }
+
+    /// Returns the first of a layer's known blobs that is here.
+    fn kept_blob(&self, diff_id: &DiffId) -> Option<Descriptor> {
+        let blobs = self.layer(diff_id)?.blobs;
+        let is_kept = |blob: &LayerBlob| digest_of(&blob.descriptor).is_ok_and(|digest| self.has_blob(&digest));
+        blobs.into_iter().find(is_kept).map(|blob| blob.descriptor)
+    }
 }
 
 /// Collects blocks and writes them as gzip members.
@@ -68,7 +78,7 @@ struct GzipBlocks<W> {
 }
 
 impl<W: Write> GzipBlocks<W> {
-    /// Compresses what is pending; whole blocks alone unless it is the `last` of it. No bytes at all make one empty member.
+    /// Compresses what is pending; whole blocks alone unless it is the `last` of it.
     fn compress(&mut self, last: bool) -> io::Result<()> {
         let n = if last { self.pending.len() } else { self.pending.len() / BLOCK * BLOCK };
         let level = libdeflater::CompressionLvl::new(self.level).map_err(|_| io::Error::other("no such gzip level"))?;

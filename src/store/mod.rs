@@ -11,7 +11,7 @@
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── state/NAME             what a later run starts from: the stat cache
 //! ├── empty/                 an empty directory, the lowest layer of every stack
-//! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
+//! └── tmp/PID-N/             a running process's temporaries; it holds a lock on tmp/PID-N.lock
 //! ```
 //!
 //! Everything but a cache mount appears under its name by one rename, complete, so a process that is killed leaves only
@@ -34,6 +34,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
 use crate::sys::tree;
@@ -129,7 +130,8 @@ impl Store {
         match std::fs::read_to_string(path.join("version")) {
             Ok(version) if version == VERSION => {}
             Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
-            Err(_) => make_layout(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_layout(path)?,
+            Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
         }
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
@@ -177,16 +179,20 @@ fn make_layout(path: &Path) -> Result<(), StoreError> {
         let path = path.join(name);
         std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
     }
-    // The root directory of an image that says nothing of it.
+    // The root directory of an image that says nothing of it: the same on every machine.
     let empty = path.join("empty");
-    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755))
-        .map_err(|error| StoreError::io("protect", &empty, error))?;
+    let failed = |error| StoreError::io("protect", &empty, error);
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    File::open(&empty).and_then(|empty| empty.set_modified(UNIX_EPOCH)).map_err(failed)?;
+    // Another process may open the same new store now; it must find no half of this file.
     let version = path.join("version");
-    std::fs::write(&version, VERSION).map_err(|error| StoreError::io("write", &version, error))
+    let temporary = path.join(format!("version.{}", std::process::id()));
+    let write = || std::fs::write(&temporary, VERSION).and_then(|()| std::fs::rename(&temporary, &version));
+    write().map_err(|error| StoreError::io("write", &version, error))
 }
 
-/// Makes this process's directory for temporaries and locks it. The lock file is made first, so that a directory without
-/// one is nobody's.
+/// Makes this process's directory for temporaries and locks it. The lock file is made and locked first, so that a
+/// directory whose lock is free is nobody's.
 fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
     for n in 0..u64::MAX {
         let directory = path.join("tmp").join(format!("{}-{n}", std::process::id()));
@@ -197,6 +203,10 @@ fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
             Err(error) => return Err(StoreError::io("create", &lock_path, error)),
         };
         lock.lock().map_err(|error| StoreError::io("lock", &lock_path, error))?;
+        // Whoever swept before it was locked took it for a dead process's.
+        if !is_at(&lock, &lock_path) {
+            continue;
+        }
         std::fs::create_dir(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
         return Ok((directory, lock));
     }
@@ -213,12 +223,18 @@ fn sweep(directory: &Path) {
             continue;
         }
         let Ok(lock) = File::open(&path) else { continue };
-        // A lock file that is not locked yet is younger than the directory it will guard.
-        if lock.try_lock().is_ok() && path.with_extension("").exists() {
-            _ = tree::remove(&path.with_extension(""));
+        // A file of the same name that came after the one opened here is a living process's: in a container, every bake
+        // may have the same process id.
+        if lock.try_lock().is_ok() && is_at(&lock, &path) && tree::remove(&path.with_extension("")).is_ok() {
             _ = std::fs::remove_file(&path);
         }
     }
+}
+
+/// Says whether `path` still names the open file `file`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
 }
 
 /// Reads a small file whole; `None` where it is not there or cannot be read.
