@@ -10,4 +10,5 @@ mod frontend;
 mod registry;
 mod schemas;
 mod solver;
+mod store;
 mod support;
