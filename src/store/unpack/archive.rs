@@ -140,8 +140,12 @@ impl<'a> Archive<'a> {
 impl Read for Archive<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = usize::try_from(self.content).unwrap_or(usize::MAX).min(buffer.len());
+        if room == 0 {
+            // Some decompressors take a read of nothing for the end.
+            return Ok(0);
+        }
         let n = self.input.read(&mut buffer[..room])?;
-        if n == 0 && room > 0 {
+        if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.content -= n as u64;

@@ -284,3 +284,62 @@ fn an_owner_that_is_no_id_is_refused() {
     let error = unpack(&mut &bytes[..], &root, &options).expect_err("no id");
     expect!["`f` belongs to 4294967295:0, which this user cannot give a file to"].assert_eq(&error.to_string());
 }
+
+/// Long names, large numbers and times are told in another way in each.
+#[test]
+fn the_formats_that_gnu_tar_writes_are_the_same_files() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (long, deep) = ("n".repeat(140), "d/".repeat(90));
+    let top = directory.path().join("files");
+    fs::create_dir_all(top.join(&deep)).expect("made");
+    fs::write(top.join(&deep).join("ä"), "deep").expect("written");
+    std::os::unix::fs::symlink(&long, top.join("link")).expect("linked");
+    fs::write(top.join(&long), "long").expect("written");
+    fs::hard_link(top.join(&long), top.join("z")).expect("linked");
+    fs::write(top.join("empty"), "").expect("written");
+    let mut trees = std::collections::BTreeSet::new();
+    for format in ["gnu", "oldgnu", "pax", "posix"] {
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-c", "--sort=name", "--owner=70000000", "--mtime=2001-02-03 UTC", "-H", format, "-C"]);
+        let tar = tar.arg(&top).arg(".").output().expect("tar runs").stdout;
+        let tree = unpack_beside_a_canary(&tar, Whiteouts::Apply);
+        assert!(!tree.starts_with("error"), "{format}: {tree}");
+        trees.insert(tree);
+    }
+    assert_eq!(trees.len(), 1, "{trees:#?}");
+    let tree = trees.pop_first().expect("one");
+    let expected = [
+        format!("f0644 ./base/{deep}ä \"deep\""),
+        format!("l0777 ./base/link -> {long}"),
+        format!("f0644 ./base/{long} \"long\""),
+        "f0644 ./base/z \"long\"".to_owned(),
+    ];
+    assert!(expected.iter().all(|line| tree.lines().any(|found| found == line)), "{tree}");
+}
+
+/// Whatever a header says: an error or files, nothing beside the root, and no panic.
+#[test]
+fn damaged_headers_do_no_harm() {
+    let archive = archive(&["d d/ 755", "f d/f content", "h d/h d/f", "l d/l ../../canary/victim"]);
+    let name = format!("{}/x", "n".repeat(150));
+    let long = super::archive(&[&format!("f {name} x")]);
+    for whole in [archive, long] {
+        for at in (0..whole.len() - 1024).step_by(61) {
+            for damage in [0, b'9', 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = damage;
+                // Its checksum is right again, so that what it says is looked at.
+                let header = &mut damaged[at / 512 * 512..][..512];
+                if &header[257..262] == b"ustar" {
+                    header[148..156].fill(b' ');
+                    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+                    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+                }
+                unpack_beside_a_canary(&damaged, Whiteouts::Apply);
+            }
+        }
+        for cut in (0..whole.len()).step_by(499) {
+            unpack_beside_a_canary(&whole[..cut], Whiteouts::Apply);
+        }
+    }
+}

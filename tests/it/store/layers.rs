@@ -75,6 +75,25 @@ fn a_layer_that_is_unpacked_elsewhere_is_the_same_files_and_the_same_layer() {
     assert_eq!(there.list(&stack), here.list(&top));
 }
 
+/// Giving a file an owner takes its capabilities away, and their bytes may be line breaks, which end a PAX record.
+#[test]
+fn capabilities_of_files_survive() {
+    let (Some(here), Some(there)) = (Fixture::mounting(), Fixture::mounting()) else { return };
+    let capability = [1, 0, 0, 2, b'\n', b'\n', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let stack = here.layer(&[], |top| {
+        let file = top.join("ping");
+        fs::write(&file, "").expect("written");
+        chown(&file, Some(5), Some(6)).expect("given");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&file, "security.capability", &capability, flags).expect("set");
+    });
+    let unpacked = there.unpack(&[], &here.tar(&stack)).expect("unpacked");
+    let view = there.store.view(&unpacked).expect("mounted");
+    let mut value = [0; 64];
+    let n = rustix::fs::getxattr(super::path_of(&view).join("ping"), "security.capability", &mut value).expect("there");
+    assert_eq!(value[..n], capability);
+}
+
 #[test]
 fn a_directory_is_in_a_layer_only_if_something_of_it_changed() {
     let Some(fixture) = Fixture::mounting() else { return };
