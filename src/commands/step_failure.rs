@@ -7,6 +7,7 @@ use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
 use crate::worker::local::WorkerError;
+use crate::worker::sandbox::SandboxError;
 
 /// Describes all failures; the first one decides the kind.
 pub fn describe(
@@ -23,6 +24,10 @@ fn kind(error: &WorkerError) -> Kind {
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
         WorkerError::ContextChanged { .. } => Kind::Build,
+        // What the image lacks is its Dockerfile's matter, not this host's.
+        WorkerError::Sandbox(
+            SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
+        ) => Kind::Build,
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,

@@ -1,10 +1,10 @@
 //! From a solved root file system to an image: config, layers, manifest, index.
 
 use crate::digest::DiffId;
-use crate::oci::{Blob, Descriptor, ImageConfig, MediaType, image_index, image_manifest};
+use crate::oci::{Blob, Descriptor, ImageConfig, MediaType, digest_of, image_index, image_manifest};
 use crate::platform::Platform;
 use crate::registry;
-use crate::store::{Compression, Store, StoreError};
+use crate::store::{Compression, LayerBlob, Store, StoreError};
 use crate::worker::layers::LayerError;
 
 /// Why an image could not be put together or sent.
@@ -74,7 +74,11 @@ pub fn assemble(
 ) -> Result<PlatformImage, ExportError> {
     let mut layers = Vec::with_capacity(stack.len());
     for (index, diff_id) in stack.iter().enumerate() {
-        let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().next());
+        // A blob that is neither here nor known to be elsewhere is made anew.
+        let is_there = |blob: &LayerBlob| {
+            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
+        };
+        let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().find(is_there));
         layers.push(match known {
             Some(blob) => blob.descriptor,
             None => store.layer_blob(&stack[..=index], Compression::default())?,

@@ -24,13 +24,14 @@ impl Store {
     /// Returns a document's bytes, verified anew.
     ///
     /// # Errors
-    /// It is not there, or is larger than a document may be (16 MiB); or its bytes rotted, in which case it is removed.
+    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is removed.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
         let failed = |error| StoreError::io("read", &path, error);
         let mut bytes = Vec::new();
-        let file = self.open_blob(digest).map_err(failed)?;
-        file.take(MAX_DOCUMENT_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let mut file = self.open_blob(digest).map_err(failed)?.take(MAX_DOCUMENT_SIZE + 1);
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        // It is not rotten and stays; only it is no document.
         if bytes.len() as u64 > MAX_DOCUMENT_SIZE {
             return Err(failed(io::ErrorKind::FileTooLarge.into()));
         }

@@ -1,6 +1,6 @@
 //! Cache mounts: directories that outlive a step, by id.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
@@ -47,8 +47,11 @@ impl Store {
             match sharing {
                 CacheSharing::Shared => lock.lock_shared().map_err(failed)?,
                 CacheSharing::Locked => lock.lock().map_err(failed)?,
-                CacheSharing::Private if lock.try_lock().is_err() => continue,
-                CacheSharing::Private => {}
+                CacheSharing::Private => match lock.try_lock() {
+                    Ok(()) => {}
+                    Err(TryLockError::WouldBlock) => continue,
+                    Err(TryLockError::Error(error)) => return Err(failed(error)),
+                },
             }
             let directory = self.cache_directory(&path, mode, owner)?;
             return Ok(CacheMountLease { directory, _lock: lock });

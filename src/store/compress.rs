@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use rayon::prelude::*;
 
-use super::{LayerBlob, Store, StoreError, diff};
+use super::{LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
 use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
 
@@ -20,7 +20,8 @@ pub enum Compression {
 
 impl Default for Compression {
     fn default() -> Compression {
-        Compression::Gzip(6)
+        // libdeflate's 4 makes smaller layers than zlib's 6, which the peers use, in half the time.
+        Compression::Gzip(4)
     }
 }
 
@@ -38,7 +39,7 @@ impl Store {
     /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let (diff_id, below) = stack.split_last().expect("a layer is on top");
-        if let Some(known) = self.kept_blob(diff_id) {
+        if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
             return Ok(known);
         }
         let Compression::Gzip(level) = compression;
@@ -48,7 +49,6 @@ impl Store {
         let failed = |error| StoreError::io("compress", changes, error);
         let blob = self.blob_writer()?;
         let mut tar = Hashing::new(GzipBlocks { out: blob, level, pending: Vec::new() });
-        // The times of a snapshot were clamped when it was made.
         diff::write_layer(changes, lowers, i64::MAX, &mut tar).map_err(failed)?;
         let (mut gzip, actual, _) = tar.finish();
         if actual != diff_id.0 {
@@ -61,12 +61,16 @@ impl Store {
         self.put_layer_blob(diff_id, &descriptor, None)?;
         Ok(descriptor)
     }
+}
 
-    /// Returns the first of a layer's known blobs that is here.
-    fn kept_blob(&self, diff_id: &DiffId) -> Option<Descriptor> {
-        let blobs = self.layer(diff_id)?.blobs;
-        let is_kept = |blob: &LayerBlob| digest_of(&blob.descriptor).is_ok_and(|digest| self.has_blob(&digest));
-        blobs.into_iter().find(is_kept).map(|blob| blob.descriptor)
+impl Store {
+    /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
+    fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
+        let is_here = |descriptor: &Descriptor| {
+            let size = digest_of(descriptor).ok().and_then(|digest| self.open_blob(&digest).ok()?.metadata().ok());
+            size.is_some_and(|metadata| metadata.len() == descriptor.size())
+        };
+        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
     }
 }
 
@@ -78,7 +82,7 @@ struct GzipBlocks<W> {
 }
 
 impl<W: Write> GzipBlocks<W> {
-    /// Compresses what is pending; whole blocks alone unless it is the `last` of it.
+    /// Compresses what is pending; whole blocks alone unless it is the `last` of it. No archive is empty.
     fn compress(&mut self, last: bool) -> io::Result<()> {
         let n = if last { self.pending.len() } else { self.pending.len() / BLOCK * BLOCK };
         let level = libdeflater::CompressionLvl::new(self.level).map_err(|_| io::Error::other("no such gzip level"))?;

@@ -1,8 +1,9 @@
 //! From an overlay's upper directory to a layer: the canonical tar of what changed (image-spec v1.1, layer.md).
 //!
 //! Entries are in depth-first order, the names of a directory sorted by their bytes; a directory comes before what is in
-//! it and only if it is new, differs from the one below, or something in it changed. Deleted names are `.wh.NAME`, an
-//! opaque directory holds `.wh..wh..opq`. Times are whole seconds and at most the epoch that is given; owners are
+//! it and only if it is new, differs from the one below, or something in it changed. Deleted names are `.wh.NAME`, also
+//! those that an opaque directory hides: how a directory was emptied does not reach the bytes, and the layer unpacked
+//! elsewhere makes the same bytes again. Times are whole seconds and at most the epoch that is given; owners are
 //! numbers; overlayfs's own attributes are left out. Nothing else of the machine is in it, so equal changes are equal
 //! bytes.
 //!
@@ -24,7 +25,6 @@ use tar::EntryType;
 use crate::oci::tar::{TarEntry, TarWriter};
 
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
-const OPAQUE_MARK: &str = ".wh..wh..opq";
 const OVERLAY_OPAQUE: &str = "user.overlay.opaque";
 
 /// An entry of the layer to be.
@@ -34,28 +34,35 @@ struct Change {
     kind: ChangeKind,
 }
 
+/// Whether a directory shows what is below it.
+#[derive(Clone, Copy, PartialEq)]
+enum Below {
+    Merged,
+    Hidden,
+}
+
 enum ChangeKind {
     Present(Box<Metadata>),
     /// `path` is gone.
     Whiteout,
-    /// All that was below in `path` is gone.
-    Opaque,
 }
 
-/// Writes the layer of `changes` over `lowers` (snapshots, topmost first) and leaves the files themselves as the layer has
-/// them, so that later steps see what a step over the unpacked layer would see.
+/// Writes the layer of `changes` over `lowers` (snapshots, topmost first); whiteouts have the time 0.
 ///
 /// # Errors
 /// A file cannot be read.
 pub fn write_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, out: &mut dyn Write) -> io::Result<()> {
     let mut found = Vec::new();
-    collect(changes, Path::new(""), lowers, &mut found)?;
+    collect(changes, Path::new(""), lowers, Below::Merged, &mut found)?;
+    if is_top_changed(changes, lowers)? {
+        let metadata = Box::new(std::fs::symlink_metadata(changes)?);
+        found.insert(0, Change { path: PathBuf::from("."), kind: ChangeKind::Present(metadata) });
+    }
     let mut writer = TarWriter::new(out);
     let mut linked: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
     for change in &found {
         append(&mut writer, changes, change, epoch, &mut linked)?;
     }
-    settle(changes, epoch)?;
     writer.finish()
 }
 
@@ -79,12 +86,33 @@ pub fn copy_metadata(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Adds what changed below the directory `relative`; `lowers` are the directories of that name below it, topmost first,
 /// as far as they show through.
-fn collect(changes: &Path, relative: &Path, lowers: &[PathBuf], found: &mut Vec<Change>) -> io::Result<()> {
-    let mut names: Vec<OsString> =
-        std::fs::read_dir(changes.join(relative))?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
-    names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-    for name in names {
+fn collect(
+    changes: &Path,
+    relative: &Path,
+    lowers: &[PathBuf],
+    below: Below,
+    found: &mut Vec<Change>,
+) -> io::Result<()> {
+    let mut names = names_of(&changes.join(relative))?.into_iter().map(|name| (name, true)).collect::<BTreeMap<_, _>>();
+    if below == Below::Hidden {
+        for lower in lowers {
+            for name in names_of(lower)? {
+                names.entry(name).or_insert(false);
+            }
+        }
+    }
+    for (name, is_in_changes) in names {
         let path = relative.join(&name);
+        if !is_in_changes {
+            if find(lowers, &name)?.is_some() {
+                found.push(Change { path, kind: ChangeKind::Whiteout });
+            }
+            continue;
+        }
+        if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+            let reason = format!("a layer has no room for a file named `{}`", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, reason));
+        }
         let full = changes.join(&path);
         let metadata = std::fs::symlink_metadata(&full)?;
         let kind = metadata.file_type();
@@ -94,7 +122,7 @@ fn collect(changes: &Path, relative: &Path, lowers: &[PathBuf], found: &mut Vec<
                 found.push(Change { path, kind: ChangeKind::Whiteout });
             }
         } else if kind.is_dir() {
-            collect_directory(changes, path, metadata, lowers, &name, found)?;
+            collect_directory(changes, path, metadata, (lowers, below), found)?;
         } else if !kind.is_socket() {
             found.push(Change { path, kind: ChangeKind::Present(Box::new(metadata)) });
         }
@@ -106,29 +134,44 @@ fn collect_directory(
     changes: &Path,
     path: PathBuf,
     metadata: Metadata,
-    lowers: &[PathBuf],
-    name: &std::ffi::OsStr,
+    (lowers, around): (&[PathBuf], Below),
     found: &mut Vec<Change>,
 ) -> io::Result<()> {
     let full = changes.join(&path);
+    let name = path.file_name().unwrap_or_default();
     let below = find(lowers, name)?;
     let is_opaque = xattr(&full, OVERLAY_OPAQUE)?.is_some_and(|value| value == b"y");
     let is_new = match &below {
         Some((lower, below)) => !below.is_dir() || !is_same_directory(&metadata, &full, below, lower)?,
         None => true,
     };
-    let hides = is_opaque && below.is_some_and(|(_, below)| below.is_dir());
-    let next = if is_opaque { Vec::new() } else { visible_directories(lowers, name)? };
+    let around = if is_opaque { Below::Hidden } else { around };
+    let next = visible_directories(lowers, name)?;
+    // Its place comes before what is in it; whether it is needed shows only afterwards.
     let at = found.len();
-    collect(changes, &path, &next, found)?;
-    if is_new || hides || found.len() > at {
-        let mut entries = vec![Change { path: path.clone(), kind: ChangeKind::Present(Box::new(metadata)) }];
-        if hides {
-            entries.push(Change { path, kind: ChangeKind::Opaque });
-        }
-        found.splice(at..at, entries);
+    found.push(Change { path: path.clone(), kind: ChangeKind::Present(Box::new(metadata)) });
+    collect(changes, &path, &next, around, found)?;
+    if !is_new && found.len() == at + 1 {
+        found.pop();
     }
     Ok(())
+}
+
+/// Says whether the root directory differs from the one below, or from the one of an image that says nothing of it.
+/// Says whether the layer has an entry for the root directory itself.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_top_changed(changes: &Path, lowers: &[PathBuf]) -> io::Result<bool> {
+    let top = std::fs::symlink_metadata(changes)?;
+    match lowers.first() {
+        Some(lower) => Ok(!is_same_directory(&top, changes, &std::fs::symlink_metadata(lower)?, lower)?),
+        None => Ok((top.mode() & 0o7777, top.uid(), top.gid()) != (0o755, 0, 0) || !xattrs(changes)?.is_empty()),
+    }
+}
+
+fn names_of(directory: &Path) -> io::Result<Vec<OsString>> {
+    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 /// Returns what shows of `name` in the directories `lowers`, topmost first; `None` where nothing does.
@@ -182,14 +225,11 @@ fn append(
     epoch: i64,
     linked: &mut BTreeMap<(u64, u64), PathBuf>,
 ) -> io::Result<()> {
+    let mtime = |metadata: &Metadata| u64::try_from(metadata.mtime().min(epoch)).unwrap_or(0);
     let metadata = match &change.kind {
         ChangeKind::Present(metadata) => metadata,
-        ChangeKind::Whiteout | ChangeKind::Opaque => {
-            let path = match change.kind {
-                ChangeKind::Opaque => change.path.join(OPAQUE_MARK),
-                _ => whiteout_path(&change.path),
-            };
-            // Of 1970: a snapshot does not keep when a name was deleted, and its layer can be made again.
+        ChangeKind::Whiteout => {
+            let path = whiteout_path(&change.path);
             let entry = TarEntry::new(path.as_os_str().as_bytes(), EntryType::Regular, 0, 0);
             return writer.append(&entry, &mut io::empty()).map(drop);
         }
@@ -205,7 +245,7 @@ fn append(
     let mut entry = TarEntry {
         uid: metadata.uid(),
         gid: metadata.gid(),
-        mtime: entry_time(metadata, epoch).cast_unsigned(),
+        mtime: mtime(metadata),
         xattrs: &xattrs,
         ..TarEntry::new(&path, EntryType::Regular, metadata.mode() & 0o7777, 0)
     };
@@ -246,9 +286,12 @@ fn whiteout_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Leaves everything below `directory`, itself included, as its entry says: times in whole seconds, at most `epoch`, and no
-/// sockets.
-fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
+/// Leaves everything below `directory`, itself included, as the layer says, so that later steps see what a step over the
+/// unpacked layer would see: times in whole seconds, none before 1970, none after `epoch`; and no sockets.
+///
+/// # Errors
+/// A time cannot be set, or a socket not removed.
+pub fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
     let own = std::fs::symlink_metadata(directory)?;
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
@@ -262,11 +305,11 @@ fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
         }
     }
     // A socket that was removed changed it.
-    set_time(directory, entry_time(&own, epoch), 0)
+    set_time(directory, own.mtime().min(epoch).max(0), 0)
 }
 
 fn clamp_time(path: &Path, metadata: &Metadata, epoch: i64) -> io::Result<()> {
-    let seconds = entry_time(metadata, epoch);
+    let seconds = metadata.mtime().min(epoch).max(0);
     if (metadata.mtime(), metadata.mtime_nsec()) == (seconds, 0) {
         return Ok(());
     }
@@ -277,11 +320,6 @@ fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// Seconds since 1970; what is earlier has no place in a header.
-fn entry_time(metadata: &Metadata, epoch: i64) -> i64 {
-    metadata.mtime().min(epoch).max(0)
 }
 
 fn xattr(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/                       0700, owned by the user who builds
 //! ├── version                "1\n"; an older or newer store is refused
+//! ├── boot, boot.lock        the start of the machine that the store was last opened in (see `boot`)
 //! ├── blobs/sha256/HEX       blobs by digest: documents, compressed layers
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
 //! ├── snapshots/HEX/         by chain id: the layer on top of that stack, as overlayfs has it
@@ -11,7 +12,7 @@
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── state/NAME             what a later run starts from: the stat cache
 //! ├── empty/                 an empty directory, the lowest layer of every stack
-//! └── tmp/PID-N/             a running process's temporaries; it holds a lock on tmp/PID-N.lock
+//! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
 //! ```
 //!
 //! Everything but a cache mount appears under its name by one rename, complete, so a process that is killed leaves only
@@ -21,6 +22,7 @@
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
 mod blob;
+mod boot;
 mod cache_mount;
 mod compress;
 pub mod diff;
@@ -123,16 +125,24 @@ impl Store {
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(unusable("it belongs to another user"));
         }
+        // What is no store must not lose its mode or gain files: the path may be a typing mistake.
+        let is_new = match std::fs::read_to_string(path.join("version")) {
+            Ok(version) if version == VERSION => false,
+            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
+        };
+        if is_new && has_others_files(path).map_err(|error| StoreError::io("read", path, error))? {
+            return Err(unusable("it holds other files"));
+        }
         if metadata.permissions().mode() & 0o077 != 0 {
             let private = std::fs::Permissions::from_mode(0o700);
             std::fs::set_permissions(path, private).map_err(|error| StoreError::io("protect", path, error))?;
         }
-        match std::fs::read_to_string(path.join("version")) {
-            Ok(version) if version == VERSION => {}
-            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_layout(path)?,
-            Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
+        if is_new {
+            make_layout(path)?;
         }
+        boot::drop_unsynced(path)?;
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
         Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
@@ -174,8 +184,25 @@ impl Drop for Store {
     }
 }
 
+const LAYOUT: [&str; 9] =
+    ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"];
+
+/// Says whether the directory, which has no version, holds what no half-made store holds.
+fn has_others_files(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_ours = |known: &&str| known.split('/').next().is_some_and(|known| name == known);
+        // Another process may finish making the store while this one looks.
+        let is_mark = name == "version" || name.to_string_lossy().starts_with("boot");
+        if !is_mark && !LAYOUT.iter().any(is_ours) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn make_layout(path: &Path) -> Result<(), StoreError> {
-    for name in ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"] {
+    for name in LAYOUT {
         let path = path.join(name);
         std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
     }
@@ -184,15 +211,19 @@ fn make_layout(path: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("protect", &empty, error);
     std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     File::open(&empty).and_then(|empty| empty.set_modified(UNIX_EPOCH)).map_err(failed)?;
-    // Another process may open the same new store now; it must find no half of this file.
+    // Complete or not there: another process that opens the store at the same time reads it.
     let version = path.join("version");
-    let temporary = path.join(format!("version.{}", std::process::id()));
-    let write = || std::fs::write(&temporary, VERSION).and_then(|()| std::fs::rename(&temporary, &version));
+    let write = || -> io::Result<()> {
+        let mut temporary = tempfile::NamedTempFile::new_in(path.join("tmp"))?;
+        temporary.write_all(VERSION.as_bytes())?;
+        temporary.persist(&version)?;
+        Ok(())
+    };
     write().map_err(|error| StoreError::io("write", &version, error))
 }
 
-/// Makes this process's directory for temporaries and locks it. The lock file is made and locked first, so that a
-/// directory whose lock is free is nobody's.
+/// Makes this process's directory for temporaries and locks it. Between making the lock file and locking it, another
+/// process may take it for a dead one's and remove it; then this one takes the next.
 fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
     for n in 0..u64::MAX {
         let directory = path.join("tmp").join(format!("{}-{n}", std::process::id()));
@@ -203,12 +234,15 @@ fn own_temporaries(path: &Path) -> Result<(PathBuf, File), StoreError> {
             Err(error) => return Err(StoreError::io("create", &lock_path, error)),
         };
         lock.lock().map_err(|error| StoreError::io("lock", &lock_path, error))?;
-        // Whoever swept before it was locked took it for a dead process's.
-        if !is_at(&lock, &lock_path) {
+        if is_unlinked(&lock) {
             continue;
         }
-        std::fs::create_dir(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
-        return Ok((directory, lock));
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return Ok((directory, lock)),
+            // What could not be removed is left of an earlier process of this id.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(StoreError::io("create", &directory, error)),
+        }
     }
     unreachable!("a directory has fewer entries")
 }
@@ -223,18 +257,15 @@ fn sweep(directory: &Path) {
             continue;
         }
         let Ok(lock) = File::open(&path) else { continue };
-        // A file of the same name that came after the one opened here is a living process's: in a container, every bake
-        // may have the same process id.
-        if lock.try_lock().is_ok() && is_at(&lock, &path) && tree::remove(&path.with_extension("")).is_ok() {
+        // Once it is unlinked, the name may be a living process's that has the same id.
+        if lock.try_lock().is_ok() && !is_unlinked(&lock) && tree::remove(&path.with_extension("")).is_ok() {
             _ = std::fs::remove_file(&path);
         }
     }
 }
 
-/// Says whether `path` still names the open file `file`.
-fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
+fn is_unlinked(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 /// Reads a small file whole; `None` where it is not there or cannot be read.

@@ -8,4 +8,7 @@
 mod build;
 mod failure;
 mod output;
+mod push;
+mod readers;
+mod rootless;
 mod support;

@@ -1,240 +1,433 @@
-//! The store through its public types: what is kept, what a layer is, and what a hostile one cannot do.
-//!
-//! Snapshots need overlay mounts; where this user may not make them, a test says so and is skipped.
+//! The store on a real file system: layers made and unpacked, hostile archives, processes that died.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a fixture that fails ends its test; a skipped test says why"
+)]
 
 mod archives;
 mod layers;
 mod processes;
+mod records;
+mod support;
 mod whiteouts;
 
-use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use bake::digest::{DiffId, Digest};
-use bake::oci::MediaType;
 use bake::oci::tar::{TarEntry, TarWriter};
-use bake::store::{CacheRecord, Compression, Store, StoreError};
+use bake::oci::{MediaType, digest_of};
+use bake::store::{ActiveSnapshot, Compression, Store, StoreError};
 use tar::EntryType;
+use tempfile::TempDir;
 
-const EPOCH: i64 = 315_532_800;
+const EPOCH: i64 = 1_700_000_000;
 
-/// A store in a temporary directory.
-struct Fixture {
-    directory: tempfile::TempDir,
-    store: Store,
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: needs root for overlay mounts and owners");
+    }
+    is_root
 }
 
-impl Fixture {
-    fn new() -> Fixture {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = Store::open(&directory.path().join("store")).expect("opened");
-        Fixture { directory, store }
-    }
+fn store() -> (TempDir, Store) {
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    (directory, store)
+}
 
-    /// A store that can mount; `None`, said aloud, where this user cannot.
-    #[allow(clippy::print_stderr, reason = "a skipped test says why")]
-    fn mounting() -> Option<Fixture> {
-        let fixture = Fixture::new();
-        if let Err(error) = fixture.store.prepare(&[]) {
-            eprintln!("skipped: {error}");
-            return None;
+/// The detached mount, as a path.
+fn path(snapshot: &ActiveSnapshot<'_>) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", snapshot.mount_fd().as_raw_fd()))
+}
+
+fn layer(store: &Store, parent: &[DiffId], change: impl FnOnce(&Path)) -> DiffId {
+    let snapshot = store.prepare(parent).unwrap();
+    change(&path(&snapshot));
+    snapshot.commit(EPOCH).unwrap()
+}
+
+/// Everything a step could see, sorted.
+fn list(store: &Store, stack: &[DiffId]) -> Vec<String> {
+    use std::os::fd::AsRawFd;
+    let view = store.view(stack).unwrap();
+    let mut found = Vec::new();
+    walk(&PathBuf::from(format!("/proc/self/fd/{}/", view.as_raw_fd())), Path::new(""), &mut found);
+    found.sort();
+    found
+}
+
+fn walk(top: &Path, relative: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(top.join(relative)).unwrap() {
+        let name = relative.join(entry.unwrap().file_name());
+        let full = top.join(&name);
+        let m = std::fs::symlink_metadata(&full).unwrap();
+        let content = match m.file_type() {
+            kind if kind.is_file() => Digest::of(&std::fs::read(&full).unwrap()).short(),
+            kind if kind.is_symlink() => std::fs::read_link(&full).unwrap().display().to_string(),
+            _ => String::new(),
+        };
+        let times = (m.mtime(), m.mtime_nsec());
+        let links = if m.is_dir() { 0 } else { m.nlink() };
+        let line = format!("{name:?} {:o} {}:{} {links} {times:?} {content}", m.mode(), m.uid(), m.gid());
+        found.push(line);
+        if m.is_dir() {
+            walk(top, &name, found);
         }
-        Some(fixture)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join("store").join(name)
-    }
-
-    /// Changes files over `parent` and returns the new stack.
-    fn layer(&self, parent: &[DiffId], change: impl FnOnce(&Path)) -> Vec<DiffId> {
-        let snapshot = self.store.prepare(parent).expect("prepared");
-        change(&PathBuf::from(format!("/proc/self/fd/{}", snapshot.mount_fd().as_raw_fd())));
-        let diff_id = snapshot.commit(EPOCH).expect("committed");
-        parent.iter().copied().chain([diff_id]).collect()
-    }
-
-    /// Unpacks an archive over `parent` and returns the new stack.
-    fn unpack(&self, parent: &[DiffId], tar: &[u8]) -> Result<Vec<DiffId>, StoreError> {
-        let diff_id = DiffId(Digest::of(tar));
-        self.store.unpack_layer(parent, diff_id, &MediaType::ImageLayer, &mut &*tar)?;
-        Ok(parent.iter().copied().chain([diff_id]).collect())
-    }
-
-    /// Lists a stack's files as the kernel shows them.
-    fn list(&self, stack: &[DiffId]) -> String {
-        let view = self.store.view(stack).expect("mounted");
-        list(&path_of(&view))
-    }
-
-    /// Returns the tar of a stack's top layer, through the blob that is made of it.
-    fn tar(&self, stack: &[DiffId]) -> Vec<u8> {
-        let descriptor = self.store.layer_blob(stack, Compression::default()).expect("compressed");
-        let digest = descriptor.digest().to_string().parse().expect("a digest");
-        let blob = self.store.open_blob(&digest).expect("there");
-        let mut tar = Vec::new();
-        io::copy(&mut flate2::read::MultiGzDecoder::new(blob), &mut tar).expect("gzip");
-        tar
     }
 }
 
-fn path_of(fd: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
-/// Lists what is below `top`, itself included, depth first and sorted: type and mode, owner, time, name, and content,
-/// target or device.
-fn list(top: &Path) -> String {
-    let mut lines = String::new();
-    list_into(top, Path::new("."), &mut lines);
-    lines
-}
-
-fn list_into(top: &Path, path: &Path, lines: &mut String) {
-    let full = top.join(path);
-    let metadata = fs::symlink_metadata(&full).expect("there");
-    let kind = metadata.file_type();
-    // What is inside a link to the top, as /proc has it, is meant.
-    let metadata = if path == Path::new(".") { fs::metadata(&full).expect("there") } else { metadata };
-    let (letter, what) = match kind {
-        _ if metadata.is_dir() => ('d', String::new()),
-        kind if kind.is_symlink() => ('l', format!(" -> {}", fs::read_link(&full).expect("read").display())),
-        kind if kind.is_fifo() => ('p', String::new()),
-        kind if kind.is_char_device() => ('c', format!(" {}", metadata.rdev())),
-        _ => ('f', format!(" {:?}", String::from_utf8_lossy(&fs::read(&full).expect("read")))),
-    };
-    let (mode, uid, gid, mtime) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid(), metadata.mtime());
-    lines.push_str(&format!("{letter}{mode:04o} {uid}:{gid} {mtime} {}{what}\n", path.display()));
-    if letter == 'd' {
-        let mut names: Vec<_> = fs::read_dir(&full).expect("read").map(|e| e.expect("read").file_name()).collect();
-        names.sort();
-        names.iter().for_each(|name| list_into(top, &path.join(name), lines));
-    }
-}
-
-/// Makes an archive of short descriptions: `d NAME MODE`, `f NAME CONTENT`, `l NAME TARGET`, `h NAME TARGET`, `p NAME`,
-/// `c NAME MAJOR MINOR`. Times are 1000 and up by one each; files have mode 0644.
-fn archive(entries: &[&str]) -> Vec<u8> {
+fn archive(entries: &[(TarEntry<'_>, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = TarWriter::new(&mut bytes);
-    for (n, line) in entries.iter().enumerate() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let word = |n: usize| words.get(n).copied().unwrap_or_default();
-        let mut entry = TarEntry::new(word(1).as_bytes(), EntryType::Regular, 0o644, 0);
-        entry.mtime = 1000 + n as u64;
-        let mut content = "";
-        match word(0) {
-            "d" => (entry.kind, entry.mode) = (EntryType::Directory, u32::from_str_radix(word(2), 8).expect("octal")),
-            "f" => (content, entry.size) = (word(2), word(2).len() as u64),
-            "l" => (entry.kind, entry.link) = (EntryType::Symlink, word(2).as_bytes()),
-            "h" => (entry.kind, entry.link) = (EntryType::Link, word(2).as_bytes()),
-            "p" => entry.kind = EntryType::Fifo,
-            "c" => {
-                let number = |n| word(n).parse().expect("a number");
-                (entry.kind, entry.device) = (EntryType::Char, (number(2), number(3)));
-            }
-            other => panic!("no kind {other}"),
-        }
-        writer.append(&entry, &mut content.as_bytes()).expect("written");
+    for (entry, content) in entries {
+        writer.append(entry, &mut &content[..]).unwrap();
     }
-    writer.finish().expect("written");
+    writer.finish().unwrap();
     bytes
 }
 
-/// Lists an archive: type, mode, owner, time, name, target or size, and the names of its PAX records.
-fn entries_of(tar: &[u8]) -> String {
-    let mut lines = String::new();
-    for entry in tar::Archive::new(tar).entries().expect("an archive") {
-        let mut entry = entry.expect("whole");
-        // The crate ends a record at a line break; its name alone is of interest.
-        let records = entry.pax_extensions().expect("records").into_iter().flatten().flatten();
-        let records: Vec<String> = records.map(|record| record.key().expect("text").to_owned()).collect();
-        let header = entry.header();
-        let link = entry.link_name_bytes().map_or(String::new(), |l| format!(" -> {}", String::from_utf8_lossy(&l)));
-        lines.push_str(&format!(
-            "{} {:04o} {}:{} {} {}{link} {} {}\n",
-            char::from(header.entry_type().as_byte()),
-            header.mode().expect("a mode"),
-            header.uid().expect("an owner"),
-            header.gid().expect("a group"),
-            header.mtime().expect("a time"),
-            String::from_utf8_lossy(&entry.path_bytes()),
-            entry.size(),
-            records.join(",")
-        ));
+fn unpack(store: &Store, parent: &[DiffId], tar: &[u8]) -> Result<DiffId, StoreError> {
+    let diff_id = DiffId(Digest::of(tar));
+    store.unpack_layer(parent, diff_id, &MediaType::from("application/vnd.oci.image.layer.v1.tar"), &mut &tar[..])?;
+    Ok(diff_id)
+}
+
+fn blob_bytes(store: &Store, stack: &[DiffId]) -> (MediaType, Vec<u8>) {
+    let descriptor = store.layer_blob(stack, Compression::default()).unwrap();
+    let mut bytes = Vec::new();
+    store.open_blob(&digest_of(&descriptor).unwrap()).unwrap().read_to_end(&mut bytes).unwrap();
+    (descriptor.media_type().clone(), bytes)
+}
+
+/// Brings `stack` into a second store, which must then see the same and make the same blobs again.
+fn check_travels(first: &Store, stack: &[DiffId]) {
+    let (_directory, second) = store();
+    for n in 1..=stack.len() {
+        let (media_type, bytes) = blob_bytes(first, &stack[..n]);
+        second.unpack_layer(&stack[..n - 1], stack[n - 1], &media_type, &mut &bytes[..]).unwrap();
+        assert_eq!(list(first, &stack[..n]), list(&second, &stack[..n]), "layer {n}");
+        // The second store has no blob, so this makes one from the snapshot and checks its diff id.
+        assert!(blob_bytes(&second, &stack[..n]).1 == bytes, "layer {n}");
     }
-    lines.replace(" \n", "\n")
+}
+
+fn base(root: &Path) {
+    for directory in ["d/s", "e", "t/deep/er"] {
+        std::fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    for file in ["f", "d/a", "d/b", "d/s/x", "d/s/y", "e/only", "t/deep/er/leaf"] {
+        std::fs::write(root.join(file), file).unwrap();
+    }
 }
 
 #[test]
-fn a_blob_is_there_whole_or_not_at_all() {
-    let Fixture { store, directory } = Fixture::new();
-    let digest = store.put_blob(b"document").expect("stored");
-    assert_eq!(digest, Digest::of(b"document"));
-    assert_eq!(store.read_blob(&digest).expect("read"), b"document");
+fn an_empty_change_is_the_well_known_empty_layer() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, store) = store();
+    let empty = layer(&store, &[], |_| {});
+    assert_eq!(empty.0.hex(), "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+    let first = layer(&store, &[], base);
+    // Made and deleted, or opened and not changed.
+    let same = layer(&store, &[first], |root| {
+        std::fs::write(root.join("d/new"), "").unwrap();
+        std::fs::remove_file(root.join("d/new")).unwrap();
+        std::fs::set_permissions(root.join("e"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    assert_eq!(same, empty);
+}
 
-    let wrong = Digest::of(b"something else");
-    let mut writer = store.blob_writer().expect("begun");
-    io::Write::write_all(&mut writer, b"half").expect("written");
-    let error = writer.commit(Some(wrong)).expect_err("another digest");
-    assert_eq!(error.to_string(), format!("expected {wrong}, got {}", Digest::of(b"half")));
-    drop(store.blob_writer().expect("begun"));
-    assert!(!store.has_blob(&wrong) && !store.has_blob(&Digest::of(b"half")));
-    let leftovers = |store: &Path| -> usize {
-        let own = |path: PathBuf| fs::read_dir(path).map_or(0, Iterator::count);
-        fs::read_dir(store.join("tmp")).expect("read").map(|entry| own(entry.expect("read").path())).sum()
+#[test]
+fn layers_travel_to_a_second_store() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, store) = store();
+    let first = layer(&store, &[], base);
+    let again = layer(&self::store().1, &[], base);
+    assert_eq!(first, again, "made at another time");
+    let second = layer(&store, &[first], |root| {
+        // Emptied in place, deleted, replaced, and replaced back.
+        std::fs::remove_dir_all(root.join("d")).unwrap();
+        std::fs::create_dir_all(root.join("d/s")).unwrap();
+        std::fs::write(root.join("d/s/y"), "new").unwrap();
+        std::fs::remove_dir_all(root.join("e")).unwrap();
+        std::fs::write(root.join("e"), "now a file").unwrap();
+        std::fs::remove_file(root.join("f")).unwrap();
+        std::fs::create_dir(root.join("f")).unwrap();
+        std::fs::write(root.join("t/deep/er/leaf"), "changed").unwrap();
+    });
+    let third = layer(&store, &[first, second], |root| {
+        std::fs::remove_file(root.join("e")).unwrap();
+        std::fs::create_dir(root.join("e")).unwrap();
+        std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700)).unwrap();
+    });
+    check_travels(&store, &[first, second, third]);
+}
+
+#[test]
+fn how_a_directory_was_emptied_does_not_matter() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, store) = store();
+    let first = layer(&store, &[], base);
+    let whole = layer(&store, &[first], |root| {
+        std::fs::remove_dir_all(root.join("d/s")).unwrap();
+        std::fs::create_dir(root.join("d/s")).unwrap();
+    });
+    let each = layer(&store, &[first], |root| {
+        std::fs::remove_file(root.join("d/s/x")).unwrap();
+        std::fs::remove_file(root.join("d/s/y")).unwrap();
+    });
+    assert_eq!(whole, each);
+}
+
+#[test]
+fn odd_files_travel() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, store) = store();
+    let first = layer(&store, &[], base);
+    let second = layer(&store, &[first], |root| {
+        std::fs::hard_link(root.join("f"), root.join("z")).unwrap();
+        symlink("/nowhere", root.join("link")).unwrap();
+        let long = root.join("l".repeat(200)).join("m".repeat(200));
+        std::fs::create_dir_all(&long).unwrap();
+        std::fs::write(long.join("n"), "n").unwrap();
+        std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "").unwrap();
+        std::fs::write(root.join("su"), "su").unwrap();
+        std::os::unix::fs::chown(root.join("su"), Some(3_000_000), Some(7)).unwrap();
+        std::fs::set_permissions(root.join("su"), std::fs::Permissions::from_mode(0o6755)).unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        // Version 2, effective: cap_net_bind_service.
+        let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        rustix::fs::setxattr(root.join("su"), "security.capability", capability, flags).unwrap();
+        rustix::fs::setxattr(root.join("e"), "user.note", b"v", flags).unwrap();
+        File::create(root.join("sparse")).unwrap().set_len(3 << 20).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o640);
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let old = rustix::fs::Timespec { tv_sec: -5, tv_nsec: 7 };
+        let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
+        rustix::fs::utimensat(rustix::fs::CWD, root.join("d/a"), &times, rustix::fs::AtFlags::empty()).unwrap();
+    });
+    check_travels(&store, &[first, second]);
+    let view = list(&store, &[first, second]);
+    assert!(view.iter().any(|line| line.starts_with("\"su\" 106755 3000000:7 ")), "{view:?}");
+    assert!(view.iter().any(|line| line.starts_with("\"d/a\" ") && line.contains("(0, 0)")), "{view:?}");
+}
+
+#[test]
+fn hostile_archives_change_nothing_outside() {
+    if !is_root() {
+        return;
+    }
+    let (directory, store) = store();
+    let canary = directory.path().join("canary");
+    std::fs::create_dir(&canary).unwrap();
+    std::fs::write(canary.join("victim"), "alive").unwrap();
+    let state = || {
+        let of = |path: &Path| {
+            let m = std::fs::metadata(path).unwrap();
+            (m.mode(), m.uid(), m.nlink(), m.mtime(), m.mtime_nsec(), m.ctime_nsec())
+        };
+        (of(&canary), of(&canary.join("victim")), std::fs::read_dir(&canary).unwrap().count())
     };
-    assert_eq!(leftovers(&directory.path().join("store")), 0);
+    let before = state();
+    let out = canary.as_os_str().as_bytes();
+    let up = [b"../../../../../../..", out].concat();
+    let entry = |path: &'static [u8], kind, link| TarEntry { link, ..TarEntry::new(path, kind, 0o777, 0) };
+    let at = |suffix: &str| [out, suffix.as_bytes()].concat();
+    let (victim, new, whiteout) = (at("/victim"), [&up[..], b"/new"].concat(), at("/.wh.victim"));
+    let plain = |path| TarEntry { uid: 5, ..TarEntry::new(path, EntryType::Regular, 0o777, 0) };
+    let link = |link| entry(b"x", EntryType::Symlink, link);
+    let cases: Vec<Vec<TarEntry<'_>>> = vec![
+        vec![plain(&new)],
+        vec![plain(&victim)],
+        vec![plain(&whiteout)],
+        vec![link(out), plain(b"x/victim")],
+        vec![link(&up), plain(b"x/new")],
+        vec![link(out), plain(b"x/.wh.victim")],
+        vec![link(out), plain(b"x/.wh..wh..opq")],
+        vec![link(out), entry(b"x/", EntryType::Directory, b"")],
+        vec![link(&victim), plain(b"x")],
+        vec![entry(b"h", EntryType::Link, &victim), plain(b"h")],
+        vec![link(&victim), entry(b"h", EntryType::Link, b"x"), plain(b"h")],
+        vec![plain(b".wh.")],
+        vec![plain(b".wh...")],
+        vec![plain(b".wh..")],
+        vec![plain(b".wh..wh.")],
+        vec![entry(b"c", EntryType::Char, b"")],
+        vec![plain(b"f"), plain(b"f"), entry(b"f/", EntryType::Directory, b""), plain(b"f")],
+        vec![TarEntry { uid: u32::MAX, ..plain(b"f") }],
+        vec![TarEntry { uid: u32::MAX, ..entry(b"./", EntryType::Directory, b"") }],
+    ];
+    for (n, case) in cases.iter().enumerate() {
+        let entries: Vec<_> = case.iter().map(|entry| (entry.clone(), &b""[..])).collect();
+        _ = unpack(&store, &[], &archive(&entries));
+        // And over a link in an earlier layer.
+        if let Ok(first) = unpack(&store, &[], &archive(&entries[..1])) {
+            _ = unpack(&store, &[first], &archive(&entries[1..]));
+        }
+        assert_eq!(state(), before, "case {n}");
+    }
+    for n in [11, 12, 13, 15, 17, 18] {
+        let entries: Vec<_> = cases[n].iter().map(|entry| (entry.clone(), &b""[..])).collect();
+        assert!(unpack(&store, &[], &archive(&entries)).is_err(), "case {n}");
+    }
 }
 
 #[test]
-fn a_document_that_rotted_is_refused_and_removed_and_a_large_blob_stays() {
-    let fixture = Fixture::new();
-    let digest = fixture.store.put_blob(b"document").expect("stored");
-    fs::write(fixture.path(&format!("blobs/sha256/{}", digest.hex())), "d0cument").expect("written");
-    assert!(matches!(fixture.store.read_blob(&digest), Err(StoreError::DigestMismatch { .. })));
-    assert!(!fixture.store.has_blob(&digest));
-
-    let large = fixture.store.put_blob(&vec![7; (16 << 20) + 1]).expect("stored");
-    assert!(matches!(fixture.store.read_blob(&large), Err(StoreError::Io { .. })));
-    assert!(fixture.store.has_blob(&large));
+fn a_layer_that_is_not_whole_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    let (directory, store) = store();
+    let content = vec![7; 4000];
+    let tar = archive(&[(TarEntry::new(b"f", EntryType::Regular, 0o644, 4000), &content)]);
+    assert!(unpack(&store, &[], &tar[..2000]).is_err());
+    let media_type = MediaType::from("application/vnd.oci.image.layer.v1.tar");
+    let other = DiffId(Digest::of(b"other"));
+    let result = store.unpack_layer(&[], other, &media_type, &mut &tar[..]);
+    assert!(matches!(result, Err(StoreError::DigestMismatch { .. })));
+    let count = |path: &str| std::fs::read_dir(directory.path().join("store").join(path)).unwrap().count();
+    assert_eq!(count("snapshots"), 0);
+    let own = std::fs::read_dir(directory.path().join("store/tmp")).unwrap().map(|entry| entry.unwrap().path());
+    let own = own.filter(|path| path.is_dir()).flat_map(|path| std::fs::read_dir(path).unwrap()).count();
+    assert_eq!(own, 0);
 }
 
 #[test]
-fn records_memos_and_states_are_read_back_and_a_broken_one_is_none() {
-    let fixture = Fixture::new();
-    let store = &fixture.store;
-    let key = Digest::of(b"key");
-    assert_eq!((store.record(&key), store.memo(&key), store.read_state("stat")), (None, None, None));
-    let record = CacheRecord {
-        diff_ids: vec![DiffId(key)],
-        ingredients: vec![("command".to_owned(), "make \"all\"".to_owned())],
-        duration_ms: 7,
+fn a_blob_is_the_same_for_any_number_of_threads() {
+    if !is_root() {
+        return;
+    }
+    let make = |n_threads| {
+        let (directory, store) = store();
+        let diff_id = layer(&store, &[], |root| {
+            let bytes: Vec<u8> = (0..21_u32 << 18).flat_map(|n| (n / 3).to_le_bytes()).collect();
+            std::fs::write(root.join("big"), bytes).unwrap();
+        });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let (_, bytes) = pool.install(|| blob_bytes(&store, &[diff_id]));
+        (directory, diff_id, bytes)
     };
-    store.put_record(&key, &record).expect("kept");
-    store.put_memo(&key, "text").expect("kept");
-    store.write_state("stat", b"bytes").expect("kept");
-    assert_eq!(store.record(&key), Some(record));
-    assert_eq!((store.memo(&key).as_deref(), store.read_state("stat").as_deref()), (Some("text"), Some(&b"bytes"[..])));
-    fs::write(fixture.path(&format!("records/{}", key.hex())), "{\"diff_ids\":").expect("written");
-    assert_eq!(store.record(&key), None);
+    let ((directory, diff_id, one), (_other, _, four)) = (make(1), make(4));
+    assert!(one == four);
+    let file = directory.path().join("layer.gz");
+    std::fs::write(&file, &one).unwrap();
+    let output = std::process::Command::new("gzip").arg("-dc").arg(&file).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(DiffId(Digest::of(&output.stdout)), diff_id);
 }
 
 #[test]
-fn a_store_that_is_not_ours_is_refused() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+fn a_stack_of_130_layers_mounts() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, store) = store();
+    let mut stack = Vec::new();
+    for n in 0..130 {
+        let name = format!("f{n}");
+        let tar = archive(&[(TarEntry::new(name.as_bytes(), EntryType::Regular, 0o644, 0), b"")]);
+        stack.push(unpack(&store, &stack, &tar).unwrap());
+    }
+    assert_eq!(list(&store, &stack).len(), 130);
+}
+
+#[test]
+fn only_what_dead_processes_left_is_removed() {
+    let (directory, _store) = store();
     let path = directory.path().join("store");
-    drop(Store::open(&path).expect("opened"));
-    assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
-    fs::write(path.join("version"), "2\n").expect("written");
-    let error = Store::open(&path).expect_err("another version").to_string();
-    assert_eq!(error, format!("{} cannot be the store: its version is 2, this bake's is 1", path.display()));
-    fs::write(path.join("version"), "1\n").expect("written");
-    if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
-        let error = Store::open(&path).expect_err("another owner").to_string();
-        assert_eq!(error, format!("{} cannot be the store: it belongs to another user", path.display()));
+    let tmp = path.join("tmp");
+    for name in ["1-0", "1-1"] {
+        std::fs::create_dir(tmp.join(name)).unwrap();
+        File::create(tmp.join(name).with_extension("lock")).unwrap();
     }
+    File::create(tmp.join("1-2.lock")).unwrap();
+    // A lock of another open file is as another process's.
+    let living = File::open(tmp.join("1-1.lock")).unwrap();
+    living.lock().unwrap();
+    drop(Store::open(&path).unwrap());
+    let is_there = |name| tmp.join(name).exists();
+    let names = ["1-0", "1-0.lock", "1-1", "1-1.lock", "1-2.lock"];
+    assert_eq!(names.map(is_there), [false, false, true, true, false]);
+}
+
+#[test]
+fn two_stores_on_one_directory_make_the_same_snapshot() {
+    if !is_root() {
+        return;
+    }
+    let (directory, first) = store();
+    let second = Store::open(&directory.path().join("store")).unwrap();
+    let (a, b) = (first.prepare(&[]).unwrap(), second.prepare(&[]).unwrap());
+    base(&path(&a));
+    base(&path(&b));
+    let (a, b) = (a.commit(EPOCH).unwrap(), b.commit(EPOCH).unwrap());
+    assert_eq!(a, b);
+    assert_eq!(list(&first, &[a]), list(&second, &[a]));
+}
+
+#[test]
+fn wrong_and_rotten_blobs_are_noticed() {
+    let (directory, store) = store();
+    let mut writer = store.blob_writer().unwrap();
+    std::io::Write::write_all(&mut writer, b"one").unwrap();
+    assert!(writer.commit(Some(Digest::of(b"two"))).is_err());
+    assert!(!store.has_blob(&Digest::of(b"one")) && !store.has_blob(&Digest::of(b"two")));
+    let digest = store.put_blob(b"good").unwrap();
+    std::fs::write(directory.path().join("store/blobs/sha256").join(digest.hex()), "rot").unwrap();
+    assert!(matches!(store.read_blob(&digest), Err(StoreError::DigestMismatch { .. })));
+    assert!(!store.has_blob(&digest));
+    // A large one is no document, but it is not rotten.
+    let large = store.put_blob(&vec![0; (16 << 20) + 1]).unwrap();
+    assert!(matches!(store.read_blob(&large), Err(StoreError::Io { .. })));
+    assert!(store.has_blob(&large));
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_refused_and_kept_as_it_is() {
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let path = directory.path().join("home");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("letter"), "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = || matches!(Store::open(&path), Err(StoreError::Unusable { .. }));
+    assert!(refused());
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o755);
+    std::fs::write(path.join("version"), "2\n").unwrap();
+    assert!(refused());
+    std::fs::write(path.join("version"), "1\n").unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        assert!(refused());
+    }
+}
+
+#[test]
+fn after_a_restart_what_may_not_have_reached_the_disk_is_gone() {
+    let (directory, store) = store();
+    let path = directory.path().join("store");
+    let digest = store.put_blob(b"recent").expect("stored");
+    drop(store);
+    let store = Store::open(&path).expect("the same boot");
+    assert!(store.has_blob(&digest));
+    drop(store);
+    std::fs::write(path.join("boot"), "another boot\n").expect("written");
+    let store = Store::open(&path).expect("a new boot");
+    assert!(!store.has_blob(&digest));
+    let digest = store.put_blob(b"after it").expect("stored");
+    drop(store);
+    assert!(Store::open(&path).expect("the same boot").has_blob(&digest));
 }

@@ -9,7 +9,7 @@ use bake::sys::root::Root;
 use expect_test::{Expect, expect};
 use tar::EntryType;
 
-use super::{archive, list};
+use super::support::{archive, list};
 
 /// Unpacks with owner and group of this user; returns the error's text or the files, without owners and times.
 fn unpack_beside_a_canary(tar: &[u8], whiteouts: Whiteouts) -> String {
@@ -322,7 +322,7 @@ fn the_formats_that_gnu_tar_writes_are_the_same_files() {
 fn damaged_headers_do_no_harm() {
     let archive = archive(&["d d/ 755", "f d/f content", "h d/h d/f", "l d/l ../../canary/victim"]);
     let name = format!("{}/x", "n".repeat(150));
-    let long = super::archive(&[&format!("f {name} x")]);
+    let long = super::support::archive(&[&format!("f {name} x")]);
     for whole in [archive, long] {
         for at in (0..whole.len() - 1024).step_by(61) {
             for damage in [0, b'9', 0xff] {

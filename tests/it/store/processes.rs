@@ -10,7 +10,7 @@ use bake::graph::CacheSharing;
 use bake::oci::{MediaType, descriptor};
 use bake::store::Store;
 
-use super::{EPOCH, Fixture};
+use super::support::{EPOCH, Fixture};
 
 /// What a process that this test starts does, by name; the store is in `BAKE_TEST_STORE`.
 const TASK: &str = "BAKE_TEST_TASK";
@@ -123,8 +123,8 @@ fn threads_may_open_the_same_new_store_at_once() {
         }
     });
     assert_eq!(names(&path.join("tmp")), [""; 0]);
-    let kept = ["blobs", "empty", "layers", "memos", "mounts", "records", "snapshots", "state", "tmp", "version"];
-    assert_eq!(names(&path), kept);
+    let leftovers: Vec<String> = names(&path).into_iter().filter(|name| name.contains(".new")).collect();
+    assert_eq!(leftovers, [""; 0]);
 }
 
 #[test]

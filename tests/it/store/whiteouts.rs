@@ -4,7 +4,7 @@ use std::fs;
 
 use expect_test::expect;
 
-use super::{Fixture, archive, entries_of};
+use super::support::{Fixture, archive, entries_of};
 
 #[test]
 fn what_a_step_deletes_is_in_its_layer_and_gone_where_that_is_unpacked() {
@@ -31,8 +31,8 @@ fn what_a_step_deletes_is_in_its_layer_and_gone_where_that_is_unpacked() {
         0 0644 0:0 315532800 b 4
         5 0755 0:0 315532800 c/ 0
         5 0755 0:0 315532800 d/ 0
-        0 0000 0:0 0 d/.wh..wh..opq 0
         0 0644 0:0 315532800 d/new 1
+        0 0000 0:0 0 d/.wh.old 0
     "#]]
     .assert_eq(&entries_of(&tar));
     let unpacked = there.unpack(&[], &base).and_then(|stack| there.unpack(&stack, &tar)).expect("unpacked");
