@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::solve::definition_failure;
-use super::{Failure, Host, Kind, Progress};
+use super::{Failure, Host, Kind};
 use crate::bakefile::{self, Bakefile, InputFile, Options, Override, Selection, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
@@ -185,7 +185,7 @@ fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {
 }
 
 fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
-    if !found.is_empty() && host.progress != Progress::Quiet {
+    if !found.is_empty() {
         host.talk.line(&found.render(sources));
     }
 }

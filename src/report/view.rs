@@ -154,8 +154,9 @@ impl View {
 
     fn row(&self, running: &Running, now: Duration, columns: usize) -> Row {
         let elapsed = Seconds(now.saturating_sub(running.began)).to_string();
-        // A long name leaves up to a third of the row to what the step says.
-        let n_for_last = if running.last.is_empty() { 0 } else { (width(&running.last) + 2).min(columns / 3) };
+        // A long name leaves up to a third of the row to what the step says; a narrow row is the name's alone.
+        let is_wide = columns >= 60 && !running.last.is_empty();
+        let n_for_last = if is_wide { (width(&running.last) + 2).min(columns / 3) } else { 0 };
         let n_for_name = columns - n_for_last;
         let text = truncate(&format!("{:<8} {elapsed:>8} {}", "", running.name), n_for_name);
         let left = columns.saturating_sub(width(&text) + 2);

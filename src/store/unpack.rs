@@ -7,7 +7,6 @@
 //! Nothing of this machine shows in the result: not the umask, and not the clock in the times of directories that the
 //! archive only puts something into.
 
-mod archive;
 mod whiteout;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +20,9 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use tar::EntryType;
 
-use self::archive::{Archive, Entry};
 use self::whiteout::remove;
 use crate::oci::LayerCompression;
+use crate::oci::untar::{ReadEntry, TarReader};
 use crate::sys::root::Root;
 
 /// Why an archive could not be unpacked.
@@ -102,8 +101,8 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
     let mut unpacker =
         Unpacker { root, options, times: BTreeMap::new(), touched: BTreeMap::new(), made: BTreeSet::new() };
-    let mut archive = Archive::new(tar);
-    while let Some(entry) = archive.next()? {
+    let mut archive = TarReader::new(tar);
+    while let Some(entry) = archive.next_entry()? {
         unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish()
@@ -121,11 +120,8 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), UnpackError> {
+    fn entry(&mut self, entry: &ReadEntry, content: &mut dyn Read) -> Result<(), UnpackError> {
         let path = clean(&entry.path);
-        if entry.is_sparse {
-            return Err(UnpackError::Kind { path });
-        }
         let kind = entry.kind;
         let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
         let full = self.options.base.join(&path);
@@ -194,7 +190,7 @@ impl Unpacker<'_> {
         Ok(fd)
     }
 
-    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
+    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
         let target = self.options.base.join(clean(&entry.link));
         let target_name = target.file_name().ok_or_else(|| invalid("a hard link to the top"))?;
         let from = self.root.open_at(
@@ -216,7 +212,7 @@ impl Unpacker<'_> {
     /// Sets owner, mode, attributes and times of what was just made as `name` in `parent`; `fd` is it, opened.
     fn describe(
         &self,
-        entry: &Entry,
+        entry: &ReadEntry,
         parent: &OwnedFd,
         name: &OsStr,
         fd: Option<BorrowedFd<'_>>,
@@ -233,7 +229,7 @@ impl Unpacker<'_> {
             result => result.map_err(failed)?,
         }
         if !entry.kind.is_symlink() {
-            let mode = Mode::from_raw_mode(entry.mode);
+            let mode = Mode::from_raw_mode(entry.mode & 0o7777);
             match fd {
                 Some(fd) => rustix::fs::fchmod(fd, mode).map_err(|error| failed(error.into()))?,
                 // A node was made just now, by this process, in a file system that nobody else sees.
@@ -254,7 +250,7 @@ impl Unpacker<'_> {
     }
 
     /// An entry for the top itself: `./`. An archive of ADD does not decide what its destination is like.
-    fn describe_top(&mut self, entry: &Entry, full: &Path) -> Result<(), UnpackError> {
+    fn describe_top(&mut self, entry: &ReadEntry, full: &Path) -> Result<(), UnpackError> {
         if self.options.whiteouts == Whiteouts::Literal {
             return Ok(());
         }
@@ -328,17 +324,14 @@ fn make_file(parent: &OwnedFd, name: &OsStr, size: u64, content: &mut dyn Read) 
     Ok(file.into())
 }
 
-fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
+fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
     remove(parent, name)?;
     Ok(rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), parent, name)?)
 }
 
-fn make_node(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
+fn make_node(parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
     remove(parent, name)?;
-    let (Ok(major), Ok(minor)) = (entry.device.0.try_into(), entry.device.1.try_into()) else {
-        return Err(invalid("a device number that is none"));
-    };
-    let device = rustix::fs::makedev(major, minor);
+    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
     let (kind, device) = match entry.kind {
         EntryType::Char => (FileType::CharacterDevice, device),
         EntryType::Block => (FileType::BlockDevice, device),
@@ -358,13 +351,13 @@ fn chown(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
 
 /// Sets the entry's extended attributes. Those that this user may not set, or the file system does not know, are left
 /// out, as the peer leaves them out; `user.overlay.` ones are never the archive's to set.
-fn set_xattrs(entry: &Entry, fd: BorrowedFd<'_>) -> io::Result<()> {
+fn set_xattrs(entry: &ReadEntry, fd: BorrowedFd<'_>) -> io::Result<()> {
     for (name, value) in &entry.xattrs {
-        if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.") {
+        if name.starts_with("user.overlay.") || name.starts_with("trusted.") {
             continue;
         }
         // What was opened for writing alone has no other way to its attributes than its descriptor.
-        match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
+        match rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {}
             Err(error) => return Err(error.into()),
         }

@@ -171,7 +171,8 @@ fn an_attribute_without_effect_is_a_warning() {
         format!("target \"default\" {{\n  dockerfile-inline = \"FROM scratch\\nCOPY build.hcl /\"\n{attributes}\n}}\n")
     };
     project.write("build.hcl", &bakefile("pull = true\nentitlements = [\"network.host\", \"security.insecure\"]"));
-    let built = project.bake(&["build"]).succeeds();
+    let built = project.bake(&["build", "--quiet", "--var", "TAG=1"]).succeeds();
+    assert!(built.stderr.contains("warning: --var TAG: no variable"), "{}", built.stderr);
     for name in ["pull", "entitlements"] {
         assert!(built.stderr.contains("warning: build.hcl:"), "{}", built.stderr);
         assert!(built.stderr.contains(&format!("`{name}` of target")), "{}", built.stderr);
