@@ -28,17 +28,35 @@ pub fn run() -> ExitCode {
         }
     };
     let talk = Talk::new(Box::new(std::io::stderr()));
-    let result = host(begin, &arguments, talk.clone()).and_then(|host| dispatch(arguments.command, &host));
+    let result = unless_panic(|| {
+        let data = host(begin, &arguments, talk.clone()).and_then(|host| dispatch(arguments.command, &host))?;
+        print(&data, &mut std::io::stdout().lock())
+    });
     match result {
-        Ok(data) => {
-            // A reader that closed the pipe early has what it wanted.
-            _ = std::io::stdout().write_all(data.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             talk.line(&failure.to_string());
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Runs `work`; a panic, which has said where it came from, is a failure like any other.
+fn unless_panic<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let failure =
+            Failure::new(Kind::Bug, "bake stopped because of a mistake in bake; the message above says where");
+        Err(failure.hint("report it with that message and the command"))
+    })
+}
+
+/// Writes a command's data. A reader that closed the pipe early has what it wanted; a full disk does not.
+fn print(data: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    match out.write_all(data.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Kind::Environment, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -97,6 +115,28 @@ fn stop_on_signals(cancel: &CancelToken) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_with_its_own_exit_code() {
+        let failure = unless_panic::<()>(|| panic!("on purpose")).expect_err("it panicked");
+        assert_eq!(failure.exit_code(), 70);
+    }
+
+    #[test]
+    fn data_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_none() {
+        struct Fails(std::io::ErrorKind);
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(print("x", &mut Fails(std::io::ErrorKind::BrokenPipe)).is_ok());
+        let failure = print("x", &mut Fails(std::io::ErrorKind::StorageFull)).expect_err("the disk is full");
+        assert_eq!(failure.exit_code(), 4);
+    }
 
     #[test]
     fn a_target_without_a_verb_is_built() {

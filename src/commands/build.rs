@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::solve::{self, Lowered};
-use super::step_failure;
+use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, lockfile};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage};
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
@@ -29,7 +29,7 @@ use crate::worker::contexts::Contexts;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
 use crate::worker::platforms::Platforms;
-use crate::worker::sandbox::{self, Launcher, SandboxError};
+use crate::worker::sandbox::{self, IdMapping, Launcher, SandboxError};
 
 /// What `bake build` is asked.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,8 @@ const N_TAIL_LINES: usize = 20;
 /// Images that are assembled at once; the compression inside uses all processors.
 const N_ASSEMBLERS: usize = 4;
 
-/// Builds; returns a line for each target that was asked for: its name and the digest of its image.
+/// Builds; returns a line for each target that was asked for: its name and the digest of its image. Nothing where an
+/// output went to standard output, which is that output's alone.
 ///
 /// # Errors
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
@@ -64,20 +65,24 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     }
     let plan = project.plan(host)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
-    sandbox::enter().map_err(|error| environment(&error))?;
+    let mapping = sandbox::enter().map_err(|error| environment(&error))?;
     let store = Store::open(&store_path(request, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));
-    let build = Build { request, host, plan: &plan, store: &store, client: &client, activities: &activities };
+    let (store, client, activities) = (&store, &client, &activities);
+    let build = Build { request, host, plan: &plan, store, mapping: &mapping, client, activities };
     let result = build.run(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
     let built = result?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
+    }
+    if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
+        return Ok(String::new());
     }
     let asked = built.images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked);
     Ok(asked.map(|(image, _)| format!("{} {}\n", image.name, image.root().digest())).collect())
@@ -94,6 +99,7 @@ struct Build<'a> {
     host: &'a Host,
     plan: &'a Plan,
     store: &'a Store,
+    mapping: &'a IdMapping,
     client: &'a Client,
     activities: &'a Activities<'a>,
 }
@@ -118,7 +124,7 @@ impl Build<'_> {
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
         let images = self.assemble(&lowered, &solved.contents)?;
-        let inputs = self.inputs(&lowered, &contexts)?;
+        let inputs = self.inputs(&lowered, &contexts, project.epoch)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -182,7 +188,8 @@ impl Build<'_> {
         if failures.is_empty() {
             return Ok(());
         }
-        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail))
+        let surroundings = Surroundings { store: self.store.path(), mapping: self.mapping };
+        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail, &surroundings))
     }
 
     fn assemble(
@@ -207,9 +214,14 @@ impl Build<'_> {
         images.map_err(|error| release::export_failure(&error))
     }
 
-    fn inputs(&self, lowered: &Lowered, contexts: &Contexts) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
+    fn inputs(
+        &self,
+        lowered: &Lowered,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
-        let mut inputs = Inputs::new(&lowered.definition, &local_digest);
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest);
         let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };

@@ -51,7 +51,7 @@ pub fn read(path: &str, files: &dyn Files, sources: &mut SourceMap) -> Result<Lo
 /// It cannot be written; the old one is then as it was.
 pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(), Failure> {
     let mut new = old.clone();
-    if project.is_whole() {
+    if project.is_whole() && !project.is_overridden() {
         let used: BTreeSet<String> = update.pins.iter().map(|pin| pin.reference.to_string()).collect();
         new.retain_pins(|reference| used.contains(&reference.to_string()));
     }
@@ -94,8 +94,11 @@ fn result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {
     }
 }
 
-/// Puts a file in place of another at once, with ordinary permissions.
+/// Puts a file in place of another at once, with ordinary permissions. Where `path` is a symbolic link, the file that it
+/// names is replaced.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let real = path.canonicalize();
+    let path = real.as_deref().unwrap_or(path);
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
@@ -104,4 +107,21 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbolic_link_stays_one_and_its_file_is_replaced() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (file, link) = (directory.path().join("real.lock"), directory.path().join("bake.lock"));
+        replace(&file, b"old").expect("written");
+        std::os::unix::fs::symlink("real.lock", &link).expect("linked");
+        replace(&link, b"new").expect("written");
+        assert!(link.is_symlink());
+        let files = crate::sys::files::DiskFiles::new(directory.path());
+        assert_eq!(files.read("real.lock".as_ref()).expect("there"), b"new");
+    }
 }

@@ -11,7 +11,7 @@ use super::image::{ExportError, PlatformImage, TargetImage};
 use crate::digest::{DiffId, Digest};
 use crate::oci::{Blob, Descriptor, digest_of};
 use crate::reference::Reference;
-use crate::registry::{Client, Pushed};
+use crate::registry::{self, Client, Pushed};
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::threads;
@@ -181,21 +181,28 @@ impl Publisher<'_> {
         Ok(())
     }
 
+    /// Asks for all tags before any moves, so that a registry that is gone by now leaves those of the others alone.
     fn move_tags(&self, publications: &[Publication<'_>], published: &mut Published) -> Result<(), ExportError> {
-        let tags: Vec<(&Reference, &Blob)> = publications
+        let tags: BTreeMap<String, (&Reference, &Blob)> = publications
             .iter()
             .flat_map(|publication| publication.names.iter().map(|name| (name, publication.image.root())))
+            .map(|(name, document)| (name.to_string(), (name, document)))
             .collect();
-        let moved = threads::map(tags, N_CONNECTIONS, |(name, document)| {
-            let current = self.client.resolve(name).ok().and_then(|descriptor| digest_of(&descriptor).ok());
-            let is_unchanged = current == Some(document.digest());
-            if !is_unchanged {
-                self.push_document(name, document)?;
-            }
-            Ok::<_, ExportError>((name.to_string(), is_unchanged))
+        let states = threads::map(tags.into_iter().collect(), N_CONNECTIONS, |(text, (name, document))| {
+            let current = match self.client.resolve(name) {
+                Ok(descriptor) => digest_of(&descriptor).ok(),
+                Err(registry::Error::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            Ok((text, name, document, current == Some(document.digest())))
         })?;
-        for (name, is_unchanged) in moved {
-            if is_unchanged { &mut published.tags_unchanged } else { &mut published.tags_moved }.push(name);
+        threads::map(
+            states.iter().filter(|(.., is_there)| !is_there).collect(),
+            N_CONNECTIONS,
+            |(_, name, document, _)| self.push_document(name, document),
+        )?;
+        for (text, _, _, is_there) in states {
+            if is_there { &mut published.tags_unchanged } else { &mut published.tags_moved }.push(text);
         }
         Ok(())
     }

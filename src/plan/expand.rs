@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
-use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Plan, PlannedTarget, TargetPlan};
+use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
 use crate::bakefile::{Spanned, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
@@ -24,6 +24,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnosti
     let order = links_first(targets, &by_name);
     let needed = needed_platforms(&order, &by_name, &own);
     let mut plan = Plan::default();
+    let mut claimed = BTreeMap::new();
     for target in order {
         let single = Single::new(target, build_platform, &mut found);
         let own = &own[target.name.as_str()];
@@ -37,11 +38,13 @@ pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnosti
             !is_only_linked || needed.get(target.name.as_str()).is_some_and(|needed| needed.contains(platform))
         };
         let tags = tags(target, &mut found);
+        let outputs = if target.is_linked { Vec::new() } else { outputs(target, &tags, &mut found) };
+        claim(target, &outputs, &mut claimed, &mut found);
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
             platforms: own.iter().filter(is_needed).map(planned).collect(),
             linked_platforms,
-            outputs: if target.is_linked { Vec::new() } else { outputs(target, &tags, &mut found) },
+            outputs,
             tags,
             is_linked: target.is_linked,
         });
@@ -118,6 +121,23 @@ fn tags(target: &Target, found: &mut Diagnostics) -> Vec<Reference> {
         }
     }
     tags
+}
+
+/// Notes where a target's result goes. A tag or file that two targets claim would be whichever came last.
+fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<String, &'a str>, found: &mut Diagnostics) {
+    let places = outputs.iter().flat_map(|output| match output {
+        Output::Push(names) => names.iter().map(|name| format!("push `{name}`")).collect(),
+        Output::Oci { dest, .. } | Output::Tar { dest } => vec![format!("write `{dest}`")],
+        // Files of several targets may be gathered in one directory.
+        Output::Local { .. } => Vec::new(),
+    });
+    for place in places {
+        let owner = *claimed.entry(place.clone()).or_insert(&target.name);
+        if owner != target.name {
+            let message = format!("targets \"{owner}\" and \"{}\" both {place}", target.name);
+            found.push(Diagnostic::error(target.span, message).hint("give each target a name of its own"));
+        }
+    }
 }
 
 /// What is the same for all platforms of a target.

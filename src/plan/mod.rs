@@ -61,6 +61,13 @@ pub enum Output {
     },
 }
 
+impl Output {
+    /// Says whether it is written to standard output.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self, Output::Oci { dest, .. } | Output::Tar { dest } if dest == "-")
+    }
+}
+
 /// How an OCI image layout is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutForm {

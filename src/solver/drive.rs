@@ -3,7 +3,9 @@
 //! Work items go out on unbounded queues (the scheduler bounds what runs), events come back on one that never blocks the
 //! sender. This is the one part of the solver that sees threads and the clock.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -89,15 +91,23 @@ struct Work {
 }
 
 enum Report<E> {
-    Probed(VertexId, Result<Verdict, E>),
-    Executed(VertexId, Duration, Result<Content, E>),
+    Probed(VertexId, Caught<Verdict, E>),
+    Executed(VertexId, Duration, Caught<Content, E>),
 }
+
+/// What a worker returned, or the payload of its panic.
+type Caught<T, E> = Result<Result<T, E>, Panic>;
+
+type Panic = Box<dyn Any + Send>;
 
 /// Probing is short and mostly waits for the disk; hashing inside it is rayon's.
 const N_PROBERS: usize = 4;
 
 impl Drive<'_> {
     /// Runs all that is wanted and returns when nothing runs any more.
+    ///
+    /// # Panics
+    /// If the worker does; but first all that runs is stopped.
     pub fn run<W: Worker>(&self, worker: &W) -> Solved<W::Error> {
         let wanted = reachable(self.definition, self.wanted);
         let steps: Vec<VertexId> = wanted.iter().copied().filter(|id| !self.is_source(*id)).collect();
@@ -131,7 +141,7 @@ impl Drive<'_> {
         stop: &CancelToken,
     ) -> Solved<E> {
         let mut scheduler = Scheduler::new(self.definition, self.wanted, self.n_slots, self.on_failure);
-        let mut failures = Vec::new();
+        let (mut failures, mut panic) = (Vec::new(), None);
         let mut actions = scheduler.on_event(Event::Begin);
         let mut is_interrupted = false;
         loop {
@@ -141,19 +151,20 @@ impl Drive<'_> {
             if scheduler.is_finished() {
                 break;
             }
-            let event = match inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(report) => self.event(report, stop, &mut failures),
-                Err(mpsc::RecvTimeoutError::Timeout) if self.cancel.is_cancelled() && !is_interrupted => {
-                    is_interrupted = true;
-                    Event::Interrupted
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    actions = Vec::new();
-                    continue;
-                }
+            // Asked before each event, so that a build with much to report stops as soon as an idle one.
+            if !is_interrupted && (self.cancel.is_cancelled() || panic.is_some()) {
+                is_interrupted = true;
+                actions = scheduler.on_event(Event::Interrupted);
+                continue;
+            }
+            actions = match inbox.recv_timeout(Duration::from_millis(50)) {
+                Ok(report) => scheduler.on_event(self.event(report, stop, &mut failures, &mut panic)),
+                Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => unreachable!("workers live as long as their queues"),
             };
-            actions = scheduler.on_event(event);
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
         let contents = reachable(self.definition, self.wanted)
             .into_iter()
@@ -162,7 +173,13 @@ impl Drive<'_> {
         Solved { contents, failures }
     }
 
-    fn event<E>(&self, report: Report<E>, stop: &CancelToken, failures: &mut Vec<StepFailure<E>>) -> Event {
+    fn event<E>(
+        &self,
+        report: Report<E>,
+        stop: &CancelToken,
+        failures: &mut Vec<StepFailure<E>>,
+        panic: &mut Option<Panic>,
+    ) -> Event {
         let mut fail = |vertex, after, error| {
             // What was stopped did not fail by itself.
             if !stop.is_cancelled() && !self.cancel.is_cancelled() {
@@ -170,14 +187,22 @@ impl Drive<'_> {
             }
         };
         match report {
-            Report::Probed(vertex, Ok(verdict)) => Event::Probed { vertex, verdict },
-            Report::Probed(vertex, Err(error)) => {
+            Report::Probed(vertex, Ok(Ok(verdict))) => Event::Probed { vertex, verdict },
+            Report::Probed(vertex, Ok(Err(error))) => {
                 fail(vertex, Duration::ZERO, error);
                 Event::Probed { vertex, verdict: Verdict::Failed }
             }
-            Report::Executed(vertex, _, Ok(content)) => Event::Executed { vertex, content: Some(content) },
-            Report::Executed(vertex, after, Err(error)) => {
+            Report::Executed(vertex, _, Ok(Ok(content))) => Event::Executed { vertex, content: Some(content) },
+            Report::Executed(vertex, after, Ok(Err(error))) => {
                 fail(vertex, after, error);
+                Event::Executed { vertex, content: None }
+            }
+            Report::Probed(vertex, Err(payload)) => {
+                panic.get_or_insert(payload);
+                Event::Probed { vertex, verdict: Verdict::Failed }
+            }
+            Report::Executed(vertex, _, Err(payload)) => {
+                panic.get_or_insert(payload);
                 Event::Executed { vertex, content: None }
             }
         }
@@ -207,18 +232,20 @@ impl Drive<'_> {
     }
 
     fn probe<W: Worker>(&self, worker: &W, work: Work, reports: &Sender<Report<W::Error>>) {
-        let verdict = worker.probe(work.vertex, &work.inputs);
+        // A thread that died unheard would leave its vertex under way for ever.
+        let verdict = catch_unwind(AssertUnwindSafe(|| worker.probe(work.vertex, &work.inputs)));
         _ = reports.send(Report::Probed(work.vertex, verdict));
     }
 
     fn execute<W: Worker>(&self, worker: &W, work: Work, stop: &CancelToken, reports: &Sender<Report<W::Error>>) {
         let vertex = work.vertex;
-        self.tell(Notice::Started { vertex, is_emulated: worker.is_emulated(vertex) });
-        let on_output = |stream, bytes: &[u8]| self.tell(Notice::Output { vertex, stream, bytes });
-        let key = work.key.expect("a step runs after a miss");
         let began = Instant::now();
-        let step = Step { vertex, inputs: &work.inputs, key: &key, on_output: &on_output, cancel: stop };
-        let result = worker.execute(&step);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            self.tell(Notice::Started { vertex, is_emulated: worker.is_emulated(vertex) });
+            let on_output = |stream, bytes: &[u8]| self.tell(Notice::Output { vertex, stream, bytes });
+            let key = work.key.as_ref().expect("a step runs after a miss");
+            worker.execute(&Step { vertex, inputs: &work.inputs, key, on_output: &on_output, cancel: stop })
+        }));
         _ = reports.send(Report::Executed(vertex, began.elapsed(), result));
     }
 

@@ -14,17 +14,20 @@ use crate::oci::ImageConfig;
 /// Computes inputs digests over one definition; what several targets share is computed once.
 pub struct Inputs<'a, E> {
     definition: &'a Definition,
+    epoch: i64,
     local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
     known: BTreeMap<VertexId, Digest>,
 }
 
 impl<'a, E> Inputs<'a, E> {
-    /// Asks `local_digest` for the content of what is selected of a local directory.
+    /// Asks `local_digest` for the content of what is selected of a local directory. `epoch` is the latest time that a
+    /// layer may hold, seconds since 1970.
     pub fn new(
         definition: &'a Definition,
+        epoch: i64,
         local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
     ) -> Inputs<'a, E> {
-        Inputs { definition, local_digest, known: BTreeMap::new() }
+        Inputs { definition, epoch, local_digest, known: BTreeMap::new() }
     }
 
     /// Returns the digest for a target whose root file system is `root` and whose config, layers apart, is `config`.
@@ -42,6 +45,7 @@ impl<'a, E> Inputs<'a, E> {
         let mut hasher = FieldHasher::new("bake.inputs.v1");
         hasher.list("root", root.as_slice().iter().map(Digest::as_bytes));
         hasher.field("config", config.to_bytes());
+        hasher.field("epoch", self.epoch.to_string());
         Ok(hasher.finish())
     }
 
@@ -63,5 +67,33 @@ impl<'a, E> Inputs<'a, E> {
             }
         }
         Ok(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{CopyAction, FileAction, FileOp, InputIndex, VertexMetadata};
+
+    /// Returns the digest of a target that copies `files` of a directory at `path`.
+    fn digest(path: &str, files: &[u8], epoch: i64) -> Digest {
+        let mut definition = Definition::default();
+        let local = Op::Source(SourceOp::Local(LocalSource { path: path.to_owned(), ignore: Vec::new() }));
+        let local = definition.add(local, Vec::new(), VertexMetadata::default());
+        let (owner, mode, exclude, unpack) = (None, None, Vec::new(), false);
+        let (source, dest) = ("/".to_owned(), "/app/".to_owned());
+        let copy = CopyAction { from: InputIndex(0), source, dest, owner, mode, exclude, unpack };
+        let copy = Op::File(FileOp { root: None, actions: vec![FileAction::Copy(copy)] });
+        let root = definition.add(copy, vec![local], VertexMetadata::default());
+        let local_digest = |_: &LocalSource, _: &Selection| Ok::<_, ()>(Digest::of(files));
+        let mut inputs = Inputs::new(&definition, epoch, &local_digest);
+        inputs.digest(Some(root), &ImageConfig::default()).expect("cannot fail")
+    }
+
+    #[test]
+    fn files_and_epoch_decide_and_where_the_directory_is_does_not() {
+        assert_eq!(digest("a", b"x", 0), digest("b", b"x", 0));
+        assert_ne!(digest("a", b"x", 0), digest("a", b"y", 0));
+        assert_ne!(digest("a", b"x", 0), digest("a", b"x", 1));
     }
 }

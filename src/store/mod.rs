@@ -148,6 +148,11 @@ impl Store {
         Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
     }
 
+    /// Returns the store's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads what [`Store::write_state`] wrote.
     pub fn read_state(&self, name: &str) -> Option<Vec<u8>> {
         std::fs::read(self.path.join("state").join(name)).ok()

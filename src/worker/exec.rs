@@ -43,6 +43,7 @@ pub(super) fn run(
     worker.layers.materialise(parent)?;
     let snapshot = worker.store.prepare(parent)?;
     let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
+    worker.check_unchanged(vertex, step)?;
     let mounts = op.mounts.iter().zip(&held).map(|(mount, held)| sandbox::Mount {
         target: mount.target.clone(),
         is_read_only: mount.is_read_only,

@@ -218,8 +218,9 @@ impl LocalWorker<'_> {
         }
     }
 
-    /// A file that changed after it was hashed would be stored under a key that is not its own.
-    fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
+    /// A file that changed after it was hashed would be stored under a key that is not its own. Called once what the step
+    /// reads of local contexts is copied.
+    pub(super) fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
         for selection in selections(&vertex.op) {
             let input = selection.input.0 as usize;
             if step.inputs[input] == Content::Local {

@@ -6,7 +6,9 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod build;
+mod crash;
 mod failure;
+mod host;
 mod output;
 mod push;
 mod readers;

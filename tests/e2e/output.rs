@@ -67,3 +67,13 @@ fn help_names_the_verbs() {
         assert!(help.stdout.contains(verb), "{verb} is not in\n{}", help.stdout);
     }
 }
+
+#[test]
+fn standard_output_holds_the_archive_and_nothing_else() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    let arguments = ["build", "hello", "--platform", "linux/amd64", "--output", "type=tar,dest=-"];
+    let piped = project.command(&arguments).output().expect("bake starts");
+    project.bake(&["build", "hello", "--platform", "linux/amd64", "--output", "type=tar,dest=out.tar"]).succeeds();
+    assert!(piped.stdout == std::fs::read(project.path().join("out.tar")).expect("written"));
+}

@@ -48,3 +48,30 @@ fn a_user_without_subordinate_ids_builds_what_root_builds() {
     // All of the store is the user's own.
     account.run("rm", &["-rf", &project.path().join("../.local").display().to_string()]).succeeds();
 }
+
+#[test]
+fn an_owner_that_a_user_cannot_give_is_one_error_and_what_to_do() {
+    let Some(registry) = registry() else { return };
+    let Some(account) = Account::new("bake-e2e-owner", Ids::Single) else { return };
+    let base = Project::new(registry);
+    let from = format!("FROM {}/base/busybox:1\n", registry.host);
+    base.write("Dockerfile", &format!("{from}RUN echo x > /f && chown 1000:1000 /f\n"));
+    base.write("build.hcl", &format!("target \"default\" {{ tags = [\"{}:1\"] }}\n", base.repository));
+    base.bake(&["build", "--push"]).succeeds();
+    let cases = [
+        (format!("FROM {}:1\nRUN true\n", base.repository), "belongs to 1000:1000"),
+        (format!("{from}COPY --chown=1000:1000 Dockerfile /\n"), "set owner"),
+        (format!("{from}USER 1000\nRUN true\n"), "cannot run as user `1000`"),
+    ];
+    for (dockerfile, what) in cases {
+        let project = Project::new(registry);
+        project.write("build.hcl", "target \"default\" {}\n").write("Dockerfile", &dockerfile);
+        account.adopt(&project);
+        let failed = account.bake(&project, &["build"]).fails(4);
+        let hint = "hint: user `bake-e2e-owner` has no subordinate ids; as root: usermod --add-subuids";
+        for part in [what, hint] {
+            assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+        }
+        assert_eq!(failed.stderr.matches("error:").count(), 1, "{}", failed.stderr);
+    }
+}

@@ -307,3 +307,54 @@ fn an_interrupted_drive_ends_without_failures() {
         assert_eq!((n_done, failures.len()), (0, 0));
     });
 }
+
+/// Panics at a vertex, while it is probed or while it runs; others run until they are stopped.
+struct PanickingWorker {
+    in_probe: bool,
+}
+
+impl Worker for PanickingWorker {
+    type Error = String;
+
+    fn probe(&self, vertex: VertexId, inputs: &[Content]) -> Result<Verdict, String> {
+        assert!(!(self.in_probe && vertex == VertexId(0)), "on purpose");
+        FakeWorker::default().probe(vertex, inputs)
+    }
+
+    fn execute(&self, step: &Step<'_>) -> Result<Content, String> {
+        assert!(step.vertex != VertexId(0), "on purpose");
+        while !step.cancel.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Err("stopped".to_owned())
+    }
+
+    fn is_emulated(&self, _vertex: VertexId) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_worker_that_panics_ends_the_drive_with_its_panic() {
+    for in_probe in [true, false] {
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let definition = Arc::new(graph(&[&[], &[], &[0]]));
+            let (wanted, listener) = ([VertexId(1), VertexId(2)], Outcomes::default());
+            let drive = Drive {
+                definition: &definition,
+                wanted: &wanted,
+                n_slots: 2,
+                on_failure: OnFailure::KeepGoing,
+                listener: &listener,
+                begin: Instant::now(),
+                cancel: &CancelToken::default(),
+            };
+            let run = std::panic::AssertUnwindSafe(|| drive.run(&PanickingWorker { in_probe }));
+            let payload = std::panic::catch_unwind(run).expect_err("the worker panicked");
+            _ = sender.send(payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        });
+        let text = ended.recv_timeout(Duration::from_secs(20)).expect("the drive ends");
+        assert_eq!(text.as_deref(), Some("on purpose"), "in probe: {in_probe}");
+    }
+}

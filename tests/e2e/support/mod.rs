@@ -236,6 +236,14 @@ impl Project {
     }
 }
 
+/// Removes a directory, if it is there.
+pub fn remove(directory: &Path) {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", directory.display()),
+        _ => {}
+    }
+}
+
 /// Runs a program that the tests need.
 pub fn run(program: &str, arguments: &[&str]) -> Ran {
     Command::new(program).args(arguments).stdin(Stdio::null()).output().expect(program).into()
