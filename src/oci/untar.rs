@@ -102,21 +102,16 @@ impl<R: Read> TarReader<R> {
         if n_skipped == n_left { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Reads the next header; `None` where the archive ends: at a block of zeros, or where nothing follows.
+    /// Reads the next header; `None` where the archive ends: at two blocks of zeros, or where nothing follows.
     fn header(&mut self) -> io::Result<Option<Header>> {
         let mut block = [0; BLOCK];
-        let mut n_read = 0;
-        while n_read < BLOCK {
-            match self.inner.read(&mut block[n_read..]) {
-                Ok(0) if n_read == 0 => return Ok(None),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => n_read += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if block.iter().all(|byte| *byte == 0) {
+        if !self.block(&mut block)? {
             return Ok(None);
+        }
+        if block == [0; BLOCK] {
+            self.block(&mut block)?;
+            // Some readers go on behind a single one: what is there would be seen by them alone.
+            return if block == [0; BLOCK] { Ok(None) } else { Err(malformed("a block of zeros between entries")) };
         }
         let header = Header::from_byte_slice(&block);
         // The checksum counts its own field as blanks (POSIX.1-1988, tar).
@@ -127,6 +122,21 @@ impl<R: Read> TarReader<R> {
             return Err(malformed("a header's checksum is wrong"));
         }
         Ok(Some(header.clone()))
+    }
+
+    /// Reads a block; `false` where nothing follows.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> io::Result<bool> {
+        let mut n_read = 0;
+        while n_read < BLOCK {
+            match self.inner.read(&mut block[n_read..]) {
+                Ok(0) if n_read == 0 => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => n_read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     fn extension(&mut self, header: &Header) -> io::Result<Vec<u8>> {
@@ -192,26 +202,40 @@ impl Extensions {
 }
 
 fn entry(header: &Header, kind: EntryType, extensions: Extensions) -> io::Result<ReadEntry> {
+    let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
+    // Archives older than the letter for directories end their names in `/`.
+    let is_old_directory = kind.is_file() && path.ends_with(b"/");
+    let kind = if is_old_directory { EntryType::Directory } else { kind };
+    let old = header.as_old();
     let has_content = matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse)
-        || !(kind.is_dir() || kind.is_hard_link() || kind.is_symlink() || is_node(kind));
+        || !(kind.is_dir() || kind.is_hard_link() || kind.is_symlink() || is_device(kind) || kind.is_fifo());
     let size = extensions.size.map_or_else(|| header.entry_size(), Ok)?;
     let device = |number: io::Result<Option<u32>>| number.map(Option::unwrap_or_default);
     Ok(ReadEntry {
-        path: extensions.path.unwrap_or_else(|| header.path_bytes().into_owned()),
+        path,
         kind,
-        mode: header.mode()?,
-        uid: extensions.uid.map_or_else(|| header.uid(), Ok)?,
-        gid: extensions.gid.map_or_else(|| header.gid(), Ok)?,
-        mtime: extensions.mtime.map_or_else(|| header.mtime().map(|time| i64::try_from(time).unwrap_or(0)), Ok)?,
+        mode: number(&old.mode, || header.mode())?,
+        uid: extensions.uid.map_or_else(|| number(&old.uid, || header.uid()), Ok)?,
+        gid: extensions.gid.map_or_else(|| number(&old.gid, || header.gid()), Ok)?,
+        mtime: extensions.mtime.map_or_else(|| mtime(header), Ok)?,
         size: if has_content { size } else { 0 },
         link: extensions.link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
-        device: if is_node(kind) { (device(header.device_major())?, device(header.device_minor())?) } else { (0, 0) },
+        device: if is_device(kind) { (device(header.device_major())?, device(header.device_minor())?) } else { (0, 0) },
         xattrs: extensions.xattrs,
     })
 }
 
-fn is_node(kind: EntryType) -> bool {
-    kind.is_character_special() || kind.is_block_special() || kind.is_fifo()
+fn is_device(kind: EntryType) -> bool {
+    kind.is_character_special() || kind.is_block_special()
+}
+
+/// Returns what `read` makes of a number's field; zero where it is empty, as programs leave what does not matter.
+fn number<N: Default>(field: &[u8], read: impl FnOnce() -> io::Result<N>) -> io::Result<N> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(N::default()) } else { read() }
+}
+
+fn mtime(header: &Header) -> io::Result<i64> {
+    number(&header.as_old().mtime, || Ok(i64::try_from(header.mtime()?).unwrap_or(0)))
 }
 
 /// Reads a decimal number of seconds, rounded down.

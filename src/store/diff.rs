@@ -66,7 +66,7 @@ pub fn write_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, out: &mut dyn
     writer.finish()
 }
 
-/// Gives `to` the mode, owner and extended attributes of `from`.
+/// Gives `to` the mode, owner, extended attributes and modification time of `from`.
 ///
 /// # Errors
 /// They cannot be read or given.
@@ -81,7 +81,7 @@ pub fn copy_metadata(from: &Path, to: &Path) -> io::Result<()> {
     for (name, value) in xattrs(from)? {
         rustix::fs::lsetxattr(to, name.as_str(), &value, rustix::fs::XattrFlags::empty())?;
     }
-    Ok(())
+    set_time(to, metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Adds what changed below the directory `relative`; `lowers` are the directories of that name below it, topmost first,
@@ -158,7 +158,11 @@ fn collect_directory(
 }
 
 /// Says whether the root directory differs from the one below, or from the one of an image that says nothing of it.
-fn is_top_changed(changes: &Path, lowers: &[PathBuf]) -> io::Result<bool> {
+/// Says whether the layer has an entry for the root directory itself.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_top_changed(changes: &Path, lowers: &[PathBuf]) -> io::Result<bool> {
     let top = std::fs::symlink_metadata(changes)?;
     match lowers.first() {
         Some(lower) => Ok(!is_same_directory(&top, changes, &std::fs::symlink_metadata(lower)?, lower)?),
@@ -282,22 +286,26 @@ fn whiteout_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Gives everything below `directory`, itself included, the times that the layer says, so that later steps see what a
-/// step over the unpacked layer would see: whole seconds, none before 1970, none after `epoch`.
+/// Leaves everything below `directory`, itself included, as the layer says, so that later steps see what a step over the
+/// unpacked layer would see: times in whole seconds, none before 1970, none after `epoch`; and no sockets.
 ///
 /// # Errors
-/// A time cannot be set.
-pub fn clamp_times(directory: &Path, epoch: i64) -> io::Result<()> {
+/// A time cannot be set, or a socket not removed.
+pub fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
+    let own = std::fs::symlink_metadata(directory)?;
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let metadata = std::fs::symlink_metadata(&path)?;
         if metadata.is_dir() {
-            clamp_times(&path, epoch)?;
+            settle(&path, epoch)?;
+        } else if metadata.file_type().is_socket() {
+            std::fs::remove_file(&path)?;
         } else if !is_whiteout(&metadata) {
             clamp_time(&path, &metadata, epoch)?;
         }
     }
-    clamp_time(directory, &std::fs::symlink_metadata(directory)?, epoch)
+    // A socket that was removed changed it.
+    set_time(directory, own.mtime().min(epoch).max(0), 0)
 }
 
 fn clamp_time(path: &Path, metadata: &Metadata, epoch: i64) -> io::Result<()> {
@@ -305,7 +313,11 @@ fn clamp_time(path: &Path, metadata: &Metadata, epoch: i64) -> io::Result<()> {
     if (metadata.mtime(), metadata.mtime_nsec()) == (seconds, 0) {
         return Ok(());
     }
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    set_time(path, seconds, 0)
+}
+
+fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

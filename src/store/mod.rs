@@ -36,6 +36,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
 use crate::sys::tree;
@@ -210,10 +211,11 @@ fn make_layout(path: &Path) -> Result<(), StoreError> {
         let path = path.join(name);
         std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
     }
-    // The root directory of an image that says nothing of it.
+    // The root directory of an image that says nothing of it: the same on every machine.
     let empty = path.join("empty");
-    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755))
-        .map_err(|error| StoreError::io("protect", &empty, error))?;
+    let failed = |error| StoreError::io("protect", &empty, error);
+    std::fs::set_permissions(&empty, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    File::open(&empty).and_then(|empty| empty.set_modified(UNIX_EPOCH)).map_err(failed)?;
     // Complete or not there: another process that opens the store at the same time reads it.
     let version = path.join("version");
     let write = || -> io::Result<()> {

@@ -156,7 +156,11 @@ impl ActiveSnapshot<'_> {
         let mut tar = Hashing::new(std::io::sink());
         diff::write_layer(&changes, &lowers, epoch, &mut tar)
             .map_err(|error| StoreError::io("read", &changes, error))?;
-        diff::clamp_times(&changes, epoch).map_err(|error| StoreError::io("write", &changes, error))?;
+        diff::settle(&changes, epoch).map_err(|error| StoreError::io("write", &changes, error))?;
+        // A layer that says nothing of the root directory leaves its time, too.
+        if !diff::is_top_changed(&changes, &lowers).map_err(|error| StoreError::io("read", &changes, error))? {
+            self.store.copy_top_metadata(&lowers, &changes)?;
+        }
         let (_, digest, _) = tar.finish();
         self.keep(DiffId(digest))?;
         Ok(DiffId(digest))

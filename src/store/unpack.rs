@@ -3,18 +3,24 @@
 //! The archive is hostile. Every name is resolved beneath the root by the kernel, parents included, so that `..`,
 //! absolute names and symbolic links cannot leave it; an entry itself is made by name in its open parent and is never
 //! followed; mode, owner and times are set on an open descriptor of what was just made.
+//!
+//! Nothing of this machine shows in the result: not the umask, and not the clock in the times of directories that the
+//! archive only puts something into.
+
+mod whiteout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
+use self::whiteout::remove;
 use crate::oci::LayerCompression;
 use crate::oci::untar::{ReadEntry, TarReader};
 use crate::sys::root::Root;
@@ -88,13 +94,13 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
     })
 }
 
-/// Unpacks `tar` beneath `root`.
+/// Unpacks `tar` beneath `root`. Where an archive has a name twice, the later entry wins.
 ///
 /// # Errors
 /// The archive is malformed, an entry cannot be made, or its owner is outside this user's range.
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
     let mut unpacker =
-        Unpacker { root, options, times: BTreeMap::new(), made: BTreeSet::new(), implied: BTreeSet::new() };
+        Unpacker { root, options, times: BTreeMap::new(), touched: BTreeMap::new(), made: BTreeSet::new() };
     let mut archive = TarReader::new(tar);
     while let Some(entry) = archive.next_entry()? {
         unpacker.entry(&entry, &mut archive)?;
@@ -105,30 +111,28 @@ pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), U
 struct Unpacker<'a> {
     root: &'a Root,
     options: &'a Unpack,
-    /// Directories' times, set last because making a file in one changes its.
+    /// Times of directories that the archive has entries for, set last because making a file in one changes its.
     times: BTreeMap<PathBuf, i64>,
-    /// Names that this archive made, for opaque marks: those stay.
+    /// Times of the other directories that a layer puts something into, as they were.
+    touched: BTreeMap<PathBuf, Timespec>,
+    /// Names that this archive made, relative to the base; its whiteouts do not mean those.
     made: BTreeSet<PathBuf>,
-    /// Directories that were made because something is in them.
-    implied: BTreeSet<PathBuf>,
 }
 
 impl Unpacker<'_> {
-    /// Makes one entry; `content` is the bytes of a file.
     fn entry(&mut self, entry: &ReadEntry, content: &mut dyn Read) -> Result<(), UnpackError> {
-        let kind = entry.kind;
         let path = clean(&entry.path);
+        let kind = entry.kind;
         let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
         let full = self.options.base.join(&path);
         let Some(name) = path.file_name() else {
-            return if kind.is_dir() { self.describe_top(entry, &full).map_err(failed) } else { Ok(()) };
+            return if kind.is_dir() { self.describe_top(entry, &full) } else { Ok(()) };
         };
         let parent = self.parent(&full).map_err(failed)?;
-        self.keep_time(full.parent().unwrap_or(Path::new("")), &parent).map_err(failed)?;
         if self.options.whiteouts == Whiteouts::Apply
             && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
         {
-            return self.whiteout(&parent, &full, hidden).map_err(failed);
+            return self.whiteout(&parent, &path, hidden).map_err(failed);
         }
         self.made.insert(path.clone());
         let fd = match kind {
@@ -157,58 +161,33 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// Opens the directory that holds `path`; missing parents are made, root-owned.
+    /// Opens the directory that holds `path`; missing ones are made, root-owned, with mode 0755.
     fn parent(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        match self.root.open_at(parent, flags, Mode::empty()) {
+        let fd = match self.root.open_at(parent, flags, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (Some(name), grandparent) = (parent.file_name(), self.parent(parent)?) else { return Err(error) };
-                self.keep_time(parent.parent().unwrap_or(Path::new("")), &grandparent)?;
-                match rustix::fs::mkdirat(&grandparent, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) => {
-                        // Whatever the umask.
-                        rustix::fs::chmodat(&grandparent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
-                        if let Some((uid, gid)) = self.options.owner {
-                            chown(&grandparent, name, uid, gid)?;
-                        }
-                    }
-                    // A symbolic link to nowhere stands there; what is to be below it cannot be.
-                    Err(error) => return Err(error.into()),
+                match rustix::fs::mkdirat(&grandparent, name, Mode::RWXU) {
+                    Err(Errno::EXIST) => return Err(invalid("its directory is a symbolic link to nothing")),
+                    result => result?,
                 }
-                self.implied.insert(parent.to_owned());
-                self.root.open_at(parent, flags, Mode::empty())
-            }
-            result => result,
-        }
-    }
-
-    /// A layer changes the time of a directory only by an entry for it, not by what is made or deleted in it; one that it
-    /// makes without an entry is of 1970. Otherwise the snapshot would tell when it was made.
-    fn keep_time(&mut self, path: &Path, directory: &OwnedFd) -> io::Result<()> {
-        if self.options.whiteouts == Whiteouts::Apply && !self.times.contains_key(path) {
-            let time = if self.implied.contains(path) { 0 } else { rustix::fs::fstat(directory)?.st_mtime };
-            self.times.insert(path.to_owned(), time);
-        }
-        Ok(())
-    }
-
-    fn whiteout(&self, parent: &OwnedFd, full: &Path, hidden: &[u8]) -> io::Result<()> {
-        match hidden {
-            b".wh..opq" => {
-                let directory = full.parent().unwrap_or(Path::new(""));
-                for name in names(parent)? {
-                    let relative = directory.strip_prefix(&self.options.base).unwrap_or(directory).join(&name);
-                    if !self.made.contains(&relative) {
-                        remove(parent, &name)?;
-                    }
+                let fd = rustix::fs::openat(&grandparent, name, flags | NO_FOLLOW, Mode::empty())?;
+                if let Some((uid, gid)) = self.options.owner {
+                    chown(&grandparent, name, uid, gid)?;
                 }
-                Ok(())
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755))?;
+                rustix::fs::futimens(&fd, &timestamps(0))?;
+                fd
             }
-            b"" | b"." | b".." => Err(io::Error::new(io::ErrorKind::InvalidData, "a whiteout of no name")),
-            name if name.starts_with(b".wh.") => Ok(()),
-            name => remove(parent, OsStr::from_bytes(name)),
+            result => result?,
+        };
+        if self.options.whiteouts == Whiteouts::Apply && !self.touched.contains_key(parent) {
+            let stat = rustix::fs::fstat(&fd)?;
+            let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+            self.touched.insert(parent.to_owned(), time);
         }
+        Ok(fd)
     }
 
     fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
@@ -240,15 +219,16 @@ impl Unpacker<'_> {
         path: &Path,
     ) -> Result<(), UnpackError> {
         let failed = |source: io::Error| UnpackError::Entry { path: path.to_owned(), source };
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.options.owner.map_or((entry.uid, entry.gid), |(uid, gid)| (uid.into(), gid.into()));
         let not_mapped = || UnpackError::OwnerNotMapped { path: path.to_owned(), uid, gid };
-        let (Some(uid32), Some(gid32)) = (raw_id(uid), raw_id(gid)) else { return Err(not_mapped()) };
+        // The last number is no id: chown(2) takes it for "leave as it is".
+        let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        let (Some(uid32), Some(gid32)) = (id(uid), id(gid)) else { return Err(not_mapped()) };
         match chown(parent, name, uid32, gid32) {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Err(not_mapped()),
             result => result.map_err(failed)?,
         }
-        let kind = entry.kind;
-        if !kind.is_symlink() {
+        if !entry.kind.is_symlink() {
             let mode = Mode::from_raw_mode(entry.mode & 0o7777);
             match fd {
                 Some(fd) => rustix::fs::fchmod(fd, mode).map_err(|error| failed(error.into()))?,
@@ -261,7 +241,7 @@ impl Unpacker<'_> {
         if let Some(fd) = fd {
             set_xattrs(entry, fd).map_err(failed)?;
         }
-        if !kind.is_dir() {
+        if !entry.kind.is_dir() {
             let times = timestamps(entry.mtime);
             rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|error| failed(error.into()))?;
@@ -269,37 +249,35 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn owner(&self, entry: &ReadEntry) -> (u64, u64) {
-        self.options.owner.map_or((entry.uid, entry.gid), |(uid, gid)| (uid.into(), gid.into()))
-    }
-
-    /// An entry for the top itself: `./`.
-    fn describe_top(&mut self, entry: &ReadEntry, full: &Path) -> io::Result<()> {
+    /// An entry for the top itself: `./`. An archive of ADD does not decide what its destination is like.
+    fn describe_top(&mut self, entry: &ReadEntry, full: &Path) -> Result<(), UnpackError> {
         if self.options.whiteouts == Whiteouts::Literal {
             return Ok(());
         }
-        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let (uid, gid) = self.owner(entry);
-        let raw = |id| raw_id(id).ok_or_else(|| invalid("an owner that is none"));
-        rustix::fs::fchown(&fd, Some(Uid::from_raw(raw(uid)?)), Some(Gid::from_raw(raw(gid)?)))?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode & 0o7777))?;
-        set_xattrs(entry, fd.as_fd())?;
+        let top = Path::new(".");
+        let failed = |source: io::Error| UnpackError::Entry { path: top.to_owned(), source };
+        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
+        self.describe(entry, &fd, top.as_os_str(), Some(fd.as_fd()), top)?;
         self.times.insert(full.to_owned(), entry.mtime);
         Ok(())
     }
 
     fn finish(self) -> Result<(), UnpackError> {
-        for (path, mtime) in &self.times {
+        let as_they_were = self.touched.iter().map(|(path, time)| (path, *time, OFlags::empty()));
+        // A later entry may have put something else in a directory's place.
+        let as_listed = self.times.iter().map(|(path, time)| (path, whole_seconds(*time), OFlags::NOFOLLOW));
+        for (path, time, flags) in as_they_were.chain(as_listed) {
             let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
-            // A later entry may have put something else in its place.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if let Ok(fd) = self.root.open_at(path, flags, Mode::empty()) {
-                rustix::fs::futimens(&fd, &timestamps(*mtime)).map_err(|error| failed(error.into()))?;
+            if let Ok(fd) = self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY | flags, Mode::empty()) {
+                let times = Timestamps { last_access: time, last_modification: time };
+                rustix::fs::futimens(&fd, &times).map_err(|error| failed(error.into()))?;
             }
         }
         Ok(())
     }
 }
+
+const NO_FOLLOW: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 /// Makes a name relative: no `..`, no leading `/`, no `.`.
 fn clean(path: &[u8]) -> PathBuf {
@@ -314,18 +292,13 @@ fn clean(path: &[u8]) -> PathBuf {
     cleaned
 }
 
-/// Returns the id as the kernel has it. The largest number means "unchanged" to it and is nobody's.
-fn raw_id(id: u64) -> Option<u32> {
-    u32::try_from(id).ok().filter(|id| *id != u32::MAX)
-}
-
 fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// A directory over a directory keeps what is in it; over anything else it takes its place.
 fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | NO_FOLLOW;
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) => match rustix::fs::openat(parent, name, flags, Mode::empty()) {
@@ -342,14 +315,12 @@ fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
 
 fn make_file(parent: &OwnedFd, name: &OsStr, size: u64, content: &mut dyn Read) -> io::Result<OwnedFd> {
     remove(parent, name)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let mut file = std::fs::File::from(fd);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | NO_FOLLOW;
+    let mut file = std::fs::File::from(rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
     let n_copied = io::copy(content, &mut file)?;
     if n_copied != size {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    file.flush()?;
     Ok(file.into())
 }
 
@@ -394,35 +365,11 @@ fn set_xattrs(entry: &ReadEntry, fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+fn whole_seconds(seconds: i64) -> Timespec {
+    Timespec { tv_sec: seconds, tv_nsec: 0 }
+}
+
 fn timestamps(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let time = whole_seconds(seconds);
     Timestamps { last_access: time, last_modification: time }
-}
-
-fn names(directory: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Removes a name and all below it; what is not there is no error.
-fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-            for name in names(&directory)? {
-                remove(&directory, &name)?;
-            }
-            Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
-        }
-        Err(error) => Err(error.into()),
-    }
 }

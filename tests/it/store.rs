@@ -4,6 +4,14 @@
     clippy::print_stderr,
     reason = "a fixture that fails ends its test; a skipped test says why"
 )]
+
+mod archives;
+mod layers;
+mod processes;
+mod records;
+mod support;
+mod whiteouts;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
