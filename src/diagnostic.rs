@@ -3,6 +3,7 @@
 //! Rows 0 to 3 collect [`Diagnostic`]s; they do not stop at the first. Rendering needs the [`SourceMap`] that the spans
 //! were made with.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A file of a [`SourceMap`].
@@ -242,9 +243,12 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// Returns all of them as text, a blank line between two.
+    /// Returns all of them as text, a blank line between two. What reads the same is there once: a Dockerfile is read for
+    /// each target and platform that it builds.
     pub fn render(&self, sources: &SourceMap) -> String {
-        self.0.iter().map(|d| d.render(sources)).collect::<Vec<_>>().join("\n\n")
+        let mut seen = BTreeSet::new();
+        let texts = self.0.iter().map(|diagnostic| diagnostic.render(sources));
+        texts.filter(|text| seen.insert(text.clone())).collect::<Vec<_>>().join("\n\n")
     }
 }
 

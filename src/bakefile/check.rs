@@ -6,7 +6,7 @@ use super::attributes::ATTRIBUTES;
 use super::program::{BUILT_IN, Program};
 use super::walk::walk;
 use super::{Bakefile, Spanned};
-use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
 use crate::lang::ast::{Block, Body};
 
 /// Warns of attributes and blocks that the peer would drop silently.
@@ -93,5 +93,15 @@ pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
         let next = cycle.get(1).or(cycle.first()).copied().unwrap_or("");
         let place = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == next);
         findings.push(Diagnostic::warning(place.map_or(target.span, |parent| parent.span), message));
+    }
+}
+
+/// Warns of each `--var` that sets no variable among `names`: the peer ignores it, and a typo would build the default.
+pub(super) fn unknown_vars(vars: &[(String, String)], names: &[&str], findings: &mut Diagnostics) {
+    for (name, _) in vars.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
+        let message = format!("--var {name}: no variable has this name; it means nothing");
+        let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::error_without_place(message) };
+        let near = nearest(name, names.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
+        findings.push(near.into_iter().fold(warning, Diagnostic::hint));
     }
 }

@@ -93,6 +93,8 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     for body in &bodies {
         check::unknown_names(body, &mut findings.findings);
     }
+    let names: Vec<&str> = program.variables.keys().map(|name| name.as_ref()).collect();
+    check::unknown_vars(options.vars, &names, &mut findings.findings);
     let variables = evaluate_variables(&program, &mut findings);
     check::function_cycles(&program, &mut findings.findings);
     let mut bakefile = Bakefile {

@@ -12,7 +12,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
 /// One `--set`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// The whole text.
+    /// The flag that says it.
+    pub flag: &'static str,
+    /// What the user wrote after the flag.
     pub text: String,
     /// A target's name or a pattern with `*`, `?`, `[…]`.
     pub pattern: String,
@@ -103,7 +105,7 @@ pub fn parse_override(text: &str) -> Result<Override, Diagnostic> {
         return Err(wrong("a value is missing".into()).hint("write TARGET.KEY=VALUE"));
     }
     let (pattern, key) = (pattern.to_owned(), key.to_owned());
-    Ok(Override { text: text.to_owned(), pattern, key, name, value, is_append })
+    Ok(Override { flag: "--set", text: text.to_owned(), pattern, key, name, value, is_append })
 }
 
 /// Finds the targets that each override means.
@@ -115,7 +117,7 @@ pub(super) fn place(
 ) -> BTreeMap<String, Vec<Placed>> {
     let mut placed: BTreeMap<String, Vec<Placed>> = BTreeMap::new();
     for item in options.overrides {
-        let file = sources.add("--set", &item.text);
+        let file = sources.add(item.flag, &item.text);
         let span = Span::new(file, 0, item.text.len());
         let mut item = item.clone();
         if item.value.is_none() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::solve::{self, Lowered};
-use super::step_failure;
+use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, lockfile};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage};
@@ -29,7 +29,7 @@ use crate::worker::contexts::Contexts;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
 use crate::worker::platforms::Platforms;
-use crate::worker::sandbox::{self, Launcher, SandboxError};
+use crate::worker::sandbox::{self, IdMapping, Launcher, SandboxError};
 
 /// What `bake build` is asked.
 #[derive(Clone, Debug, Default)]
@@ -65,14 +65,15 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     }
     let plan = project.plan(host)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
-    sandbox::enter().map_err(|error| environment(&error))?;
+    let mapping = sandbox::enter().map_err(|error| environment(&error))?;
     let store = Store::open(&store_path(request, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));
-    let build = Build { request, host, plan: &plan, store: &store, client: &client, activities: &activities };
+    let (store, client, activities) = (&store, &client, &activities);
+    let build = Build { request, host, plan: &plan, store, mapping: &mapping, client, activities };
     let result = build.run(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -103,6 +104,7 @@ struct Build<'a> {
     host: &'a Host,
     plan: &'a Plan,
     store: &'a Store,
+    mapping: &'a IdMapping,
     client: &'a Client,
     activities: &'a Activities<'a>,
 }
@@ -191,7 +193,8 @@ impl Build<'_> {
         if failures.is_empty() {
             return Ok(());
         }
-        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail))
+        let surroundings = Surroundings { store: self.store.path(), mapping: self.mapping };
+        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail, &surroundings))
     }
 
     fn assemble(

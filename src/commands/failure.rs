@@ -37,7 +37,7 @@ pub struct Failure {
 impl Failure {
     /// Returns a failure whose text is `error: ` and `message`.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, text: format!("error: {message}"), hints: Vec::new() }
+        Failure { kind, text: format!("error: {}", without_codes(&message.to_string())), hints: Vec::new() }
     }
 
     /// Returns a failure whose text is `error: `, `error` and what caused it.
@@ -101,5 +101,38 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    without_codes(&text)
+}
+
+/// Returns `text` without what the standard library adds to an operating system's reason, ` (os error 28)`, and with it
+/// the name of a temporary file, ` at path "…"`: neither says anything to a user.
+fn without_codes(text: &str) -> String {
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        let Some((_, mut after)) = after.split_once(')').filter(|(code, _)| code.parse::<i32>().is_ok()) else { break };
+        if let Some((_, behind)) = after.strip_prefix(" at path \"").and_then(|path| path.split_once('"')) {
+            after = behind;
+        }
+        plain.push_str(before);
+        rest = after;
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operating_systems_reason_stands_without_its_number() {
+        let cases = [
+            ("cannot copy `a`: No space left on device (os error 28)", "cannot copy `a`: No space left on device"),
+            ("x: Denied (os error 13) at path \"/t/.tmp5\", twice (os error 2)", "x: Denied, twice"),
+            ("cannot read ` (os error x`", "cannot read ` (os error x`"),
+        ];
+        for (text, plain) in cases {
+            assert_eq!(Failure::new(Kind::Build, text).text, format!("error: {plain}"));
+        }
+    }
 }

@@ -76,8 +76,9 @@ pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(
     if new == *old || new.is_empty() {
         return Ok(());
     }
-    replace(&project.directory.join(&path), new.to_text().as_bytes())
-        .map_err(|error| Failure::new(Kind::Environment, format!("cannot write {path}: {error}")))
+    replace(&project.directory.join(&path), new.to_text().as_bytes()).map_err(|error| {
+        Failure::new(Kind::Environment, format!("cannot write {path}: {error}")).note("the build itself is complete")
+    })
 }
 
 fn result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {

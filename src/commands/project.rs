@@ -1,9 +1,10 @@
 //! The user's bakefile, read and resolved for what was asked.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::solve::definition_failure;
-use super::{Failure, Host, Kind, Progress};
+use super::{Failure, Host, Kind};
 use crate::bakefile::{self, Bakefile, InputFile, Options, Override, Selection, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
@@ -138,7 +139,11 @@ fn inputs(request: &ProjectRequest, files: &dyn Files) -> Result<Vec<InputFile>,
     let read = |name: &String| {
         let wrong =
             |what: &str| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
-        let bytes = files.read(name.as_ref()).map_err(|error| wrong(&error.to_string()))?;
+        let bytes = files.read(name.as_ref()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Diagnostic::error_without_place(format!("there is no file {name}")).into(),
+            io::ErrorKind::InvalidInput => wrong(&error.to_string()),
+            kind => wrong(&kind.to_string()),
+        })?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
         Ok(InputFile { name: name.clone(), text })
     };
@@ -147,16 +152,18 @@ fn inputs(request: &ProjectRequest, files: &dyn Files) -> Result<Vec<InputFile>,
 
 /// The flags that change targets are overrides of all of them, in the peer's words.
 fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
-    let platforms = request.platforms.iter().map(|platform| format!("*.platform={platform}"));
-    let outputs = request.outputs.iter().map(|output| format!("*.output={output}"));
-    let push = request.push.then(|| "*.push=true".to_owned());
-    let no_cache = request.no_cache.then(|| "*.no-cache=true".to_owned());
-    let texts = request.set.iter().cloned().chain(platforms).chain(outputs).chain(push).chain(no_cache);
+    let flag = |flag: &'static str, key: &str, value: &String| (flag, format!("*.{key}={value}"), value.clone());
+    let set = request.set.iter().map(|text| ("--set", text.clone(), text.clone()));
+    let platforms = request.platforms.iter().map(|platform| flag("--platform", "platform", platform));
+    let outputs = request.outputs.iter().map(|output| flag("--output", "output", output));
+    let on = "true".to_owned();
+    let push = request.push.then(|| flag("--push", "push", &on));
+    let no_cache = request.no_cache.then(|| flag("--no-cache", "no-cache", &on));
     let mut found = Diagnostics::default();
     let mut overrides = Vec::new();
-    for text in texts {
+    for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(push).chain(no_cache) {
         match bakefile::parse_override(&text) {
-            Ok(item) => overrides.push(item),
+            Ok(item) => overrides.push(Override { flag, text: shown, ..item }),
             Err(diagnostic) => found.push(diagnostic),
         }
     }
@@ -178,7 +185,7 @@ fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {
 }
 
 fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
-    if !found.is_empty() && host.progress != Progress::Quiet {
+    if !found.is_empty() {
         host.talk.line(&found.render(sources));
     }
 }

@@ -136,7 +136,7 @@ impl Release<'_> {
                 write_layout_directory(&layout, &self.path(dest)).map_err(|error| file_failure(&error))?;
             }
         }
-        activity.finish("done");
+        activity.finish("");
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Release<'_> {
             let dest = self.path(dest).join(self.directory(image, &platform_image.platform));
             copy_to_directory(&root, &dest, Ownership::Caller, self.latest()).map_err(|error| file_failure(&error))?;
         }
-        activity.finish("done");
+        activity.finish("");
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Release<'_> {
         let trees: Vec<ArchiveTree<'_>> =
             roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect();
         self.write_to(dest, |out| write_tar(&trees, self.latest(), out))?;
-        activity.finish("done");
+        activity.finish("");
         Ok(())
     }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Failure, Host, Kind};
-use crate::diagnostic::{Diagnostics, SourceMap};
+use crate::diagnostic::{Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
 use crate::graph::{Definition, VertexId};
-use crate::plan::{BuildContext, Plan, PlannedTarget};
+use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
 use crate::sys::files::Files;
@@ -68,10 +68,12 @@ pub fn lower(
                     return Err(Failure::new(Kind::Interrupted, "interrupted"));
                 }
                 let resolved = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
-                    let (image, pin) = resolver.resolve(&need)?;
-                    Ok::<_, ResolveError>((need, image, pin))
+                    let (need, target) = need;
+                    let (image, pin) =
+                        resolver.resolve(&need).map_err(|error| needed(&error, &need, target, &loaded))?;
+                    Ok::<_, Failure>((need, image, pin))
                 });
-                for (need, image, pin) in resolved.map_err(|error| resolve_failure(&error))? {
+                for (need, image, pin) in resolved? {
                     images.insert(need, image);
                     pins.extend(pin);
                 }
@@ -80,17 +82,20 @@ pub fn lower(
     }
 }
 
+/// What has to be resolved, with the first target that asks for it.
+type Needs<'a> = BTreeMap<Need, &'a str>;
+
 type LoweredTargets = BTreeMap<(String, Platform), LoweredTarget>;
 
 /// Lowers every target as far as `images` allows: the graph, or what is still needed.
-fn lower_once(
-    loaded: &[(&PlannedTarget, Loaded)],
+fn lower_once<'a>(
+    loaded: &[(&'a PlannedTarget, Loaded)],
     images: &BTreeMap<Need, ResolvedImage>,
     sources: &SourceMap,
-) -> Result<Result<(Definition, LoweredTargets), BTreeSet<Need>>, Failure> {
+) -> Result<Result<(Definition, LoweredTargets), Needs<'a>>, Failure> {
     let mut definition = Definition::default();
     let mut targets = LoweredTargets::new();
-    let mut needs = BTreeSet::new();
+    let mut needs = Needs::new();
     let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
     let mut found = Diagnostics::default();
     // The plan has a target after those that it links to.
@@ -111,7 +116,9 @@ fn lower_once(
         match frontend::lower(target, dockerfile, &resolved, sources, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
-                needs.extend(more);
+                for need in more {
+                    needs.entry(need).or_insert(&target.name);
+                }
             }
             Ok(Lowering::Done(lowered)) => {
                 targets.insert((target.name.clone(), target.platform.clone()), lowered);
@@ -129,6 +136,21 @@ pub fn definition_failure(found: &Diagnostics, sources: &SourceMap) -> Result<()
         return Err(Failure::rendered(Kind::Definition, found.render(sources)));
     }
     Ok(())
+}
+
+/// Says also who asked for the image, and whether it may have been meant as a stage.
+fn needed(error: &ResolveError, need: &Need, target: &str, loaded: &[(&PlannedTarget, Loaded)]) -> Failure {
+    let failure = resolve_failure(error);
+    let ImageSource::Registry(reference) = &need.image else { return failure };
+    let name = reference.familiar();
+    let failure = failure.note(format!("target \"{target}\" builds on or copies from `{name}`"));
+    let stages =
+        loaded.iter().filter(|(planned, _)| planned.name == target).flat_map(|(_, one)| &one.dockerfile.stages);
+    let stages = stages.filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
+    match nearest(name.trim_end_matches(":latest"), stages) {
+        Some(stage) => failure.hint(format!("did you mean the stage `{stage}`?")),
+        None => failure,
+    }
 }
 
 fn resolve_failure(error: &ResolveError) -> Failure {

@@ -1,12 +1,27 @@
 //! What the user reads when steps failed: the instruction, the target, the reason, and last of all the step's output.
 
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
 use super::failure::with_causes;
 use super::{Failure, Kind};
 use crate::diagnostic::SourceMap;
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
+use crate::store::UnpackError;
+use crate::worker::file::FileError;
 use crate::worker::local::WorkerError;
+use crate::worker::sandbox::{IdMapping, SandboxError};
+
+/// What hints need to know of the host.
+pub struct Surroundings<'a> {
+    /// The store's directory.
+    pub store: &'a Path,
+    /// Which ids files and processes can have.
+    pub mapping: &'a IdMapping,
+}
 
 /// Describes all failures; the first one decides the kind.
 pub fn describe(
@@ -14,22 +29,71 @@ pub fn describe(
     definition: &Definition,
     sources: &SourceMap,
     tail: &Tail,
+    surroundings: &Surroundings<'_>,
 ) -> Failure {
-    let texts: Vec<String> = failures.iter().map(|failure| text(failure, definition, sources, tail)).collect();
-    Failure::rendered(failures.first().map_or(Kind::Build, |failure| kind(&failure.error)), texts.join("\n\n"))
+    let text = |failure| text(failure, definition, sources, tail, surroundings);
+    let texts: Vec<String> = failures.iter().map(text).collect();
+    Failure::rendered(
+        failures.first().map_or(Kind::Build, |failure| kind(&failure.error, surroundings.mapping)),
+        texts.join("\n\n"),
+    )
 }
 
-fn kind(error: &WorkerError) -> Kind {
+fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
+    let is_single = matches!(mapping, IdMapping::Single { .. });
+    if lacks_space(error) || (is_single && lacks_ids(error)) {
+        return Kind::Environment;
+    }
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
         WorkerError::ContextChanged { .. } => Kind::Build,
+        // What the image lacks is its Dockerfile's matter, not this host's.
+        WorkerError::Sandbox(
+            SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
+        ) => Kind::Build,
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
     }
 }
 
-fn text(failure: &StepFailure<WorkerError>, definition: &Definition, sources: &SourceMap, tail: &Tail) -> String {
+/// Returns what caused an error, and what caused that.
+fn causes(error: &WorkerError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
+}
+
+/// Returns the operating system's errors among the causes; one that only passes its cause on hides it from [`causes`].
+fn os_errors(error: &WorkerError) -> impl Iterator<Item = &io::Error> {
+    causes(error).filter_map(|error| match error.downcast_ref::<UnpackError>() {
+        Some(UnpackError::Io(error)) => Some(error),
+        _ => error.downcast_ref::<io::Error>(),
+    })
+}
+
+fn lacks_space(error: &WorkerError) -> bool {
+    os_errors(error).any(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+/// Says whether a file was to belong to somebody, or a process to run as somebody, who does not exist in this user's
+/// namespace.
+fn lacks_ids(error: &WorkerError) -> bool {
+    match error {
+        WorkerError::Sandbox(SandboxError::User { .. }) => return true,
+        WorkerError::File(FileError::Io { verb, source, .. }) if verb.contains("owner") => {
+            return source.kind() == io::ErrorKind::InvalidInput;
+        }
+        _ => {}
+    }
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(UnpackError::OwnerNotMapped { .. })))
+}
+
+fn text(
+    failure: &StepFailure<WorkerError>,
+    definition: &Definition,
+    sources: &SourceMap,
+    tail: &Tail,
+    surroundings: &Surroundings<'_>,
+) -> String {
     let vertex = definition.vertex(failure.vertex);
     let mut text = format!("error: step failed: {}", with_causes(&failure.error));
     if let Some(span) = vertex.metadata.span {
@@ -38,7 +102,7 @@ fn text(failure: &StepFailure<WorkerError>, definition: &Definition, sources: &S
         text.push_str(&format!("\n --> {}:{}  {instruction}", place.file, place.line));
     }
     text.push_str(&format!("\nnote: {}", place_in_build(failure, vertex, definition)));
-    for hint in hints(&failure.error) {
+    for hint in hints(&failure.error, surroundings) {
         text.push_str(&format!("\nhint: {hint}"));
     }
     let lines = tail.lines(failure.vertex);
@@ -62,7 +126,17 @@ fn place_in_build(failure: &StepFailure<WorkerError>, vertex: &Vertex, definitio
     format!("{targets}{platform}, after {:.1} s", failure.after.as_secs_f64())
 }
 
-fn hints(error: &WorkerError) -> Vec<String> {
+fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
+    if lacks_space(error) {
+        return vec![format!(
+            "free space for the store, {}, or name another with --store DIR",
+            surroundings.store.display()
+        )];
+    }
+    match (error, surroundings.mapping) {
+        (error, IdMapping::Single { reason }) if lacks_ids(error) => return vec![reason.clone()],
+        _ => {}
+    }
     match error {
         WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),

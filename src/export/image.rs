@@ -2,11 +2,11 @@
 
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
+    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, digest_of, image_index, image_manifest, parse_manifest,
 };
 use crate::platform::Platform;
 use crate::registry;
-use crate::store::{Compression, Store, StoreError};
+use crate::store::{Compression, LayerBlob, Store, StoreError};
 use crate::worker::layers::LayerError;
 
 /// Why an image could not be put together or sent.
@@ -91,7 +91,11 @@ pub fn assemble(
     let mut layers = base.to_vec();
     layers.truncate(stack.len());
     for (index, diff_id) in stack.iter().enumerate().skip(layers.len()) {
-        let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().next());
+        // A blob that is neither here nor known to be elsewhere is made anew.
+        let is_there = |blob: &LayerBlob| {
+            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
+        };
+        let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().find(is_there));
         layers.push(match known {
             Some(blob) => blob.descriptor,
             None => store.layer_blob(&stack[..=index], Compression::default())?,

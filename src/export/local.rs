@@ -133,7 +133,11 @@ impl Copy<'_> {
         let failed = self.failed(&entry.path);
         let file = rustix::fs::openat(parent, &self.partial, flags, Mode::RUSR | Mode::WUSR).map_err(&failed)?;
         let mut file = File::from(file);
-        io::copy(&mut source, &mut file).map_err(io_error("copy", &self.dest.join(&entry.path)))?;
+        let copied = io::copy(&mut source, &mut file).map_err(io_error("copy", &self.dest.join(&entry.path)));
+        if copied.is_err() {
+            self.clear(parent)?;
+        }
+        copied?;
         set_attributes(&file, &self.attributes(entry)).map_err(&failed)
     }
 

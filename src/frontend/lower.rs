@@ -1,6 +1,7 @@
 //! Walks the instructions of the stages that a target reaches.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::dockerfile::{Instruction, InstructionKind};
@@ -246,7 +247,10 @@ impl Lowerer<'_, '_> {
         Ok(root.unwrap_or_else(|| self.empty()))
     }
 
+    /// Adds a local source. bake's own lockfile is left out of it unless the ignore file takes it back: each build may
+    /// write it, and a `COPY .` that read it would never give the same image twice.
     fn local(&mut self, path: &str, ignore: Vec<String>, name: String) -> VertexId {
+        let ignore = iter::once("**/bake.lock".to_owned()).chain(ignore).collect();
         let op = Op::Source(SourceOp::Local(LocalSource { path: path.to_owned(), ignore }));
         self.definition.add(op, Vec::new(), VertexMetadata { name, ..VertexMetadata::default() })
     }

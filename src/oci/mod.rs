@@ -9,6 +9,7 @@ mod document;
 mod layer;
 mod select;
 pub mod tar;
+pub mod untar;
 
 pub use blob::{Blob, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};

@@ -23,6 +23,13 @@ fn output(target: &Target, spec: &OutputSpec, tags: &[Reference], found: &mut Di
         "local" | "tar" => &["dest"],
         _ => &[],
     };
+    let kind = spec.kind.as_str();
+    if !KINDS.contains(&kind) {
+        let diagnostic = Diagnostic::error(spec.span, format!("unknown output type `{kind}`"));
+        let hint = nearest(kind, KINDS).map(|near| format!("did you mean `type={near}`?"));
+        found.push(hint.into_iter().fold(diagnostic, Diagnostic::hint));
+        return None;
+    }
     if let Some(key) = spec.fields.keys().find(|key| !known.contains(&key.as_str())) {
         let message = format!("output option `{key}` for `type={}` is not supported yet", spec.kind);
         found.push(Diagnostic::error(spec.span, message));
@@ -32,7 +39,7 @@ fn output(target: &Target, spec: &OutputSpec, tags: &[Reference], found: &mut Di
         found.push(Diagnostic::error(spec.span, "Docker's media types are not written; images are OCI's"));
         return None;
     }
-    match spec.kind.as_str() {
+    match kind {
         "image" if !is_on("push") => None,
         "image" | "registry" => push(target, spec, tags, found),
         "oci" => {
@@ -42,17 +49,11 @@ fn output(target: &Target, spec: &OutputSpec, tags: &[Reference], found: &mut Di
         "local" => Some(Output::Local { dest: dest(spec, found)? }),
         "tar" => Some(Output::Tar { dest: dest(spec, found)? }),
         "cacheonly" => None,
-        kind if KINDS.contains(&kind) => {
+        kind => {
             let message = format!("output `type={kind}` is not supported yet");
             found.push(
                 Diagnostic::error(spec.span, message).hint("use `type=oci,dest=FILE`, which Podman and skopeo read"),
             );
-            None
-        }
-        kind => {
-            let diagnostic = Diagnostic::error(spec.span, format!("unknown output type `{kind}`"));
-            let hint = nearest(kind, KINDS).map(|near| format!("did you mean `type={near}`?"));
-            found.push(hint.into_iter().fold(diagnostic, Diagnostic::hint));
             None
         }
     }

@@ -8,6 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, Heade
 
 use super::auth::Access;
 use super::error::Action;
+use super::push::push;
 use super::transport::{Answer, Call};
 use super::{Client, Error, blob_name, manifest_key, manifest_name};
 use crate::digest::{Digest, Hasher};
@@ -134,14 +135,15 @@ impl Client {
         self.exists(&pull(name), &call, &blob_name(name, digest))
     }
 
-    /// Says whether `name`'s repository has a manifest or index under `digest`.
+    /// Says whether `name`'s repository has a manifest or index under `digest`. Asked before a push, and with the right
+    /// to push: one login serves for all of it, and a refusal names what the user wanted.
     ///
     /// # Errors
     /// [`Error::Denied`], and what connections do.
     pub fn has_manifest(&self, name: &Reference, digest: Digest) -> Result<bool, Error> {
         let reference = name.with_digest(digest);
         let call = self.manifest_call(Method::HEAD, &reference)?;
-        self.exists(&pull(name), &call, &manifest_name(&reference))
+        self.exists(&push(name, None), &call, &manifest_name(&reference))
     }
 
     pub(super) fn exists(&self, access: &Access<'_>, call: &Call<'_>, what: &str) -> Result<bool, Error> {

@@ -177,6 +177,6 @@ fn with_digest(mut url: Url, digest: Digest) -> Url {
     url
 }
 
-fn push<'a>(name: &'a Reference, mount_from: Option<&'a str>) -> Access<'a> {
+pub(super) fn push<'a>(name: &'a Reference, mount_from: Option<&'a str>) -> Access<'a> {
     Access { registry: &name.registry, repository: &name.repository, action: Action::Push, mount_from }
 }

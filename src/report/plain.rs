@@ -105,8 +105,11 @@ impl Log {
             Notice::ActivityFinished { activity, result } => {
                 let numbered = self.number(&mut text, at, Item::Activity(activity), "");
                 let took = Seconds(at.saturating_sub(numbered.began));
-                let comma = if result.is_empty() { "" } else { ", " };
-                push(&mut text, numbered, format_args!("DONE {took}{comma}{}", one_line(result)));
+                match result {
+                    None => push(&mut text, numbered, format_args!("ERROR {took}")),
+                    Some("") => push(&mut text, numbered, format_args!("DONE {took}")),
+                    Some(result) => push(&mut text, numbered, format_args!("DONE {took}, {}", one_line(result))),
+                }
                 self.names.activities.remove(&activity);
             }
         }

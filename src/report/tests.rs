@@ -67,10 +67,10 @@ pub(super) fn build(definition: &Arc<Definition>) -> Vec<(Duration, Notice<'_>)>
         (ms(1800), Notice::ActivityStarted { activity: push, name: "push 127.0.0.1:5000/hello:1" }),
         (ms(1900), Notice::ActivityProgress { activity: push, current: 1_000_000, total: Some(4_149_999) }),
         (ms(7000), Notice::ActivityProgress { activity: push, current: 2_000_000, total: Some(4_149_999) }),
-        (ms(7100), Notice::ActivityFinished { activity: push, result: "4.1 MB sent" }),
+        (ms(7100), Notice::ActivityFinished { activity: push, result: Some("4.1 MB sent") }),
         (ms(9000), Notice::ActivityStarted { activity: ActivityId(2), name: "write hello.tar" }),
         (ms(9001), output(make, Stream::Stdout, b" b.c")),
-        (ms(9100), Notice::ActivityFinished { activity: ActivityId(2), result: "" }),
+        (ms(9100), Notice::ActivityFinished { activity: ActivityId(2), result: Some("") }),
         (ms(9200), Notice::Finished { vertex: make, outcome: Outcome::Failed }),
         (ms(9200), Notice::Finished { vertex: script, outcome: Outcome::Cancelled }),
     ]
@@ -135,7 +135,7 @@ fn a_step_that_nobody_planned_is_still_told() {
     let plain = Plain::new(Box::new(sink.clone()));
     plain.on_notice(ms(0), Notice::Finished { vertex: VertexId(9), outcome: Outcome::Done });
     plain.on_notice(ms(0), Notice::ActivityProgress { activity: ActivityId(1), current: 1, total: None });
-    plain.on_notice(ms(0), Notice::ActivityFinished { activity: ActivityId(1), result: "done" });
+    plain.on_notice(ms(0), Notice::ActivityFinished { activity: ActivityId(1), result: Some("done") });
     expect![[r#"
         #1 step 9
         #1 DONE 0.0s

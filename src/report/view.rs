@@ -102,9 +102,8 @@ impl View {
                 self.set_last(Item::Activity(activity), Some(progress(current, total)));
             }
             Notice::ActivityFinished { activity, result } => {
-                // One that has nothing to say leaves nothing behind.
-                let word = if result.is_empty() { "" } else { "DONE" };
-                self.end(at, Item::Activity(activity), word, result);
+                let word = if result.is_some() { "DONE" } else { "ERROR" };
+                self.end(at, Item::Activity(activity), word, result.unwrap_or(""));
             }
         }
     }
@@ -115,13 +114,10 @@ impl View {
         }
     }
 
-    /// Moves a line from what runs to what stays; nothing stays where `word` is empty.
+    /// Moves a line from what runs to what stays.
     fn end(&mut self, at: Duration, item: Item, word: &str, result: &str) {
         let Some(index) = self.running.iter().position(|running| running.item == item) else { return };
         let Running { name, began, .. } = self.running.remove(index);
-        if word.is_empty() {
-            return;
-        }
         let took = Seconds(at.saturating_sub(began)).to_string();
         let result = if result.is_empty() { String::new() } else { format!(", {}", one_line(result)) };
         let line = format!("{word:<8} {took:>8} {name}{result}");
@@ -158,7 +154,11 @@ impl View {
 
     fn row(&self, running: &Running, now: Duration, columns: usize) -> Row {
         let elapsed = Seconds(now.saturating_sub(running.began)).to_string();
-        let text = truncate(&format!("{:<8} {elapsed:>8} {}", "", running.name), columns);
+        // A long name leaves up to a third of the row to what the step says; a narrow row is the name's alone.
+        let is_wide = columns >= 60 && !running.last.is_empty();
+        let n_for_last = if is_wide { (width(&running.last) + 2).min(columns / 3) } else { 0 };
+        let n_for_name = columns - n_for_last;
+        let text = truncate(&format!("{:<8} {elapsed:>8} {}", "", running.name), n_for_name);
         let left = columns.saturating_sub(width(&text) + 2);
         // A few columns of output say nothing.
         if running.last.is_empty() || left < 8 {

@@ -18,7 +18,7 @@ impl<'a> Activities<'a> {
         Activities { listener, clock, next: AtomicU64::new(0) }
     }
 
-    /// Begins an activity; it ends when [`Activity::finish`] is called, or without a result when it is dropped.
+    /// Begins an activity; it ends when [`Activity::finish`] is called, and has failed when it is dropped before.
     pub fn start(&self, name: &str) -> Activity<'_> {
         let id = ActivityId(self.next.fetch_add(1, Ordering::Relaxed));
         self.tell(Notice::ActivityStarted { activity: id, name });
@@ -46,14 +46,14 @@ impl Activity<'_> {
     /// Ends it; `result` is for people.
     pub fn finish(mut self, result: &str) {
         self.is_finished = true;
-        self.activities.tell(Notice::ActivityFinished { activity: self.id, result });
+        self.activities.tell(Notice::ActivityFinished { activity: self.id, result: Some(result) });
     }
 }
 
 impl Drop for Activity<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.activities.tell(Notice::ActivityFinished { activity: self.id, result: "" });
+            self.activities.tell(Notice::ActivityFinished { activity: self.id, result: None });
         }
     }
 }

@@ -64,8 +64,9 @@ pub enum Notice<'a> {
     ActivityFinished {
         /// Which.
         activity: ActivityId,
-        /// What came of it, for people: `exists`, `mounted`, `4.1 MB sent`; empty for nothing to say.
-        result: &'a str,
+        /// What came of it, for people: `exists`, `mounted`, `4.1 MB sent`; empty for nothing to say, `None` where it
+        /// failed.
+        result: Option<&'a str>,
     },
 }
 

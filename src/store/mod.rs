@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/                       0700, owned by the user who builds
 //! ├── version                "1\n"; an older or newer store is refused
+//! ├── boot, boot.lock        the start of the machine that the store was last opened in (see `boot`)
 //! ├── blobs/sha256/HEX       blobs by digest: documents, compressed layers
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
 //! ├── snapshots/HEX/         by chain id: the layer on top of that stack, as overlayfs has it
@@ -21,6 +22,7 @@
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
 mod blob;
+mod boot;
 mod cache_mount;
 mod compress;
 pub mod diff;
@@ -139,9 +141,15 @@ impl Store {
         if is_new {
             make_layout(path)?;
         }
+        boot::drop_unsynced(path)?;
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
         Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// Returns the store's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads what [`Store::write_state`] wrote.
@@ -189,7 +197,8 @@ fn has_others_files(path: &Path) -> io::Result<bool> {
         let name = entry?.file_name();
         let is_ours = |known: &&str| known.split('/').next().is_some_and(|known| name == known);
         // Another process may finish making the store while this one looks.
-        if name != "version" && !LAYOUT.iter().any(is_ours) {
+        let is_mark = name == "version" || name.to_string_lossy().starts_with("boot");
+        if !is_mark && !LAYOUT.iter().any(is_ours) {
             return Ok(true);
         }
     }

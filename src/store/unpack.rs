@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use crate::oci::LayerCompression;
+use crate::oci::untar::{ReadEntry, TarReader};
 use crate::sys::root::Root;
 
 /// Why an archive could not be unpacked.
@@ -94,9 +95,9 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
     let mut unpacker =
         Unpacker { root, options, times: BTreeMap::new(), made: BTreeSet::new(), implied: BTreeSet::new() };
-    let mut archive = tar::Archive::new(tar);
-    for entry in archive.entries()? {
-        unpacker.entry(&mut entry?)?;
+    let mut archive = TarReader::new(tar);
+    while let Some(entry) = archive.next_entry()? {
+        unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish()
 }
@@ -113,12 +114,10 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<(), UnpackError> {
-        let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            return Ok(());
-        }
-        let path = clean(&entry.path_bytes());
+    /// Makes one entry; `content` is the bytes of a file.
+    fn entry(&mut self, entry: &ReadEntry, content: &mut dyn Read) -> Result<(), UnpackError> {
+        let kind = entry.kind;
+        let path = clean(&entry.path);
         let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
         let full = self.options.base.join(&path);
         let Some(name) = path.file_name() else {
@@ -134,7 +133,9 @@ impl Unpacker<'_> {
         self.made.insert(path.clone());
         let fd = match kind {
             EntryType::Directory => Some(make_directory(&parent, name).map_err(failed)?),
-            EntryType::Regular | EntryType::Continuous => Some(make_file(&parent, name, entry).map_err(failed)?),
+            EntryType::Regular | EntryType::Continuous => {
+                Some(make_file(&parent, name, entry.size, content).map_err(failed)?)
+            }
             EntryType::Link => {
                 self.link(&parent, name, entry).map_err(failed)?;
                 return Ok(());
@@ -151,7 +152,7 @@ impl Unpacker<'_> {
         };
         self.describe(entry, &parent, name, fd.as_ref().map(AsFd::as_fd), &path)?;
         if kind.is_dir() {
-            self.times.insert(full, mtime(entry).map_err(failed)?);
+            self.times.insert(full, entry.mtime);
         }
         Ok(())
     }
@@ -210,9 +211,8 @@ impl Unpacker<'_> {
         }
     }
 
-    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
-        let target = entry.link_name_bytes().ok_or_else(|| invalid("a hard link without a target"))?;
-        let target = self.options.base.join(clean(&target));
+    fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
+        let target = self.options.base.join(clean(&entry.link));
         let target_name = target.file_name().ok_or_else(|| invalid("a hard link to the top"))?;
         let from = self.root.open_at(
             target.parent().unwrap_or(Path::new("")),
@@ -233,23 +233,23 @@ impl Unpacker<'_> {
     /// Sets owner, mode, attributes and times of what was just made as `name` in `parent`; `fd` is it, opened.
     fn describe(
         &self,
-        entry: &mut tar::Entry<'_, impl Read>,
+        entry: &ReadEntry,
         parent: &OwnedFd,
         name: &OsStr,
         fd: Option<BorrowedFd<'_>>,
         path: &Path,
     ) -> Result<(), UnpackError> {
         let failed = |source: io::Error| UnpackError::Entry { path: path.to_owned(), source };
-        let (uid, gid) = self.owner(entry).map_err(failed)?;
+        let (uid, gid) = self.owner(entry);
         let not_mapped = || UnpackError::OwnerNotMapped { path: path.to_owned(), uid, gid };
         let (Some(uid32), Some(gid32)) = (raw_id(uid), raw_id(gid)) else { return Err(not_mapped()) };
         match chown(parent, name, uid32, gid32) {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => return Err(not_mapped()),
             result => result.map_err(failed)?,
         }
-        let kind = entry.header().entry_type();
+        let kind = entry.kind;
         if !kind.is_symlink() {
-            let mode = Mode::from_raw_mode(entry.header().mode().map_err(failed)? & 0o7777);
+            let mode = Mode::from_raw_mode(entry.mode & 0o7777);
             match fd {
                 Some(fd) => rustix::fs::fchmod(fd, mode).map_err(|error| failed(error.into()))?,
                 // A node was made just now, by this process, in a file system that nobody else sees.
@@ -262,32 +262,29 @@ impl Unpacker<'_> {
             set_xattrs(entry, fd).map_err(failed)?;
         }
         if !kind.is_dir() {
-            let times = timestamps(mtime(entry).map_err(failed)?);
+            let times = timestamps(entry.mtime);
             rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }
 
-    fn owner(&self, entry: &tar::Entry<'_, impl Read>) -> io::Result<(u64, u64)> {
-        match self.options.owner {
-            Some((uid, gid)) => Ok((uid.into(), gid.into())),
-            None => Ok((entry.header().uid()?, entry.header().gid()?)),
-        }
+    fn owner(&self, entry: &ReadEntry) -> (u64, u64) {
+        self.options.owner.map_or((entry.uid, entry.gid), |(uid, gid)| (uid.into(), gid.into()))
     }
 
     /// An entry for the top itself: `./`.
-    fn describe_top(&mut self, entry: &mut tar::Entry<'_, impl Read>, full: &Path) -> io::Result<()> {
+    fn describe_top(&mut self, entry: &ReadEntry, full: &Path) -> io::Result<()> {
         if self.options.whiteouts == Whiteouts::Literal {
             return Ok(());
         }
         let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let (uid, gid) = self.owner(entry)?;
+        let (uid, gid) = self.owner(entry);
         let raw = |id| raw_id(id).ok_or_else(|| invalid("an owner that is none"));
         rustix::fs::fchown(&fd, Some(Uid::from_raw(raw(uid)?)), Some(Gid::from_raw(raw(gid)?)))?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.header().mode()? & 0o7777))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode & 0o7777))?;
         set_xattrs(entry, fd.as_fd())?;
-        self.times.insert(full.to_owned(), mtime(entry)?);
+        self.times.insert(full.to_owned(), entry.mtime);
         Ok(())
     }
 
@@ -343,13 +340,12 @@ fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
 }
 
-fn make_file(parent: &OwnedFd, name: &OsStr, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<OwnedFd> {
+fn make_file(parent: &OwnedFd, name: &OsStr, size: u64, content: &mut dyn Read) -> io::Result<OwnedFd> {
     remove(parent, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
     let mut file = std::fs::File::from(fd);
-    let size = entry.size();
-    let n_copied = io::copy(entry, &mut file)?;
+    let n_copied = io::copy(content, &mut file)?;
     if n_copied != size {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -357,23 +353,17 @@ fn make_file(parent: &OwnedFd, name: &OsStr, entry: &mut tar::Entry<'_, impl Rea
     Ok(file.into())
 }
 
-fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
-    let target = entry.link_name_bytes().ok_or_else(|| invalid("a symbolic link without a target"))?;
+fn make_symlink(parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
     remove(parent, name)?;
-    Ok(rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)?)
+    Ok(rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), parent, name)?)
 }
 
-fn make_node(parent: &OwnedFd, name: &OsStr, entry: &tar::Entry<'_, impl Read>) -> io::Result<()> {
+fn make_node(parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
     remove(parent, name)?;
-    let header = entry.header();
-    let device = || -> io::Result<u64> {
-        let major = header.device_major()?.ok_or_else(|| invalid("a device without a number"))?;
-        let minor = header.device_minor()?.ok_or_else(|| invalid("a device without a number"))?;
-        Ok(rustix::fs::makedev(major, minor))
-    };
-    let (kind, device) = match header.entry_type() {
-        EntryType::Char => (FileType::CharacterDevice, device()?),
-        EntryType::Block => (FileType::BlockDevice, device()?),
+    let device = rustix::fs::makedev(entry.device.0, entry.device.1);
+    let (kind, device) = match entry.kind {
+        EntryType::Char => (FileType::CharacterDevice, device),
+        EntryType::Block => (FileType::BlockDevice, device),
         _ => (FileType::Fifo, 0),
     };
     // 0:0 is overlayfs's mark of a deleted name.
@@ -390,32 +380,18 @@ fn chown(parent: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
 
 /// Sets the entry's extended attributes. Those that this user may not set, or the file system does not know, are left
 /// out, as the peer leaves them out; `user.overlay.` ones are never the archive's to set.
-fn set_xattrs(entry: &mut tar::Entry<'_, impl Read>, fd: BorrowedFd<'_>) -> io::Result<()> {
-    let Some(records) = entry.pax_extensions()? else { return Ok(()) };
-    for record in records {
-        let record = record?;
-        let Some(name) = record.key().ok().and_then(|key| key.strip_prefix("SCHILY.xattr.")) else { continue };
+fn set_xattrs(entry: &ReadEntry, fd: BorrowedFd<'_>) -> io::Result<()> {
+    for (name, value) in &entry.xattrs {
         if name.starts_with("user.overlay.") || name.starts_with("trusted.") {
             continue;
         }
         // What was opened for writing alone has no other way to its attributes than its descriptor.
-        match rustix::fs::fsetxattr(fd, name, record.value_bytes(), XattrFlags::empty()) {
+        match rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
-}
-
-fn mtime(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<i64> {
-    let pax = entry.pax_extensions()?.and_then(|records| {
-        let record = records.flatten().find(|record| record.key_bytes() == b"mtime")?;
-        record.value().ok()?.split('.').next()?.parse::<i64>().ok()
-    });
-    match pax {
-        Some(seconds) => Ok(seconds),
-        None => Ok(i64::try_from(entry.header().mtime()?).unwrap_or(0)),
-    }
 }
 
 fn timestamps(seconds: i64) -> Timestamps {

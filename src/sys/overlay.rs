@@ -33,6 +33,8 @@ pub fn mount(lowers: &[&Path], upper: Option<Upper<'_>>) -> io::Result<OwnedFd> 
         fsconfig_set_string(&context, "lowerdir+", *lower)?;
     }
     if let Some(Upper { changes, work }) = upper {
+        // Otherwise closing the mount writes back the whole file system that the directories are on.
+        fsconfig_set_flag(&context, "volatile")?;
         fsconfig_set_string(&context, "upperdir", changes)?;
         fsconfig_set_string(&context, "workdir", work)?;
     }

@@ -98,7 +98,7 @@ impl<'a> Layers<'a> {
                 match self.client.fetch_blob(&source, descriptor, &mut writer) {
                     Ok(()) => {
                         writer.commit(Some(digest))?;
-                        activity.finish("done");
+                        activity.finish("");
                         return Ok(());
                     }
                     Err(error) => last = error.into(),
@@ -138,7 +138,7 @@ impl<'a> Layers<'a> {
         let activity = self.activities.start(&format!("unpack {}", digest.short()));
         let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob)?;
-        activity.finish("done");
+        activity.finish("");
         Ok(())
     }
 

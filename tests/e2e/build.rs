@@ -140,3 +140,15 @@ fn nothing_is_left_running_when_a_build_is_interrupted() {
     assert!(!is_running());
     assert!(!project.exists("bake.lock"));
 }
+
+#[test]
+fn a_context_is_without_the_lockfile_that_the_build_writes() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"default\" { dockerfile-inline = \"FROM scratch\\nCOPY . /\" }\n");
+    let first = project.bake(&["build"]).succeeds();
+    assert!(project.exists("bake.lock"));
+    let second = project.bake(&["build"]).succeeds();
+    assert!(second.ran_nothing(), "{}", second.stderr);
+    assert_eq!(first.stdout, second.stdout);
+}

@@ -152,3 +152,76 @@ fn a_pin_that_its_registry_no_longer_has_says_what_to_do() {
         assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
     }
 }
+
+#[test]
+fn what_an_image_lacks_fails_its_step() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "variable \"REGISTRY\" {}\ntarget \"default\" { args = { REGISTRY = REGISTRY } }\n");
+    for (instructions, reason) in [("RUN [\"/nope\"]", "/nope"), ("USER nobodyhere\nRUN id", "nobodyhere")] {
+        let dockerfile = format!("ARG REGISTRY\nFROM ${{REGISTRY}}/base/busybox:1\n{instructions}\n");
+        project.write("Dockerfile", &dockerfile);
+        let failed = project.bake(&["build"]).fails(1);
+        assert!(failed.stderr.contains(reason), "{}", failed.stderr);
+    }
+}
+
+#[test]
+fn an_error_in_a_dockerfile_is_said_once_for_all_platforms() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"default\" { platforms = [\"linux/amd64\", \"linux/arm64\"] }\n");
+    project.write("Dockerfile", "FROM scratch\nCOPPY a b\n");
+    let failed = project.bake(&["build"]).fails(3);
+    assert_eq!(failed.stderr.matches("unknown instruction").count(), 1, "{}", failed.stderr);
+}
+
+#[test]
+fn an_image_that_is_not_there_names_its_target_and_the_stage_that_was_meant() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "target \"web\" {}\n");
+    // The registry's port is closed, so nothing is asked outside this machine.
+    project.write("Dockerfile", "FROM scratch AS base\nFROM scratch\nCOPY --from=127.0.0.1:1/x / /\n");
+    let failed = project.bake(&["web"]).fails(5);
+    assert!(failed.stderr.contains("target \"web\""), "{}", failed.stderr);
+    assert!(!failed.stderr.contains("did you mean"), "{}", failed.stderr);
+    project.write("Dockerfile", "FROM scratch AS base\nFROM scratch\nCOPY --from=bsae / /\n");
+    let mut command = project.command(&["web"]);
+    // Docker Hub is asked through a proxy that is not there.
+    let output = command.env("HTTPS_PROXY", "http://127.0.0.1:1").output().expect("bake starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("did you mean the stage `base`?"), "{stderr}");
+}
+
+#[test]
+fn a_flag_that_is_wrong_is_shown_as_it_was_written() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    let failed = project.bake(&["build", "hello", "--platform", "linux/amr64"]).fails(3);
+    assert!(failed.stderr.contains("--platform:1:1"), "{}", failed.stderr);
+    let failed = project.bake(&["build", "hello", "--output", "type=ocy,dest=x"]).fails(3);
+    assert!(failed.stderr.contains("unknown output type `ocy`"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("did you mean `type=oci`?"), "{}", failed.stderr);
+    let failed = project.bake(&["build", "-f", "nope.hcl"]).fails(3);
+    assert_eq!(failed.stderr, "error: there is no file nope.hcl\n");
+}
+
+#[test]
+fn an_attribute_without_effect_is_a_warning() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    let bakefile = |attributes: &str| {
+        format!("target \"default\" {{\n  dockerfile-inline = \"FROM scratch\\nCOPY build.hcl /\"\n{attributes}\n}}\n")
+    };
+    project.write("build.hcl", &bakefile("pull = true\nentitlements = [\"network.host\", \"security.insecure\"]"));
+    let built = project.bake(&["build", "--quiet", "--var", "TAG=1"]).succeeds();
+    assert!(built.stderr.contains("warning: --var TAG: no variable"), "{}", built.stderr);
+    for name in ["pull", "entitlements"] {
+        assert!(built.stderr.contains("warning: build.hcl:"), "{}", built.stderr);
+        assert!(built.stderr.contains(&format!("`{name}` of target")), "{}", built.stderr);
+    }
+    project.write("build.hcl", &bakefile("pull = false\nentitlements = [\"network.host\"]"));
+    let built = project.bake(&["build"]).succeeds();
+    assert!(!built.stderr.contains("warning"), "{}", built.stderr);
+}

@@ -6,6 +6,11 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod build;
+mod crash;
 mod failure;
+mod host;
 mod output;
+mod push;
+mod readers;
+mod rootless;
 mod support;

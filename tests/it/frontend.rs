@@ -163,26 +163,26 @@ fn a_build_in_two_stages() {
     check(
         &target,
         expect_test::expect![[r##"
-        #0 [build 1/4] FROM docker.io/library/base:1 <- 
-        #1 [build 2/4] WORKDIR /src <- #0
-           ["mkdir","/src",null]
-        #2 [internal] load build context <- 
-           local LocalSource { path: ".", ignore: [] }
-        #3 [build 3/4] COPY --chown=5:app . . <- #1 #2
-           ["copy","/","/src/",[5,"app"],false,[],null]
-        #4 [build 4/4] RUN --mount=type=cache,target=/cache,sharing=locked --mount=target=/ctx make   all <- #3 #2
-           exec ["/bin/sh", "-c", "make   all"] env [("PATH", "/bin"), ("FROM_BASE", "1"), ("VERSION", "1")] cwd "/src" user "" linux/amd64 Default
-           mount Mount { target: "/cache", is_read_only: false, kind: Cache { id: "//cache", sharing: Locked, mode: 493, uid: 0, gid: 0 } }
-           mount Mount { target: "/ctx", is_read_only: true, kind: Bind { input: InputIndex(1), selector: "/" } }
-        #5 [stage-1 1/1] COPY --from=build /src/out/ /app <- #4
-           ["copy","/src/out","/app",null,false,[],null]
-        root Some(5)
-        config {"User":"1000","Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","A=1","B="],"Entrypoint":["/app"],"WorkingDir":"/","Labels":{"org.example":"yes"}}
-        history 2023-11-14T22:13:20Z ENV A=1 B= (no layer)
-        history 2023-11-14T22:13:20Z COPY /src/out/ /app # buildkit
-        history 2023-11-14T22:13:20Z USER 1000 (no layer)
-        history 2023-11-14T22:13:20Z ENTRYPOINT ["/app"] (no layer)
-    "##]],
+            #0 [build 1/4] FROM docker.io/library/base:1 <- 
+            #1 [build 2/4] WORKDIR /src <- #0
+               ["mkdir","/src",null]
+            #2 [internal] load build context <- 
+               local LocalSource { path: ".", ignore: ["**/bake.lock"] }
+            #3 [build 3/4] COPY --chown=5:app . . <- #1 #2
+               ["copy","/","/src/",[5,"app"],false,[],null]
+            #4 [build 4/4] RUN --mount=type=cache,target=/cache,sharing=locked --mount=target=/ctx make   all <- #3 #2
+               exec ["/bin/sh", "-c", "make   all"] env [("PATH", "/bin"), ("FROM_BASE", "1"), ("VERSION", "1")] cwd "/src" user "" linux/amd64 Default
+               mount Mount { target: "/cache", is_read_only: false, kind: Cache { id: "//cache", sharing: Locked, mode: 493, uid: 0, gid: 0 } }
+               mount Mount { target: "/ctx", is_read_only: true, kind: Bind { input: InputIndex(1), selector: "/" } }
+            #5 [stage-1 1/1] COPY --from=build /src/out/ /app <- #4
+               ["copy","/src/out","/app",null,false,[],null]
+            root Some(5)
+            config {"User":"1000","Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","A=1","B="],"Entrypoint":["/app"],"WorkingDir":"/","Labels":{"org.example":"yes"}}
+            history 2023-11-14T22:13:20Z ENV A=1 B= (no layer)
+            history 2023-11-14T22:13:20Z COPY /src/out/ /app # buildkit
+            history 2023-11-14T22:13:20Z USER 1000 (no layer)
+            history 2023-11-14T22:13:20Z ENTRYPOINT ["/app"] (no layer)
+        "##]],
     );
 }
 
@@ -330,14 +330,14 @@ fn named_contexts_stand_in_for_stages_and_images() {
     };
     expect_test::expect![[r##"
         #0 [internal] load build context <- 
-           local LocalSource { path: ".", ignore: [] }
+           local LocalSource { path: ".", ignore: ["**/bake.lock"] }
         #1 [1/1] COPY t / <- #0
            ["copy","/t","/",null,false,[],null]
         #2 [stage-1 1/3] FROM mirror.test/debian:12 <- 
         #3 [stage-1 2/3] COPY --from=tools a b <- #2 #1
            ["copy","/a","/b",null,false,[],null]
         #4 [context docs] load from ./doc <- 
-           local LocalSource { path: "./doc", ignore: ["*.tmp", "!keep.tmp"] }
+           local LocalSource { path: "./doc", ignore: ["**/bake.lock", "*.tmp", "!keep.tmp"] }
         #5 [stage-1 3/3] COPY --from=docs c d <- #3 #4
            ["copy","/c","/d",null,false,[],null]
         root Some(5)

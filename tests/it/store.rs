@@ -406,3 +406,20 @@ fn what_is_no_store_of_ours_is_refused_and_kept_as_it_is() {
         assert!(refused());
     }
 }
+
+#[test]
+fn after_a_restart_what_may_not_have_reached_the_disk_is_gone() {
+    let (directory, store) = store();
+    let path = directory.path().join("store");
+    let digest = store.put_blob(b"recent").expect("stored");
+    drop(store);
+    let store = Store::open(&path).expect("the same boot");
+    assert!(store.has_blob(&digest));
+    drop(store);
+    std::fs::write(path.join("boot"), "another boot\n").expect("written");
+    let store = Store::open(&path).expect("a new boot");
+    assert!(!store.has_blob(&digest));
+    let digest = store.put_blob(b"after it").expect("stored");
+    drop(store);
+    assert!(Store::open(&path).expect("the same boot").has_blob(&digest));
+}

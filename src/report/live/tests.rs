@@ -152,21 +152,25 @@ fn what_runs_is_replaced_and_what_ended_stays() {
         ---
         DONE         1.5s [linux/arm64 2/4] COPY . /src
         DONE         5.3s push 127.0.0.1:5000/hello:1, 4.1 MB sent
+        DONE         0.1s write hello.tar
         [+] building 9.1s (2/4, 1 cached)
                      8.8s [linux/arm64 3/4] RUN make (emulated)  warning: �
         ---
         DONE         1.5s [linux/arm64 2/4] COPY . /src
         DONE         5.3s push 127.0.0.1:5000/hello:1, 4.1 MB sent
+        DONE         0.1s write hello.tar
         ERROR        8.9s [linux/arm64 3/4] RUN make (emulated)
         [+] building 9.2s (3/4, 1 cached)
         ---
         DONE         1.5s [linux/arm64 2/4] COPY . /src
         DONE         5.3s push 127.0.0.1:5000/hello:1, 4.1 MB sent
+        DONE         0.1s write hello.tar
         ERROR        8.9s [linux/arm64 3/4] RUN make (emulated)
         [+] building 9.2s (4/4, 1 cached)
         ---
         DONE         1.5s [linux/arm64 2/4] COPY . /src
         DONE         5.3s push 127.0.0.1:5000/hello:1, 4.1 MB sent
+        DONE         0.1s write hello.tar
         ERROR        8.9s [linux/arm64 3/4] RUN make (emulated)
     "#]],
     );
@@ -287,6 +291,7 @@ fn the_thread_draws_and_leaves_a_clean_terminal() {
     expect![[r#"
         DONE         1.5s [linux/arm64 2/4] COPY . /src
         DONE         5.3s push 127.0.0.1:5000/hello:1, 4.1 MB sent
+        DONE         0.1s write hello.tar
         ERROR        8.9s [linux/arm64 3/4] RUN make (emulated)
     "#]]
     .assert_eq(&terminal.rows.join("\n"));

@@ -1,11 +1,14 @@
 //! A registry, base images and throw-away projects.
 
+pub mod account;
+pub mod server;
+
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+
+use server::{Access, Server};
 
 /// Where `tests/base-rootfs` puts busybox for each architecture.
 fn rootfs() -> PathBuf {
@@ -19,6 +22,21 @@ pub struct Registry {
     _data: tempfile::TempDir,
 }
 
+/// Returns a registry of the test's own, and the base image in it, beside the shared one.
+pub fn own_registry() -> (Server, Registry) {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::start(data.path(), Access::Open).expect("docker-registry starts");
+    let registry = Registry { host: server.host.clone(), _data: data };
+    push_base(&registry);
+    (server, registry)
+}
+
+/// Says why a test does nothing; with `CI` set that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI skips nothing: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
 /// Returns the shared registry with the base image `base/busybox:1` in it, or says why there is none.
 ///
 /// A test begins with `let Some(registry) = registry() else { return };`.
@@ -27,8 +45,7 @@ pub fn registry() -> Option<&'static Registry> {
     match REGISTRY.get_or_init(start) {
         Ok(registry) => Some(registry),
         Err(reason) => {
-            assert!(std::env::var_os("CI").is_none(), "CI skips nothing: {reason}");
-            eprintln!("skipped: {reason}");
+            skip(reason);
             None
         }
     }
@@ -47,54 +64,31 @@ fn start() -> Result<Registry, String> {
         }
     }
     let data = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
-    let host = format!("127.0.0.1:{port}");
-    let config = format!(
-        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
-         delete: {{enabled: true}}}}\nhttp: {{addr: \"{host}\"}}\n",
-        data.path().join("data").display()
-    );
-    let config_path = data.path().join("config.yml");
-    std::fs::write(&config_path, config).map_err(|error| error.to_string())?;
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(&config_path).stdout(Stdio::null()).stderr(Stdio::null());
-    end_with_parent(&mut command);
-    spawn_for_good(command)?;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(&host).is_err() {
-        if Instant::now() > deadline {
-            return Err("docker-registry does not listen".to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let directory = data.path().to_owned();
+    let host = for_good(move || Server::start(&directory, Access::Open), |server| server.host.clone())?;
     let registry = Registry { host, _data: data };
     push_base(&registry);
     Ok(registry)
 }
 
-/// Spawns a process from a thread that lives as long as this process: its death is what ends the child.
-fn spawn_for_good(mut command: Command) -> Result<(), String> {
+/// Makes something on a thread that lives as long as this process, keeps it there, and returns what `show` says of it: the
+/// death of the thread that spawned a process is what ends that process.
+fn for_good<T, R: Send + 'static>(
+    make: impl FnOnce() -> Result<T, String> + Send + 'static,
+    show: impl FnOnce(&T) -> R + Send + 'static,
+) -> Result<R, String> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let spawned = command.spawn().map(drop).map_err(|error| error.to_string());
-        _ = sender.send(spawned);
+        let made = make();
+        _ = sender.send(match &made {
+            Ok(made) => Ok(show(made)),
+            Err(reason) => Err(reason.clone()),
+        });
         loop {
             std::thread::park();
         }
     });
     receiver.recv().map_err(|error| error.to_string())?
-}
-
-/// The registry must not outlive the test process, however that ends.
-fn end_with_parent(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
-    // SAFETY: prctl is async-signal-safe and takes no pointer here.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-            Ok(())
-        });
-    }
 }
 
 /// bake makes the base images that its tests build on.
@@ -176,6 +170,11 @@ impl Project {
         self.directory.path().join("src")
     }
 
+    /// The project's `HOME`, which holds everything of it.
+    pub fn home(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Writes a file below [`Project::path`].
     pub fn write(&self, name: &str, text: &str) -> &Project {
         let path = self.path().join(name);
@@ -234,6 +233,14 @@ impl Project {
         let name = format!("docker://{}:{tag}", self.repository);
         let output = run("skopeo", &["inspect", "--tls-verify=false", "--raw", &name]);
         (output.code == Some(0)).then_some(output.stdout)
+    }
+}
+
+/// Removes a directory, if it is there.
+pub fn remove(directory: &Path) {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", directory.display()),
+        _ => {}
     }
 }
 
