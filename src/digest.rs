@@ -131,9 +131,20 @@ impl fmt::Debug for ChainId {
 
 /// Returns the chain id of the stack `diff_ids` (oldest first); `None` for an empty stack.
 pub fn chain_id(diff_ids: &[DiffId]) -> Option<ChainId> {
-    let (first, rest) = diff_ids.split_first()?;
-    let chain = rest.iter().fold(first.0, |chain, diff_id| Digest::of(format!("{chain} {diff_id}").as_bytes()));
-    Some(ChainId(chain))
+    chain_ids(diff_ids).last()
+}
+
+/// Returns the chain ids of all stacks that `diff_ids` (oldest first) begins with, shortest first, one for each layer.
+/// Each takes one hash; asking [`chain_id`] for each would hash a deep stack many times over.
+pub fn chain_ids(diff_ids: &[DiffId]) -> impl Iterator<Item = ChainId> {
+    diff_ids.iter().scan(None, |below, diff_id| {
+        let chain = match below {
+            None => diff_id.0,
+            Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
+        };
+        *below = Some(chain);
+        Some(ChainId(chain))
+    })
 }
 
 /// Hashes a stream; the same as [`Digest::of`] over all bytes written.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use super::compose;
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::lang::ast::Body;
 use crate::lang::{BlockSchema, parse_hcl, parse_json, parse_toml};
 use crate::sys::files::Files;
@@ -10,7 +11,8 @@ use crate::sys::files::Files;
 /// A bakefile's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
-    /// As shown to the user; its ending says the notation: `.hcl`, `.json`, `.toml`. Others are tried as HCL, then JSON.
+    /// As shown to the user; its ending says the notation: `.hcl`, `.json`, `.toml`, `.yaml`,
+    /// `.yml`. Others are Compose files if they have `services`, else HCL, else JSON.
     pub name: String,
     /// The text.
     pub text: String,
@@ -19,9 +21,16 @@ pub struct InputFile {
 /// Our own names, merged in this order.
 const NAMES: [&str; 4] = ["build.toml", "build.hcl", "build.override.toml", "build.override.hcl"];
 /// The peer's names, merged in this order; they count where none of ours is there.
-const PEER_NAMES: [&str; 4] =
-    ["docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"];
-const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const PEER_NAMES: [&str; 8] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
 
 /// Which keys of JSON and TOML are blocks.
 const SCHEMA: &[BlockSchema] = &[
@@ -40,7 +49,7 @@ const SCHEMA: &[BlockSchema] = &[
 /// # Errors
 /// None is there, or one cannot be read.
 pub fn default_files(files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
-    for names in [NAMES, PEER_NAMES] {
+    for names in [&NAMES[..], &PEER_NAMES[..]] {
         let mut found = Vec::new();
         for name in names {
             if let Some(input) = read(files, name)? {
@@ -49,11 +58,6 @@ pub fn default_files(files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
         }
         if !found.is_empty() {
             return Ok(found);
-        }
-    }
-    for name in COMPOSE_NAMES {
-        if files.read(Path::new(name)).is_ok() {
-            return Err(compose_error(name).into());
         }
     }
     let error = Diagnostic::error_without_place("no bakefile here")
@@ -76,19 +80,22 @@ fn read(files: &dyn Files, name: &str) -> Result<Option<InputFile>, Diagnostics>
     }
 }
 
-fn compose_error(name: &str) -> Diagnostic {
-    Diagnostic::error_without_place(format!("Compose files are not supported yet: {name}"))
-        .hint("write the targets in a build.hcl or build.toml")
+/// A file of one of the two families.
+pub(super) enum Parsed {
+    /// HCL, JSON or TOML.
+    Body(Body),
+    /// YAML, read together with the other Compose files.
+    Compose(FileId),
 }
 
 /// Parses a file into the source map; findings get its errors.
-pub(super) fn parse(input: &InputFile, sources: &mut SourceMap, findings: &mut Diagnostics) -> Body {
+pub(super) fn parse(input: &InputFile, sources: &mut SourceMap, findings: &mut Diagnostics) -> Parsed {
     let file = sources.add(&input.name, &input.text);
     let name = input.name.to_lowercase();
     let has_ending = |ending: &str| name.ends_with(ending);
-    if has_ending(".yaml") || has_ending(".yml") {
-        findings.push(compose_error(&input.name));
-        return parse_hcl(sources.add(&input.name, ""), sources).0;
+    let is_known = [".toml", ".json", ".hcl"].into_iter().any(has_ending);
+    if has_ending(".yaml") || has_ending(".yml") || (!is_known && compose::is_compose(file, sources)) {
+        return Parsed::Compose(file);
     }
     let (body, errors) = if has_ending(".toml") {
         parse_toml(file, sources, SCHEMA)
@@ -104,5 +111,5 @@ pub(super) fn parse(input: &InputFile, sources: &mut SourceMap, findings: &mut D
         }
     };
     findings.extend(errors);
-    body
+    Parsed::Body(body)
 }

@@ -2,7 +2,8 @@
 //!
 //! In: texts of bakefiles, what `--set` and `--var` say, and the environment as a function. Out: a [`Bakefile`], which
 //! [`Bakefile::resolve`] turns into a [`Selection`]. Semantics are the peer's (`docker buildx bake`), attribute by
-//! attribute; what is added: TOML, the group `all`, warnings for names that mean nothing, and errors that show their
+//! attribute; Compose files are a base
+//! that the others are merged onto; what is added: TOML, the group `all`, warnings for names that mean nothing, and errors that show their
 //! place. Reads no file and no environment itself; knows nothing of Dockerfiles and platforms of machines.
 //!
 //! Order of evaluation: definitions are collected (the last variable, function, group or global attribute of a name
@@ -11,6 +12,7 @@
 
 mod attributes;
 mod check;
+mod compose;
 mod files;
 mod model;
 mod overrides;
@@ -35,6 +37,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::Block;
 use crate::lang::{EvalContext, EvalError, Type, Value};
 use crate::platform::Platform;
+use crate::sys::files::Files;
 use program::{Program, TargetCell};
 
 /// What evaluation takes from outside the files.
@@ -49,6 +52,8 @@ pub struct Options<'a> {
     pub local_platform: Platform,
     /// What `timestamp()` says, in seconds since 1970 (UTC).
     pub now: i64,
+    /// Reads what Compose files name: `.env`, `extends`, `include`, `env_file`.
+    pub files: &'a dyn Files,
 }
 
 /// An evaluated bakefile: all of its targets, before inheritance.
@@ -84,7 +89,14 @@ pub struct VariableInfo {
 /// Evaluates the files. Warnings come with a bakefile, errors without one.
 pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap) -> (Option<Bakefile>, Diagnostics) {
     let mut findings = Diagnostics::default();
-    let bodies: Vec<_> = inputs.iter().map(|input| files::parse(input, sources, &mut findings)).collect();
+    let (mut bodies, mut compose_files) = (Vec::new(), Vec::new());
+    for input in inputs {
+        match files::parse(input, sources, &mut findings) {
+            files::Parsed::Body(body) => bodies.push(body),
+            files::Parsed::Compose(file) => compose_files.push(file),
+        }
+    }
+    let compose = compose::load(&compose_files, options, sources, &mut findings);
     if findings.has_errors() {
         return (None, findings);
     }
@@ -105,6 +117,8 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
     };
+    compose.targets.into_iter().for_each(|target| bakefile.add(target));
+    bakefile.groups.extend(compose.group);
     add_targets(&program, &mut bakefile, &mut findings);
     add_groups(&program, &mut bakefile, &mut findings);
     for name in program.global_names() {
@@ -181,13 +195,7 @@ fn add_targets(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Re
             }
         };
         let target = decode(program, cell, findings);
-        match bakefile.index.get(&target.name) {
-            Some(index) => bakefile.targets[*index].merge(&target),
-            None => {
-                bakefile.index.insert(target.name.clone(), bakefile.targets.len());
-                bakefile.targets.push(target);
-            }
-        }
+        bakefile.add(target);
         add_matrix_group(cell, bakefile);
     }
 }
@@ -267,6 +275,17 @@ fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
 }
 
 impl Bakefile {
+    /// Adds a target, or merges it onto the one of its name.
+    fn add(&mut self, target: Target) {
+        match self.index.get(&target.name) {
+            Some(index) => self.targets[*index].merge(&target),
+            None => {
+                self.index.insert(target.name.clone(), self.targets.len());
+                self.targets.push(target);
+            }
+        }
+    }
+
     /// Returns the targets in order of definition, before inheritance and overrides.
     pub fn targets(&self) -> &[Target] {
         &self.targets

@@ -77,8 +77,10 @@ fn group_json(group: &Group) -> Json {
     if let Some(description) = group.description.as_ref().filter(|d| !d.is_empty()) {
         members.push(("description".to_owned(), text(description)));
     }
-    let targets = group.targets.iter().map(|member| text(&member.value)).collect();
-    members.push(("targets".to_owned(), Json::List(targets)));
+    let targets: Vec<Json> = group.targets.iter().map(|member| text(&member.value)).collect();
+    // The group of Compose files that build nothing, which no file wrote.
+    let is_null = targets.is_empty() && group.span.is_none();
+    members.push(("targets".to_owned(), if is_null { Json::Null } else { Json::List(targets) }));
     Json::Object(members)
 }
 

@@ -411,7 +411,7 @@ fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-fn check_name(kind: &str, name: &Name, findings: &mut Diagnostics) {
+pub(super) fn check_name(kind: &str, name: &Name, findings: &mut Diagnostics) {
     if !is_valid_name(&name.text) {
         findings.push(invalid_name(kind, name));
     }

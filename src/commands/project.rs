@@ -61,7 +61,8 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     let vars = vars(request)?;
     let env = |name: &str| host.env.get(name).cloned();
     let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
-    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform: build_platform(), now };
+    let local_platform = build_platform();
+    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
     let (bakefile, found) = bakefile::load(&inputs, &options, &mut sources);
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
 
 use super::image::{ExportError, PlatformImage, TargetImage};
 use crate::digest::{DiffId, Digest};
@@ -19,6 +21,11 @@ use crate::worker::layers::Layers;
 
 /// Requests under way at once.
 const N_CONNECTIONS: usize = 6;
+
+/// How often a document is put whose content the registry does not know yet, and the first pause; it grows with each
+/// attempt. While two push to one repository at once, Debian's registry denies for a moment what it has.
+const N_ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is to be published: a target's image under its tags.
 pub struct Publication<'a> {
@@ -75,10 +82,22 @@ impl Publisher<'_> {
     /// The first failure. Before the first tag moves, all tags are as they were.
     pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, ExportError> {
         let missing = self.missing(publications)?;
-        let mut published = self.push_blobs(&missing)?;
-        self.push_manifests(&missing)?;
+        let mut published = self.push_content(&missing)?;
         self.move_tags(publications, &mut published)?;
         Ok(published)
+    }
+
+    /// Puts everything but tags in place. A blob that the registry had when it was asked, and then does not know, was
+    /// collected as garbage in between: it is pushed again, once.
+    fn push_content(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
+        let published = self.push_blobs(missing)?;
+        match self.push_manifests(missing) {
+            Err(ExportError::Registry(error)) if lacks_content(&error) => {
+                let published = self.push_blobs(missing)?;
+                self.push_manifests(missing).map(|()| published)
+            }
+            result => result.map(|()| published),
+        }
     }
 
     /// Returns each repository with the images that it does not have whole.
@@ -207,10 +226,29 @@ impl Publisher<'_> {
         Ok(())
     }
 
+    /// Puts a document. What it names was put before it, so a registry that does not know that yet is asked again.
     fn push_document(&self, name: &Reference, document: &Blob) -> Result<(), ExportError> {
         let media_type = document.descriptor.media_type().as_ref();
-        self.client.push_manifest(name, media_type, &document.bytes)?;
-        Ok(())
+        let mut n_attempts = 1;
+        loop {
+            match self.client.push_manifest(name, media_type, &document.bytes) {
+                Ok(_) => return Ok(()),
+                Err(error) if lacks_content(&error) && n_attempts < N_ATTEMPTS => {
+                    thread::sleep(PAUSE * n_attempts);
+                    n_attempts += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Says whether a manifest was refused because what it names is not there (distribution-spec v1.1, *Error Codes*).
+fn lacks_content(error: &registry::Error) -> bool {
+    const UNKNOWN: [&str; 4] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "DIGEST_INVALID"];
+    match error {
+        registry::Error::Status { codes, .. } => codes.iter().any(|code| UNKNOWN.contains(&code.code.as_str())),
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::diff;
 use super::unpack::{self, Unpack, Whiteouts};
 use super::{Store, StoreError};
-use crate::digest::{DiffId, Hashing, chain_id};
+use crate::digest::{ChainId, DiffId, Hashing, chain_id, chain_ids};
 use crate::oci::{LayerCompression, MediaType};
 use crate::sys::overlay::{self, Upper};
 use crate::sys::root::Root;
@@ -17,6 +17,12 @@ impl Store {
     /// Says whether the snapshot of the top of `stack` is there; true for the empty stack.
     pub fn has_snapshot_of(&self, stack: &[DiffId]) -> bool {
         self.snapshot_path(stack).is_none_or(|path| path.exists())
+    }
+
+    /// Returns which layers of `stack` have no snapshot, as positions in it.
+    pub fn missing_snapshots(&self, stack: &[DiffId]) -> Vec<usize> {
+        let chains = chain_ids(stack).enumerate();
+        chains.filter(|(_, chain)| !self.chain_path(*chain).exists()).map(|(top, _)| top).collect()
     }
 
     /// Mounts a root file system to be read (`stack`: oldest layer first; its snapshots are there).
@@ -88,17 +94,21 @@ impl Store {
 
     /// Returns the snapshots of a stack, topmost first.
     pub(super) fn lowers(&self, stack: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
-        (1..=stack.len())
-            .rev()
-            .map(|n| {
-                let path = self.snapshot_path(&stack[..n]).expect("not empty");
-                if path.exists() { Ok(path) } else { Err(StoreError::NoSnapshot(stack[n - 1])) }
-            })
-            .collect()
+        let path = |(chain, diff_id): (ChainId, &DiffId)| {
+            let path = self.chain_path(chain);
+            if path.exists() { Ok(path) } else { Err(StoreError::NoSnapshot(*diff_id)) }
+        };
+        let mut paths = chain_ids(stack).zip(stack).map(path).collect::<Result<Vec<_>, _>>()?;
+        paths.reverse();
+        Ok(paths)
     }
 
     fn snapshot_path(&self, stack: &[DiffId]) -> Option<PathBuf> {
-        Some(self.path.join("snapshots").join(chain_id(stack)?.0.hex()))
+        chain_id(stack).map(|chain| self.chain_path(chain))
+    }
+
+    fn chain_path(&self, chain: ChainId) -> PathBuf {
+        self.path.join("snapshots").join(chain.0.hex())
     }
 
     /// The upper directory itself shows as the root directory, so it starts with what the one below it has.

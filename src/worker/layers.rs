@@ -64,7 +64,7 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// A layer is lost, the registry fails, or the bytes are not what their digest says.
     pub fn materialise(&self, stack: &[DiffId]) -> Result<(), LayerError> {
-        let missing: Vec<usize> = (0..stack.len()).filter(|top| !self.store.has_snapshot_of(&stack[..=*top])).collect();
+        let missing = self.store.missing_snapshots(stack);
         if missing.is_empty() {
             return Ok(());
         }

@@ -110,32 +110,6 @@ fn a_missing_platform_of_a_base_image_names_those_there_are() {
 }
 
 #[test]
-fn a_tag_that_two_targets_claim_is_refused_before_anything_is_built() {
-    let Some(registry) = registry() else { return };
-    let project = Project::new(registry);
-    project.write(
-        "build.hcl",
-        r#"
-        variable "REPOSITORY" {}
-        target "web" {
-          dockerfile-inline = "FROM scratch\n"
-          tags = ["${REPOSITORY}:1"]
-        }
-        target "api" {
-          dockerfile-inline = "FROM scratch\nLABEL a=b\n"
-          tags = ["${REPOSITORY}:1"]
-        }
-        "#,
-    );
-    let failed = project.bake(&["build", "all", "--push"]).fails(3);
-    for part in ["\"web\"", "\"api\"", ":1`", "build.hcl:"] {
-        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
-    }
-    assert_eq!(project.raw("1"), None);
-    project.bake(&["build", "all"]).succeeds();
-}
-
-#[test]
 fn a_pin_that_its_registry_no_longer_has_says_what_to_do() {
     let Some(registry) = registry() else { return };
     let project = support::hello(registry);
@@ -224,4 +198,30 @@ fn an_attribute_without_effect_is_a_warning() {
     project.write("build.hcl", &bakefile("pull = false\nentitlements = [\"network.host\"]"));
     let built = project.bake(&["build"]).succeeds();
     assert!(!built.stderr.contains("warning"), "{}", built.stderr);
+}
+
+#[test]
+fn a_tag_that_two_targets_claim_is_refused_before_anything_is_built() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write(
+        "build.hcl",
+        r#"
+        variable "REPOSITORY" {}
+        target "web" {
+          dockerfile-inline = "FROM scratch\n"
+          tags = ["${REPOSITORY}:1"]
+        }
+        target "api" {
+          dockerfile-inline = "FROM scratch\nLABEL a=b\n"
+          tags = ["${REPOSITORY}:1"]
+        }
+        "#,
+    );
+    let failed = project.bake(&["build", "all", "--push"]).fails(3);
+    for part in ["\"web\"", "\"api\"", ":1`", "build.hcl:"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+    assert_eq!(project.raw("1"), None);
+    project.bake(&["build", "all"]).succeeds();
 }

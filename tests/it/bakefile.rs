@@ -35,7 +35,8 @@ impl<'a> Run<'a> {
             Err(why) => return why.render(&sources),
         };
         let local_platform = "linux/amd64".parse().expect("a platform");
-        let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now: 1_767_323_045 };
+        let (now, files) = (1_767_323_045, MemoryFiles::default());
+        let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
         let (bakefile, findings) = load(&inputs, &options, &mut sources);
         let mut output = findings.render(&sources);
         let Some(bakefile) = bakefile else { return output };
@@ -657,12 +658,8 @@ fn a_folder_without_a_bakefile_says_what_was_looked_for() {
     };
     expect![[r#"
         error: no bakefile here
-        note: looked for build.toml, build.hcl, build.override.toml, build.override.hcl and docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl
+        note: looked for build.toml, build.hcl, build.override.toml, build.override.hcl and compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml, docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl
         hint: write a build.hcl or build.toml, or name a file with -f"#]].assert_eq(&shown(&MemoryFiles::default()));
-    expect![[r#"
-        error: Compose files are not supported yet: compose.yaml
-        hint: write the targets in a build.hcl or build.toml"#]]
-    .assert_eq(&shown(&MemoryFiles([("compose.yaml".into(), b"services: {}".to_vec())].into())));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod architecture;
 mod bakefile;
 mod book;
+mod compose;
 mod dockerfile;
 mod file_ops;
 mod frontend;
