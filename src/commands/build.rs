@@ -79,7 +79,12 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let result = build.run(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
-    let built = result?;
+    // Whatever an interrupt made fail, it was the user who asked.
+    let built = result.map_err(|failure| match failure.kind {
+        Kind::Interrupted => failure,
+        _ if host.cancel.is_cancelled() => Failure::new(Kind::Interrupted, "interrupted"),
+        _ => failure,
+    })?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
     }
@@ -209,8 +214,11 @@ impl Build<'_> {
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             let images = target.platforms.iter().map(|planned| {
-                let config = &lowered.targets[&(planned.name.clone(), planned.platform.clone())].config;
-                image::assemble(self.store, &planned.platform, config, &stack(&planned.name, &planned.platform))
+                let target = &lowered.targets[&(planned.name.clone(), planned.platform.clone())];
+                let base = target.root.and_then(|root| lowered.definition.base_image(root));
+                let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
+                let stack = stack(&planned.name, &planned.platform);
+                image::assemble(self.store, &planned.platform, &target.config, &base, &stack)
             });
             Ok(TargetImage::new(target.name.clone(), images.collect::<Result<_, _>>()?))
         });

@@ -232,7 +232,7 @@ pub fn export_failure(error: &ExportError) -> Failure {
             registry.hint().into_iter().fold(failure, Failure::hint)
         }
         ExportError::Layer(error) => layer_failure(error),
-        ExportError::Store(_) => Failure::new(Kind::Environment, error),
+        ExportError::Store(_) | ExportError::Manifest(_) => Failure::new(Kind::Environment, error),
     }
 }
 

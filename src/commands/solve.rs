@@ -159,6 +159,8 @@ fn resolve_failure(error: &ResolveError) -> Failure {
             let failure = Failure::new(Kind::Remote, error);
             registry.hint().into_iter().fold(failure, Failure::hint)
         }
+        ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)
+            .hint(format!("take the entry of `{image}` out of bake.lock, so that the name is resolved anew")),
         ResolveError::Store(_) => Failure::new(Kind::Environment, error),
         ResolveError::NoPlatform { available, .. } => {
             Failure::new(Kind::Definition, error).note(format!("it has {}", available.join(", ")))

@@ -1,7 +1,9 @@
 //! From a solved root file system to an image: config, layers, manifest, index.
 
-use crate::digest::DiffId;
-use crate::oci::{Blob, Descriptor, ImageConfig, MediaType, digest_of, image_index, image_manifest};
+use crate::digest::{DiffId, Digest};
+use crate::oci::{
+    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, digest_of, image_index, image_manifest, parse_manifest,
+};
 use crate::platform::Platform;
 use crate::registry;
 use crate::store::{Compression, LayerBlob, Store, StoreError};
@@ -16,6 +18,9 @@ pub enum ExportError {
     /// A registry refused or could not be reached.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// A base image's manifest in the store is damaged.
+    #[error("a base image's manifest in the store is damaged: {0}")]
+    Manifest(#[from] InvalidDocument),
     /// A layer could not be brought in.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -61,8 +66,18 @@ impl TargetImage {
     }
 }
 
-/// Makes the image of a root file system. Compresses the layers that were never compressed; layers that came compressed
-/// from a registry keep their bytes.
+/// Returns the layers of an image whose manifest is in the store, oldest first.
+///
+/// # Errors
+/// The manifest is not there, or is none.
+pub fn layers(store: &Store, manifest: &Digest) -> Result<Vec<Descriptor>, ExportError> {
+    let manifest = parse_manifest(&store.read_blob(manifest)?)?;
+    Ok(manifest.layers().clone())
+}
+
+/// Makes the image of a root file system. `base` are the layers of the image that it was built on, oldest first, as that
+/// image's manifest has them: they keep their bytes, whatever other blob of such a layer the store happens to know.
+/// Compresses the layers that were never compressed.
 ///
 /// # Errors
 /// The store lacks a layer, or cannot be written.
@@ -70,10 +85,12 @@ pub fn assemble(
     store: &Store,
     platform: &Platform,
     config: &ImageConfig,
+    base: &[Descriptor],
     stack: &[DiffId],
 ) -> Result<PlatformImage, ExportError> {
-    let mut layers = Vec::with_capacity(stack.len());
-    for (index, diff_id) in stack.iter().enumerate() {
+    let mut layers = base.to_vec();
+    layers.truncate(stack.len());
+    for (index, diff_id) in stack.iter().enumerate().skip(layers.len()) {
         // A blob that is neither here nor known to be elsewhere is made anew.
         let is_there = |blob: &LayerBlob| {
             !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
@@ -89,4 +106,25 @@ pub fn assemble(
     let config = Blob::new(MediaType::ImageConfig, config.to_bytes());
     let manifest = image_manifest(&config.descriptor, &layers);
     Ok(PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::descriptor;
+
+    #[test]
+    fn a_base_layer_is_the_one_that_the_base_image_names() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(directory.path()).expect("a store");
+        let layer = DiffId(Digest::of(b"layer"));
+        let blob = |text: &str| descriptor(MediaType::ImageLayerGzip, 7, Digest::of(text.as_bytes()));
+        for text in ["another image's", "the base's"] {
+            store.put_layer_blob(&layer, &blob(text), Some("registry.test/base")).expect("noted");
+        }
+        let platform = "linux/amd64".parse().expect("known");
+        let base = [blob("the base's")];
+        let image = assemble(&store, &platform, &ImageConfig::default(), &base, &[layer]).expect("known layers");
+        assert_eq!(image.layers, base);
+    }
 }

@@ -114,6 +114,18 @@ impl Definition {
         &self.graph[node(id)]
     }
 
+    /// Returns the manifest of the image that `id`'s root file system was built on; `None` for scratch.
+    pub fn base_image(&self, id: VertexId) -> Option<Digest> {
+        let vertex = self.vertex(id);
+        let root = match &vertex.op {
+            Op::Source(SourceOp::Image { manifest, .. }) => return Some(*manifest),
+            Op::Source(SourceOp::Local(_)) => None,
+            Op::Exec(exec) => exec.root,
+            Op::File(file) => file.root,
+        };
+        self.base_image(*vertex.inputs.get(root?.0 as usize)?)
+    }
+
     /// Returns the steps that read `id`, each once, in ascending order.
     pub fn readers(&self, id: VertexId) -> Vec<VertexId> {
         let mut readers: Vec<VertexId> = self
@@ -190,6 +202,21 @@ mod tests {
         definition.wanted_by(over_a, "web");
         assert_eq!(definition.targets_of(a).collect::<Vec<_>>(), ["web"]);
         assert_eq!(definition.targets_of(b).count(), 0);
+    }
+
+    #[test]
+    fn the_base_image_is_found_beneath_all_steps() {
+        let mut definition = Definition::default();
+        let manifest = Digest::of(b"manifest");
+        let image = Op::Source(SourceOp::Image { manifest, diff_ids: Vec::new() });
+        let image = definition.add(image, Vec::new(), VertexMetadata::default());
+        let mkdir = |path: &str| FileAction::Mkdir { path: path.to_owned(), mode: 0o755, owner: None };
+        let over = |path| Op::File(FileOp { root: Some(InputIndex(0)), actions: vec![mkdir(path)] });
+        let first = definition.add(over("/a"), vec![image], VertexMetadata::default());
+        let second = definition.add(over("/b"), vec![first], VertexMetadata::default());
+        let scratch = Op::File(FileOp { root: None, actions: vec![mkdir("/c")] });
+        let scratch = definition.add(scratch, vec![image], VertexMetadata::default());
+        assert_eq!((definition.base_image(second), definition.base_image(scratch)), (Some(manifest), None));
     }
 
     #[test]

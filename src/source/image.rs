@@ -26,6 +26,14 @@ pub enum ResolveError {
     /// The store could not keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the lockfile pins a name to is no longer in its registry.
+    #[error("the registry of `{image}` no longer has {digest}, which the lockfile pins it to")]
+    PinGone {
+        /// As the user wrote it.
+        image: String,
+        /// The pin.
+        digest: Digest,
+    },
     /// There is an image, but not for that platform.
     #[error("`{image}` has no image for {platform}")]
     NoPlatform {
@@ -123,7 +131,14 @@ impl ImageResolver<'_> {
         let digest = pinned.map_or_else(|| self.ask(reference), Ok)?;
         let name = reference.familiar();
         let origin = Origin::Registry(reference);
-        let root = self.document(&origin, &name, digest)?;
+        let root = self.document(&origin, &name, digest).map_err(|error| match error {
+            ResolveError::Registry(registry::Error::NotFound { .. })
+                if reference.digest.is_none() && pinned.is_some() =>
+            {
+                ResolveError::PinGone { image: name.clone(), digest }
+            }
+            error => error,
+        })?;
         let (manifest_digest, manifest, media_type) = self.select(&origin, &name, digest, &root, platform)?;
         let image = self.image(&origin, &name, manifest_digest, &manifest)?;
         let (reference, platform) = (reference.clone(), platform.clone());

@@ -110,6 +110,24 @@ fn a_missing_platform_of_a_base_image_names_those_there_are() {
 }
 
 #[test]
+fn a_pin_that_its_registry_no_longer_has_says_what_to_do() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    project.bake(&["build", "hello", "--platform", "linux/amd64"]).succeeds();
+    let gone = format!("sha256:{}", "0".repeat(64));
+    let lock = project.read("bake.lock");
+    let pinned = lock.lines().map(|line| match line.strip_prefix("digest = ") {
+        Some(_) => format!("digest = \"{gone}\"\n"),
+        None => format!("{line}\n"),
+    });
+    project.write("bake.lock", &pinned.collect::<String>());
+    let failed = project.bake(&["build", "hello", "--platform", "linux/amd64"]).fails(5);
+    for part in [&gone, "base/busybox:1", "hint: take the entry", "bake.lock"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+}
+
+#[test]
 fn what_an_image_lacks_fails_its_step() {
     let Some(registry) = registry() else { return };
     let project = Project::new(registry);
