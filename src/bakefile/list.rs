@@ -75,6 +75,7 @@ pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
             });
             table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
         }
+        ListFormat::Json if bakefile.is_compose_alone => "null\n".to_owned(),
         ListFormat::Json => document(variables.into_iter().map(|variable| {
             let mut members = vec![("name".to_owned(), text(&variable.name))];
             add(&mut members, "description", variable.description.clone().filter(|text| !text.is_empty()));

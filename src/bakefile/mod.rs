@@ -71,6 +71,8 @@ pub struct Bakefile {
     /// Those of the files and one for each matrix, in order of definition.
     groups: Vec<Group>,
     variables: Vec<VariableInfo>,
+    /// All of the files are Compose's, which have no variables; the peer lists those as `null`.
+    is_compose_alone: bool,
     /// Overrides by the name of the target that they match.
     overrides: BTreeMap<String, Vec<overrides::Placed>>,
     /// `SOURCE_DATE_EPOCH` of the environment: an argument of every target that does not set it.
@@ -122,6 +124,7 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         variables,
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
+        is_compose_alone: bodies.is_empty(),
     };
     compose.targets.into_iter().for_each(|target| bakefile.add(target));
     bakefile.groups.extend(compose.group);
