@@ -11,7 +11,7 @@ use crate::export::archive::{ArchiveTree, write_tar};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::export::image::{ExportError, PlatformImage, TargetImage};
-use crate::export::layout::{Layout, LayoutBlob, write_layout_archive, write_layout_directory};
+use crate::export::layout::{Layout, LayoutBlob, LayoutRoot, write_layout_archive, write_layout_directory};
 use crate::export::local::{Ownership, copy_to_directory};
 use crate::export::push::{Publication, Published, Publisher};
 use crate::oci::Descriptor;
@@ -74,18 +74,23 @@ impl Release<'_> {
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, images: &[TargetImage]) -> Result<Released, Failure> {
         let mut released = Released::default();
+        let mut layouts: BTreeMap<(&String, LayoutForm), Vec<(&TargetPlan, &TargetImage)>> = BTreeMap::new();
         for (target, image) in self.plan.targets.iter().zip(images) {
             for output in &target.outputs {
                 match output {
                     Output::Push(_) => {}
-                    Output::Oci { dest, form } => self.write_layout(target, image, dest, *form)?,
+                    Output::Oci { dest, form } => layouts.entry((dest, *form)).or_default().push((target, image)),
                     Output::Local { dest } => self.write_local(image, dest)?,
                     Output::Tar { dest } => self.write_tar(image, dest)?,
                 }
-                if let Output::Oci { dest, .. } | Output::Local { dest } | Output::Tar { dest } = output {
+                if let Output::Local { dest } | Output::Tar { dest } = output {
                     released.written.push(dest.clone());
                 }
             }
+        }
+        for ((dest, form), targets) in layouts {
+            self.write_layout(&targets, dest, form)?;
+            released.written.push(dest.clone());
         }
         released.published = self.publish(images)?;
         Ok(released)
@@ -112,18 +117,23 @@ impl Release<'_> {
         publisher.publish(&publications).map_err(|error| export_failure(&error))
     }
 
+    /// Writes one layout that holds the images of all `targets`, each under its tags.
     fn write_layout(
         &self,
-        target: &TargetPlan,
-        image: &TargetImage,
+        targets: &[(&TargetPlan, &TargetImage)],
         dest: &str,
         form: LayoutForm,
     ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        let openers = self.blobs(image)?;
+        let mut openers = Vec::new();
+        for (_, image) in targets {
+            openers.extend(self.blobs(image)?);
+        }
         let layout = Layout {
-            root: image.root().descriptor.clone(),
-            names: &target.tags,
+            roots: targets
+                .iter()
+                .map(|(target, image)| LayoutRoot { descriptor: image.root().descriptor.clone(), names: &target.tags })
+                .collect(),
             blobs: openers
                 .iter()
                 .map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open })

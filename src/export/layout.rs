@@ -30,14 +30,20 @@ const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// What a layout holds.
 pub struct Layout<'a> {
-    /// The index, or the manifest of an image without one.
-    pub root: Descriptor,
-    /// Names of the root; may be empty.
-    pub names: &'a [Reference],
-    /// All blobs, the root's own among them, in any order. Equal ones are written once.
+    /// Its images; for `type=docker` one.
+    pub roots: Vec<LayoutRoot<'a>>,
+    /// All blobs, the roots' own among them, in any order. Equal ones are written once.
     pub blobs: Vec<LayoutBlob<'a>>,
     /// For `type=docker` the one image, which `docker load` is to find; absent for `type=oci`. Only archives carry it.
     pub docker: Option<DockerImage>,
+}
+
+/// An image of a layout.
+pub struct LayoutRoot<'a> {
+    /// The index, or the manifest of an image without one.
+    pub descriptor: Descriptor,
+    /// Its names; may be empty.
+    pub names: &'a [Reference],
 }
 
 /// An image as Docker's own archives describe it.
@@ -82,7 +88,7 @@ pub fn write_layout_archive(layout: &Layout<'_>, out: &mut dyn Write) -> Result<
         check_size(&blob.descriptor, size)?;
     }
     let index = to_bytes(&index_of(Vec::new(), layout));
-    let docker = layout.docker.as_ref().map(|image| to_bytes(&docker_manifest(image, layout.names)));
+    let docker = layout.docker.as_ref().map(|image| to_bytes(&docker_manifest(image, layout)));
     let documents = [
         ("index.json", Some(&index[..])),
         ("manifest.json", docker.as_deref()),
@@ -166,16 +172,8 @@ fn parse_manifests(bytes: &[u8], path: PathBuf) -> Result<Vec<Value>, FileExport
 
 /// Returns the index document: `old`, without what has one of the layout's names or is the unnamed root, and the root.
 fn index_of(mut old: Vec<Value>, layout: &Layout<'_>) -> Value {
-    let digest = layout.root.digest().to_string();
-    let names: Vec<Option<&Reference>> =
-        if layout.names.is_empty() { vec![None] } else { layout.names.iter().map(Some).collect() };
-    for name in names {
-        let name_text = name.map(Reference::to_string);
-        old.retain(|manifest| match (annotation(manifest, IMAGE_NAME), &name_text) {
-            (None, None) => manifest["digest"] != digest.as_str(),
-            (found, wanted) => found != wanted.as_deref(),
-        });
-        old.push(descriptor(&layout.root, name));
+    for root in &layout.roots {
+        add_root(&mut old, root);
     }
     old.sort_by_key(|manifest| {
         let name = annotation(manifest, IMAGE_NAME).or(annotation(manifest, REF_NAME));
@@ -184,10 +182,27 @@ fn index_of(mut old: Vec<Value>, layout: &Layout<'_>) -> Value {
     json!({ "schemaVersion": 2, "mediaType": MediaType::ImageIndex.to_string(), "manifests": old })
 }
 
+/// Adds an image under each of its names; a name that was there moves.
+fn add_root(old: &mut Vec<Value>, root: &LayoutRoot<'_>) {
+    let digest = root.descriptor.digest().to_string();
+    let names: Vec<Option<&Reference>> =
+        if root.names.is_empty() { vec![None] } else { root.names.iter().map(Some).collect() };
+    for name in names {
+        let name_text = name.map(Reference::to_string);
+        old.retain(|manifest| match (annotation(manifest, IMAGE_NAME), &name_text) {
+            (None, None) => manifest["digest"] != digest.as_str(),
+            (found, wanted) => found != wanted.as_deref(),
+        });
+        old.push(descriptor(&root.descriptor, name));
+    }
+}
+
 /// Docker's image archives, version 1.2: names without a tag are not names there.
-fn docker_manifest(image: &DockerImage, names: &[Reference]) -> Value {
-    let mut tags: Vec<String> = names
+fn docker_manifest(image: &DockerImage, layout: &Layout<'_>) -> Value {
+    let mut tags: Vec<String> = layout
+        .roots
         .iter()
+        .flat_map(|root| root.names)
         .filter(|name| name.tag_or_latest().is_some())
         .map(|name| Reference { tag: name.tag_or_latest().map(str::to_owned), digest: None, ..name.clone() }.familiar())
         .collect();

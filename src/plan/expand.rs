@@ -127,9 +127,9 @@ fn tags(target: &Target, found: &mut Diagnostics) -> Vec<Reference> {
 fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<String, &'a str>, found: &mut Diagnostics) {
     let places = outputs.iter().flat_map(|output| match output {
         Output::Push(names) => names.iter().map(|name| format!("push `{name}`")).collect(),
-        Output::Oci { dest, .. } | Output::Tar { dest } => vec![format!("write `{dest}`")],
-        // Files of several targets may be gathered in one directory.
-        Output::Local { .. } => Vec::new(),
+        Output::Tar { dest } => vec![format!("write `{dest}`")],
+        // Images of several targets are gathered in one layout, files in one directory.
+        Output::Oci { .. } | Output::Local { .. } => Vec::new(),
     });
     for place in places {
         let owner = *claimed.entry(place.clone()).or_insert(&target.name);

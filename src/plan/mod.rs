@@ -69,7 +69,7 @@ impl Output {
 }
 
 /// How an OCI image layout is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LayoutForm {
     /// One tar archive.
     Archive,

@@ -77,3 +77,36 @@ fn standard_output_holds_the_archive_and_nothing_else() {
     project.bake(&["build", "hello", "--platform", "linux/amd64", "--output", "type=tar,dest=out.tar"]).succeeds();
     assert!(piped.stdout == std::fs::read(project.path().join("out.tar")).expect("written"));
 }
+
+#[test]
+fn one_archive_holds_the_images_of_all_targets() {
+    let Some(registry) = registry() else { return };
+    let project = support::Project::new(registry);
+    project.write(
+        "build.hcl",
+        r#"
+        variable "REGISTRY" {}
+        target "a" {
+          dockerfile-inline = "FROM ${REGISTRY}/base/busybox:1\nRUN echo a > /a\n"
+          tags = ["example.com/a:1"]
+        }
+        target "b" {
+          dockerfile-inline = "FROM ${REGISTRY}/base/busybox:1\nRUN echo b > /b\n"
+          tags = ["example.com/b:2"]
+        }
+        "#,
+    );
+    project.bake(&["build", "all", "--output", "type=oci,dest=out.tar"]).succeeds();
+    for (name, file) in [("example.com/a:1", "a"), ("example.com/b:2", "b")] {
+        let directory = project.path().join(format!("unpacked-{file}"));
+        let archive = project.path().join("out.tar");
+        std::fs::create_dir(&directory).expect("created");
+        run("tar", &["xf", &archive.display().to_string(), "-C", &directory.display().to_string()]).succeeds();
+        let index = std::fs::read_to_string(directory.join("index.json")).expect("an index");
+        assert!(index.contains(name), "{name} is not in {index}");
+        let tag = name.rsplit(':').next().expect("a tag");
+        let layout = format!("oci:{}:{tag}", directory.display());
+        let copied = format!("dir:{}", project.path().join(format!("copy-{file}")).display());
+        run("skopeo", &["copy", &layout, &copied]).succeeds();
+    }
+}

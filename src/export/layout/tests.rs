@@ -52,7 +52,11 @@ fn with_layout<T>(blobs: &[Blob], names: &[Reference], use_layout: impl FnOnce(&
         .zip(&openers)
         .map(|(blob, open)| LayoutBlob { descriptor: blob.descriptor.clone(), open })
         .collect();
-    use_layout(&mut Layout { root: blobs[0].descriptor.clone(), names, blobs: blobs_in, docker: None })
+    use_layout(&mut Layout {
+        roots: vec![LayoutRoot { descriptor: blobs[0].descriptor.clone(), names }],
+        blobs: blobs_in,
+        docker: None,
+    })
 }
 
 fn archive(blobs: &[Blob], names: &[Reference]) -> Vec<u8> {
