@@ -11,7 +11,7 @@ use crate::sys::files::Files;
 const MAX_SECRET_SIZE: usize = 500 * 1024;
 
 /// Limits that a process has, by the names that `ulimits` uses.
-const LIMITS: [&str; 15] = [
+pub(super) const LIMITS: [&str; 15] = [
     "core",
     "cpu",
     "data",

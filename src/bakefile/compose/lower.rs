@@ -9,6 +9,7 @@ use super::load::{Found, build_of, read_text, wrong};
 use super::size::{bytes_of, shown_bytes};
 use super::xbake;
 use super::yaml::{Map, Node, Yaml};
+use crate::bakefile::verify::LIMITS;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::sys::files::Files;
 
@@ -314,24 +315,7 @@ fn limits(node: Option<&Node>) -> Found<Vec<Spanned<String>>> {
             Yaml::Map(_) => (number(node.get("soft"))?, number(node.get("hard"))?),
             _ => (number(Some(node))?, number(Some(node))?),
         };
-        const NAMES: [&str; 15] = [
-            "core",
-            "cpu",
-            "data",
-            "fsize",
-            "locks",
-            "memlock",
-            "msgqueue",
-            "nice",
-            "nofile",
-            "nproc",
-            "rss",
-            "rtprio",
-            "rttime",
-            "sigpending",
-            "stack",
-        ];
-        if !NAMES.contains(&name.as_str()) {
+        if !LIMITS.contains(&name.as_str()) {
             return wrong(node.key, format!("there is no limit `{name}`"));
         }
         if hard != -1 && (soft > hard || soft == -1) {
