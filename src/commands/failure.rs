@@ -64,6 +64,13 @@ impl Failure {
         self
     }
 
+    /// Adds what to do, where that is known.
+    #[must_use]
+    pub fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Failure {
+        self.hints.extend(hints);
+        self
+    }
+
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

@@ -52,10 +52,8 @@ pub fn inspect(client: &Client, name: &Reference) -> Result<Inspected, Error> {
 pub fn run(name: &str, raw: bool, host: &Host) -> Result<String, Failure> {
     let reference: Reference = name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
     let client = Client::new(client_options(host));
-    let inspected = inspect(&client, &reference).map_err(|error| {
-        let failure = Failure::caused(Kind::Remote, &error);
-        error.hint().into_iter().fold(failure, Failure::hint)
-    })?;
+    let inspected =
+        inspect(&client, &reference).map_err(|error| Failure::caused(Kind::Remote, &error).hints(error.hint()))?;
     Ok(if raw { String::from_utf8_lossy(&inspected.bytes).into_owned() } else { inspected.text() })
 }
 

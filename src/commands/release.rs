@@ -237,10 +237,7 @@ type Opener<'a> = dyn Fn() -> io::Result<Box<dyn Read>> + 'a;
 /// Says for people why an image could not be put together or sent.
 pub fn export_failure(error: &ExportError) -> Failure {
     match error {
-        ExportError::Registry(registry) => {
-            let failure = Failure::new(Kind::Remote, error);
-            registry.hint().into_iter().fold(failure, Failure::hint)
-        }
+        ExportError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ExportError::Layer(error) => layer_failure(error),
         ExportError::Store(_) | ExportError::Manifest(_) => Failure::new(Kind::Environment, error),
     }
@@ -248,10 +245,7 @@ pub fn export_failure(error: &ExportError) -> Failure {
 
 fn layer_failure(error: &LayerError) -> Failure {
     match error {
-        LayerError::Registry(registry) => {
-            let failure = Failure::new(Kind::Remote, error);
-            registry.hint().into_iter().fold(failure, Failure::hint)
-        }
+        LayerError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         LayerError::Lost { .. } | LayerError::Store(_) => Failure::new(Kind::Environment, error),
     }
 }

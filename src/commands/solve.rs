@@ -155,10 +155,7 @@ fn needed(error: &ResolveError, need: &Need, target: &str, loaded: &[(&PlannedTa
 
 fn resolve_failure(error: &ResolveError) -> Failure {
     match error {
-        ResolveError::Registry(registry) => {
-            let failure = Failure::new(Kind::Remote, error);
-            registry.hint().into_iter().fold(failure, Failure::hint)
-        }
+        ResolveError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)
             .hint(format!("take the entry of `{image}` out of bake.lock, so that the name is resolved anew")),
         ResolveError::Store(_) => Failure::new(Kind::Environment, error),

@@ -11,7 +11,6 @@ use crate::digest::DiffId;
 use crate::graph::{CopyAction, ExecOp, MountKind, Vertex};
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
-use crate::solver::notice::Stream;
 use crate::store::{ActiveSnapshot, CacheMountLease};
 use crate::sys::root::Root;
 
@@ -65,14 +64,7 @@ pub(super) fn run(
         hosts: HOSTS.to_owned(),
         resolv_conf: worker.settings.resolv_conf.clone(),
     };
-    let on_output = |stream, bytes: &[u8]| {
-        let stream = match stream {
-            sandbox::Stream::Stdout => Stream::Stdout,
-            sandbox::Stream::Stderr => Stream::Stderr,
-        };
-        (step.on_output)(stream, bytes);
-    };
-    match sandbox::run(&worker.settings.launcher, &spec, &on_output, step.cancel)? {
+    match sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)? {
         Exit::Code(0) => {}
         Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
         Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),

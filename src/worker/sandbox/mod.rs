@@ -33,6 +33,7 @@ mod wire;
 use std::os::fd::BorrowedFd;
 
 pub use crate::graph::NetworkMode;
+pub use crate::solver::notice::Stream;
 pub use enter::{IdMapping, enter, has_own_user_namespace};
 pub use launch::{Launcher, run};
 pub use runner::become_runner_if_asked;
@@ -91,15 +92,6 @@ pub enum MountSource<'fd> {
         /// Group inside.
         gid: u32,
     },
-}
-
-/// Which of its outputs a process wrote to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// File descriptor 1.
-    Stdout,
-    /// File descriptor 2.
-    Stderr,
 }
 
 /// How a process ended.
