@@ -7,6 +7,7 @@ use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, 
 use crate::bakefile::{Spanned, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
+use crate::lang::text::clean_path;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -276,23 +277,7 @@ fn is_url(text: &str) -> bool {
 
 /// Cleans a path as Go's `filepath.Clean` does; `cwd://` means the directory that the command runs in.
 fn local_path(text: &str) -> String {
-    let text = text.strip_prefix("cwd://").unwrap_or(text);
-    let is_absolute = text.starts_with('/');
-    let mut words: Vec<&str> = Vec::new();
-    for word in text.split('/') {
-        match word {
-            "" | "." => {}
-            ".." if words.last().is_some_and(|last| *last != "..") => _ = words.pop(),
-            ".." if is_absolute => {}
-            word => words.push(word),
-        }
-    }
-    let path = words.join("/");
-    match (is_absolute, path.is_empty()) {
-        (true, _) => format!("/{path}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => path,
-    }
+    clean_path(text.strip_prefix("cwd://").unwrap_or(text))
 }
 
 /// The Dockerfile is named relative to the context; `cwd://` names one beside the command.
