@@ -3,8 +3,12 @@
 //! Rows 0 to 3 collect [`Diagnostic`]s; they do not stop at the first. Rendering needs the [`SourceMap`] that the spans
 //! were made with.
 
+mod excerpt;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use excerpt::excerpt;
 
 /// A file of a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +62,9 @@ impl SourceMap {
     /// Adds a file; `name` is shown to the user, relative to where they are.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let text = text.into();
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // A byte order mark is no column of the first line.
+        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let line_starts = std::iter::once(first).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let id = u32::try_from(self.files.len()).expect("fewer than 2^32 files are read");
         self.files.push(SourceFile { name: name.into(), text, line_starts });
         FileId(id)
@@ -87,7 +93,7 @@ impl SourceMap {
     /// Returns where `span` starts.
     pub fn place(&self, span: Span) -> Place {
         let file = &self.files[span.file.0 as usize];
-        let start = (span.start as usize).min(file.text.len());
+        let start = (span.start as usize).min(file.text.len()).max(file.line_starts[0]);
         let line = file.line_starts.partition_point(|at| *at <= start) - 1;
         let before = &file.text.as_bytes()[file.line_starts[line]..start];
         Place { file: file.name.clone(), line: line + 1, column: String::from_utf8_lossy(before).chars().count() + 1 }
@@ -201,22 +207,8 @@ impl Diagnostic {
     }
 }
 
-/// Shows the first line of a span with the span underlined. Tabs are shown as four blanks so that the marks line up, and
-/// control characters as U+FFFD so that a hostile file cannot steer the terminal.
-fn excerpt(sources: &SourceMap, span: Span, place: &Place, text: &str) -> String {
-    let line = sources.line(span.file, place.line);
-    let show = |text: &str| -> String {
-        let text = text.replace('\t', "    ");
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-    };
-    let before: String = line.chars().take(place.column - 1).collect();
-    let n_marked = sources.snippet(span).lines().next().map_or(0, |marked| show(marked).chars().count());
-    let number = place.line.to_string();
-    let gutter = " ".repeat(number.len());
-    let marks = format!("{}{}", " ".repeat(show(&before).chars().count()), "^".repeat(n_marked.max(1)));
-    let text = if text.is_empty() { String::new() } else { format!(" {text}") };
-    format!("\n {gutter} |\n {number} | {}\n {gutter} | {marks}{text}", show(line))
-}
+/// Errors that are shown of one run: whoever made more has made one mistake often.
+const MAX_SHOWN: usize = 20;
 
 /// Findings in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,12 +240,31 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// Returns all of them as text, a blank line between two. What reads the same is there once: a Dockerfile is read for
-    /// each target and platform that it builds.
-    pub fn render(&self, sources: &SourceMap) -> String {
+    /// Returns them by place, those without one first, and each once: a Dockerfile is read for each target and platform
+    /// that it builds.
+    pub fn sorted(&self, sources: &SourceMap) -> Vec<&Diagnostic> {
         let mut seen = BTreeSet::new();
-        let texts = self.0.iter().map(|diagnostic| diagnostic.render(sources));
-        texts.filter(|text| seen.insert(text.clone())).collect::<Vec<_>>().join("\n\n")
+        let mut sorted: Vec<&Diagnostic> = self.0.iter().filter(|found| seen.insert(found.render(sources))).collect();
+        sorted.sort_by_key(|found| found.labels.first().map(|label| label.span));
+        sorted
+    }
+
+    /// Returns them as text, by place, a blank line between two. After `MAX_SHOWN` errors, the rest is counted.
+    pub fn render(&self, sources: &SourceMap) -> String {
+        let sorted = self.sorted(sources);
+        let (mut texts, mut n_errors) = (Vec::new(), 0);
+        for found in sorted {
+            n_errors += usize::from(found.severity == Severity::Error);
+            if found.severity == Severity::Warning || n_errors <= MAX_SHOWN {
+                texts.push(found.render(sources));
+            }
+        }
+        match n_errors.checked_sub(MAX_SHOWN) {
+            None | Some(0) => {}
+            Some(1) => texts.push("error: and 1 more error".to_owned()),
+            Some(n_more) => texts.push(format!("error: and {n_more} more errors")),
+        }
+        texts.join("\n\n")
     }
 }
 
