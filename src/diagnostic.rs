@@ -177,6 +177,15 @@ impl Diagnostic {
         self
     }
 
+    /// Adds the candidate that is nearest to `word`, if one may have been meant.
+    #[must_use]
+    pub fn suggest<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+        match nearest(word, candidates) {
+            Some(near) => self.hint(format!("did you mean \"{near}\"?")),
+            None => self,
+        }
+    }
+
     /// Returns the text for people: `error: file:line:column: message`, the source line with the place underlined, then
     /// notes and hints. Ends without a newline; reads well without color.
     pub fn render(&self, sources: &SourceMap) -> String {
@@ -275,9 +284,10 @@ impl From<Diagnostic> for Diagnostics {
 }
 
 /// Returns the candidate nearest to `word` by edit distance, if it is near enough to have been meant: at most a third of
-/// the word's length away. The first of equals wins.
+/// the word's length away, and with a character in common. The first of equals wins.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let n_chars = word.chars().count();
+    let limit = (n_chars / 3).max(1).min(n_chars.saturating_sub(1));
     let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -343,6 +353,6 @@ mod tests {
     #[test]
     fn nearest_finds_typos_and_nothing_else() {
         assert_eq!(nearest("VERISON", ["VERSION", "TAG"]), Some("VERSION"));
-        assert_eq!(nearest("x", ["VERSION"]), None);
+        assert_eq!(nearest("x", ["VERSION", "y"]), None);
     }
 }

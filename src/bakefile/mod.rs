@@ -108,13 +108,14 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     if findings.has_errors() {
         return (None, findings);
     }
-    let program = Program::collect(&bodies, options, &mut findings);
+    let mut program = Program::collect(&bodies, options, &mut findings);
+    program.var_places = variables::place(options.vars, sources);
     let mut findings = Reported { findings };
     for body in &bodies {
         check::unknown_names(body, &mut findings.findings);
     }
     let names: Vec<&str> = program.variables.keys().map(|name| name.as_ref()).collect();
-    check::unknown_vars(options.vars, &names, &mut findings.findings);
+    check::unknown_vars(&variables::var_names(&program), &names, &mut findings.findings);
     let variables = evaluate_variables(&program, &mut findings);
     check::function_cycles(&program, &mut findings.findings);
     let mut bakefile = Bakefile {

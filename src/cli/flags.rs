@@ -11,6 +11,7 @@ use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
+use crate::diagnostic::nearest;
 
 /// The words that begin a command; anything else is a target to build.
 pub const VERBS: [&str; 7] = ["build", "print", "list", "check", "fmt", "image", "help"];
@@ -137,6 +138,8 @@ impl ProjectFlags {
     fn request(self) -> ProjectRequest {
         let ProjectFlags { targets, file, set, platforms, push, load, outputs, no_cache, pull, .. } = self;
         let (sbom, provenance) = (self.sbom, self.provenance);
+        // Whether it is a target after all shows when the bakefile is read.
+        let misplaced = targets.iter().find_map(|word| Some((word.clone(), nearest(word, VERBS)?)));
         let call = if self.check { Some("check".to_owned()) } else { self.call };
         ProjectRequest {
             targets,
@@ -150,6 +153,7 @@ impl ProjectFlags {
             sbom,
             provenance,
             call,
+            misplaced,
             ..file.request()
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::{Failure, Host, Kind};
 use crate::bakefile::{self, InputFile};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::sys::files::Files;
 
 /// Bytes of a bakefile that standard input may give; more is a mistake, and must not fill the memory.
@@ -50,13 +50,28 @@ pub(super) fn read_one(name: &str, files: &dyn Files) -> Result<InputFile, Diagn
         bytes
     } else {
         files.read(name.as_ref()).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Diagnostic::error_without_place(format!("there is no file {name}")),
+            io::ErrorKind::NotFound => missing(name, files),
+            io::ErrorKind::IsADirectory => {
+                let directory = name.trim_end_matches('/');
+                wrong("it is a directory").hint(format!("name a file in it, as in `-f {directory}/build.hcl`"))
+            }
             io::ErrorKind::InvalidInput => wrong(&error.to_string()),
             kind => wrong(&kind.to_string()),
         })?
     };
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
     Ok(InputFile { name: name.to_owned(), text })
+}
+
+/// Says that a file is not there, and which of its neighbors has nearly that name.
+fn missing(name: &str, files: &dyn Files) -> Diagnostic {
+    let finding = Diagnostic::error_without_place(format!("there is no file {name}"));
+    let (directory, base) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+    let neighbors = files.neighbors(name.as_ref());
+    match nearest(base, neighbors.iter().map(String::as_str)) {
+        Some(near) => finding.hint(format!("did you mean `-f {directory}{near}`?")),
+        None => finding,
+    }
 }
 
 /// Reads `--var NAME=VALUE`.

@@ -43,6 +43,8 @@ pub struct ProjectRequest {
     pub provenance: Option<String>,
     /// `--call`: what is done in place of building, and how it is shown.
     pub call: Option<String>,
+    /// A word among the targets that may have been meant as a command, and that command.
+    pub misplaced: Option<(String, &'static str)>,
 }
 
 /// A resolved bakefile.
@@ -74,7 +76,15 @@ pub struct BakefileText {
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     let BakefileText { sources, bakefile, names } = read(request, host)?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
+    let selection = bakefile.resolve(&request.targets).map_err(|found| {
+        let failure = rendered(&found, &sources);
+        let misplaced = request.misplaced.as_ref();
+        match misplaced.filter(|(word, _)| !bakefile.targets().iter().any(|target| target.name == *word)) {
+            Some((word, verb)) if word == verb => failure.hint(format!("a command comes first: `bake {verb} …`")),
+            Some((_, verb)) => failure.hint(format!("did you mean the command `bake {verb}`?")),
+            None => failure,
+        }
+    })?;
     let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
     definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
     let (directory, epoch) = (host.directory.clone(), epoch(host)?);
@@ -91,7 +101,7 @@ pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failu
     let names = input::names(&request.files, host);
     let files = DiskFiles::new(&host.directory);
     let inputs = input::read(&names, &files).map_err(|found| rendered(&found, &sources))?;
-    let overrides = overrides(request).map_err(|found| rendered(&found, &sources))?;
+    let overrides = overrides(request, &mut sources).map_err(|found| rendered(&found, &sources))?;
     let vars = input::vars(&request.var)?;
     let env = |name: &str| host.env.get(name).cloned();
     let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
@@ -166,7 +176,7 @@ pub fn build_platform() -> Platform {
 }
 
 /// The flags that change targets are overrides of all of them, in the peer's words.
-fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
+fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Override>, Diagnostics> {
     let flag = |flag: &'static str, key: &str, value: &str| (flag, format!("*.{key}={value}"), value.to_owned());
     let set = request.set.iter().map(|text| ("--set", text.clone(), text.clone()));
     let platforms = request.platforms.iter().map(|platform| flag("--platform", "platform", platform));
@@ -187,7 +197,7 @@ fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
     let mut found = Diagnostics::default();
     let mut overrides = Vec::new();
     for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call) {
-        match bakefile::parse_override(&text) {
+        match bakefile::parse_override(flag, &text, sources) {
             Ok(item) => overrides.push(Override { flag, text: shown, ..item }),
             Err(diagnostic) => found.push(diagnostic),
         }

@@ -105,8 +105,10 @@ fn root() -> PathBuf {
 
 fn case_files() -> Vec<PathBuf> {
     let directory = root().join("tests/it/diagnostics");
-    let entries = std::fs::read_dir(directory).expect("the folder is there").map(|entry| entry.expect("readable").path());
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "case")).collect();
+    let entries =
+        std::fs::read_dir(directory).expect("the folder is there").map(|entry| entry.expect("readable").path());
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "case")).collect();
     paths.sort();
     paths
 }
@@ -174,7 +176,10 @@ fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
 
 /// Returns the string literals of `code` that read as a message: two words at least, in lower case.
 fn messages(code: &str) -> Vec<String> {
-    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |text, line| text + line + "\n");
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .fold(String::new(), |text, line| text + line + "\n");
     let literal = Regex::new(r#""((?:[^"\\]|\\.)*)""#).expect("a regular expression");
     let prose = Regex::new(r"(^|[^\w{])[a-z]{2,} [a-z]+").expect("a regular expression");
     let texts = literal.captures_iter(&code).filter(|found| {
