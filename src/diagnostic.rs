@@ -99,6 +99,11 @@ impl SourceMap {
         Place { file: file.name.clone(), line: line + 1, column: String::from_utf8_lossy(before).chars().count() + 1 }
     }
 
+    /// Returns where `span` ends: the place after its last character.
+    pub fn end(&self, span: Span) -> Place {
+        self.place(Span { start: span.end, ..span })
+    }
+
     fn line(&self, file: FileId, line: usize) -> &str {
         let file = &self.files[file.0 as usize];
         let end = file.line_starts.get(line).copied().unwrap_or(file.text.len());

@@ -320,12 +320,25 @@ pub struct CheckFlags {
     /// Report what bake adds to the peer's language, with what the peer does on meeting it
     #[arg(long)]
     compat: bool,
+    /// How findings are written: text for people on stderr, or JSON on stdout
+    #[arg(long, value_enum, default_value_t = CheckFormatFlag::Text, conflicts_with = "compat")]
+    format: CheckFormatFlag,
+}
+
+/// `--format` of `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormatFlag {
+    /// Text for people, on stderr
+    Text,
+    /// An array of findings, on stdout
+    Json,
 }
 
 impl CheckFlags {
     /// Returns what is asked for.
     pub fn request(self) -> CheckRequest {
-        CheckRequest { project: self.file.request(), is_compat: self.compat }
+        let is_json = self.format == CheckFormatFlag::Json;
+        CheckRequest { project: self.file.request(), is_compat: self.compat, is_json }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            _ = print(&failure.data, &mut std::io::stdout().lock());
             talk.line(&failure.to_string());
             ExitCode::from(failure.exit_code())
         }

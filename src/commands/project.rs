@@ -98,20 +98,44 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
 /// There is no bakefile, or it is wrong.
 pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
-    let names = input::names(&request.files, host);
-    let files = DiskFiles::new(&host.directory);
-    let inputs = input::read(&names, &files).map_err(|found| rendered(&found, &sources))?;
-    let overrides = overrides(request, &mut sources).map_err(|found| rendered(&found, &sources))?;
-    let vars = input::vars(&request.var)?;
-    let env = |name: &str| host.env.get(name).cloned();
-    let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
-    let local_platform = build_platform();
-    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
-    let (bakefile, found) = bakefile::load(&inputs, &options, &mut sources);
+    let names = input_names(request, host);
+    let (bakefile, found) = evaluate(request, &names, host, &mut sources)?;
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
     Ok(BakefileText { sources, bakefile, names })
+}
+
+/// Returns the bakefiles that flags or the environment name; none where the default names count.
+pub fn input_names(request: &ProjectRequest, host: &Host) -> Vec<String> {
+    input::names(&request.files, host)
+}
+
+/// Reads the files `names`, or the default ones, and evaluates them. There is a bakefile if no finding is an error.
+///
+/// # Errors
+/// A flag is wrong. What is wrong with the files is a finding.
+pub fn evaluate(
+    request: &ProjectRequest,
+    names: &[String],
+    host: &Host,
+    sources: &mut SourceMap,
+) -> Result<(Option<Bakefile>, Diagnostics), Failure> {
+    let vars = input::vars(&request.var)?;
+    let files = DiskFiles::new(&host.directory);
+    let inputs = match input::read(names, &files) {
+        Ok(inputs) => inputs,
+        Err(found) => return Ok((None, found)),
+    };
+    let overrides = match overrides(request, sources) {
+        Ok(overrides) => overrides,
+        Err(found) => return Ok((None, found)),
+    };
+    let env = |name: &str| host.env.get(name).cloned();
+    let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
+    let local_platform = build_platform();
+    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
+    Ok(bakefile::load(&inputs, &options, sources))
 }
 
 impl Project {
@@ -228,7 +252,7 @@ fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {
     Failure::rendered(Kind::Definition, found.render(sources))
 }
 
-fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
+pub(super) fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
     if !found.is_empty() {
         host.talk.line(&found.render(sources));
     }
