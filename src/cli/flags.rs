@@ -130,8 +130,11 @@ pub struct ProjectFlags {
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
     /// The same as --call=check
-    #[arg(long, conflicts_with = "call")]
-    check: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, conflicts_with = "call")]
+    check: Option<bool>,
+    /// Add to every target's policy: strict=BOOL, log-level=LEVEL, or disabled=true alone; not built yet
+    #[arg(long, value_name = "SPEC")]
+    policy: Vec<String>,
 }
 
 impl ProjectFlags {
@@ -140,7 +143,7 @@ impl ProjectFlags {
         let (sbom, provenance) = (self.sbom, self.provenance);
         // Whether it is a target after all shows when the bakefile is read.
         let misplaced = targets.iter().find_map(|word| Some((word.clone(), nearest(word, VERBS)?)));
-        let call = if self.check { Some("check".to_owned()) } else { self.call };
+        let call = if self.check == Some(true) { Some("check".to_owned()) } else { self.call };
         ProjectRequest {
             targets,
             set,
@@ -153,6 +156,7 @@ impl ProjectFlags {
             sbom,
             provenance,
             call,
+            policy: self.policy,
             misplaced,
             ..file.request()
         }
@@ -209,7 +213,16 @@ pub struct BuildFlags {
     pub print: bool,
     /// List targets or variables and do not build: targets, or type=variables,format=json
     #[arg(long, value_name = "SPEC", value_parser = ListRequest::parse)]
-    pub list: Option<ListRequest>,
+    list: Option<ListRequest>,
+    /// The peer's old word for --list=targets
+    #[arg(long, hide = true, conflicts_with_all = ["list", "print"])]
+    list_targets: bool,
+    /// The peer's old word for --list=variables
+    #[arg(long, hide = true, conflicts_with_all = ["list", "print", "list_targets"])]
+    list_variables: bool,
+    /// The peer's flag for its own log; bake has none to add to
+    #[arg(short = 'D', long, hide = true)]
+    debug: bool,
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
@@ -222,6 +235,13 @@ pub struct BuildFlags {
 }
 
 impl BuildFlags {
+    /// Returns what is to be listed in place of a build.
+    pub fn list(&self) -> Option<ListRequest> {
+        let old = |kind| ListRequest { kind, format: ListFormat::Table };
+        let targets = self.list_targets.then(|| old(ListKind::Targets));
+        self.list.or(targets).or_else(|| self.list_variables.then(|| old(ListKind::Variables)))
+    }
+
     /// Returns which bakefile and targets are meant.
     pub fn project(self) -> ProjectRequest {
         self.project.request()
@@ -239,6 +259,9 @@ impl BuildFlags {
         let mut ignored = Vec::new();
         if let Some(builder) = &self.builder {
             ignored.push(format!("--builder {builder} is left out: bake builds by itself, without builders"));
+        }
+        if self.debug {
+            ignored.push("--debug is left out: --progress plain shows everything that bake knows".to_owned());
         }
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());

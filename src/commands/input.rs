@@ -16,7 +16,8 @@ pub(super) fn names(given: &[String], host: &Host) -> Vec<String> {
         return given.to_vec();
     }
     let separators = ["BUILDX_BAKE_PATH_SEPARATOR", "BUILDX_BAKE_FILE_SEPARATOR"];
-    let separator = separators.iter().find_map(|name| host.var(name)).unwrap_or(":");
+    let separator =
+        separators.iter().find_map(|name| host.var(name).filter(|separator| !separator.is_empty())).unwrap_or(":");
     let listed = host.var("BUILDX_BAKE_FILE").unwrap_or_default().split(separator);
     listed.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, input};
 use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
-use crate::diagnostic::{Diagnostics, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
 use crate::sys::files::DiskFiles;
@@ -43,6 +43,8 @@ pub struct ProjectRequest {
     pub provenance: Option<String>,
     /// `--call`: what is done in place of building, and how it is shown.
     pub call: Option<String>,
+    /// `--policy`: added to the policy of every target.
+    pub policy: Vec<String>,
     /// A word among the targets that may have been meant as a command, and that command.
     pub misplaced: Option<(String, &'static str)>,
 }
@@ -218,9 +220,24 @@ fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Ov
         Some((name, attest(kind, text)?, text.to_owned()))
     });
     let call = request.call.as_deref().and_then(call_name).map(|name| flag("--call", "call", name));
+    // A policy that is switched off takes the place of all others.
+    let is_off = |text: &str| text.split(',').any(|field| matches!(field, "disabled=true" | "disabled=1"));
+    let policy = request.policy.iter().map(|text| {
+        let key = if is_off(text) { "policy" } else { "policy+" };
+        flag("--policy", key, text)
+    });
     let mut found = Diagnostics::default();
+    for text in request.policy.iter().filter(|text| text.contains("filename=") || text.contains("reset=")) {
+        let message = format!("--policy {text}: a policy's `filename` and `reset` belong into the bakefile");
+        found.push(Diagnostic::error_without_place(message));
+    }
+    if request.policy.len() > 1 && request.policy.iter().any(|text| is_off(text)) {
+        found.push(Diagnostic::error_without_place("--policy disabled=true stands alone"));
+    }
     let mut overrides = Vec::new();
-    for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call) {
+    for (flag, text, shown) in
+        set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call).chain(policy)
+    {
         match bakefile::parse_override(flag, &text, sources) {
             Ok(item) => overrides.push(Override { flag, text: shown, ..item }),
             Err(diagnostic) => found.push(diagnostic),
