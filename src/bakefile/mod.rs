@@ -36,7 +36,9 @@ pub use model::{Group, Spanned, Target};
 pub use overrides::{Override, parse_override};
 pub use print::print_json;
 pub use select::Selection;
-pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, parse_bool};
+pub use spec::{
+    AttestSpec, CacheSpec, ENTITLEMENTS, OutputSpec, PolicySpec, SecretSpec, SshSpec, is_entitlement, parse_bool,
+};
 pub use verify::Surroundings;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};

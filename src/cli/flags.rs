@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::bakefile::ListFormat;
+use crate::bakefile::{ENTITLEMENTS, ListFormat, is_entitlement};
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
 use crate::commands::fmt::FmtRequest;
@@ -170,21 +170,11 @@ fn go_bool(text: &str) -> Result<bool, String> {
 
 /// Reads a right that is granted to a build.
 fn entitlement(text: &str) -> Result<String, String> {
-    const KEYS: [&str; 9] = [
-        "buildx.local.delete",
-        "device",
-        "fs",
-        "fs.read",
-        "fs.write",
-        "network.host",
-        "security.insecure",
-        "ssh",
-        "image",
-    ];
     let key = text.split('=').next().unwrap_or(text);
-    match KEYS.contains(&key) || key.starts_with("image.") {
-        true => Ok(text.to_owned()),
-        false => Err(format!("no such right; there are {}", KEYS.join(", "))),
+    match (is_entitlement(text), nearest(key, ENTITLEMENTS)) {
+        (true, _) => Ok(text.to_owned()),
+        (false, Some(near)) => Err(format!("no such right; did you mean `{near}`?")),
+        (false, None) => Err(format!("no such right; there are {}", ENTITLEMENTS.join(", "))),
     }
 }
 
