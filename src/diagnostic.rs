@@ -3,8 +3,12 @@
 //! Rows 0 to 3 collect [`Diagnostic`]s; they do not stop at the first. Rendering needs the [`SourceMap`] that the spans
 //! were made with.
 
+mod excerpt;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use excerpt::excerpt;
 
 /// A file of a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +62,9 @@ impl SourceMap {
     /// Adds a file; `name` is shown to the user, relative to where they are.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let text = text.into();
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // A byte order mark is no column of the first line.
+        let first = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let line_starts = std::iter::once(first).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let id = u32::try_from(self.files.len()).expect("fewer than 2^32 files are read");
         self.files.push(SourceFile { name: name.into(), text, line_starts });
         FileId(id)
@@ -87,10 +93,15 @@ impl SourceMap {
     /// Returns where `span` starts.
     pub fn place(&self, span: Span) -> Place {
         let file = &self.files[span.file.0 as usize];
-        let start = (span.start as usize).min(file.text.len());
+        let start = (span.start as usize).min(file.text.len()).max(file.line_starts[0]);
         let line = file.line_starts.partition_point(|at| *at <= start) - 1;
         let before = &file.text.as_bytes()[file.line_starts[line]..start];
         Place { file: file.name.clone(), line: line + 1, column: String::from_utf8_lossy(before).chars().count() + 1 }
+    }
+
+    /// Returns where `span` ends: the place after its last character.
+    pub fn end(&self, span: Span) -> Place {
+        self.place(Span { start: span.end, ..span })
     }
 
     fn line(&self, file: FileId, line: usize) -> &str {
@@ -171,6 +182,15 @@ impl Diagnostic {
         self
     }
 
+    /// Adds the candidate that is nearest to `word`, if one may have been meant.
+    #[must_use]
+    pub fn suggest<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Diagnostic {
+        match nearest(word, candidates) {
+            Some(near) => self.hint(format!("did you mean \"{near}\"?")),
+            None => self,
+        }
+    }
+
     /// Returns the text for people: `error: file:line:column: message`, the source line with the place underlined, then
     /// notes and hints. Ends without a newline; reads well without color.
     pub fn render(&self, sources: &SourceMap) -> String {
@@ -201,22 +221,8 @@ impl Diagnostic {
     }
 }
 
-/// Shows the first line of a span with the span underlined. Tabs are shown as four blanks so that the marks line up, and
-/// control characters as U+FFFD so that a hostile file cannot steer the terminal.
-fn excerpt(sources: &SourceMap, span: Span, place: &Place, text: &str) -> String {
-    let line = sources.line(span.file, place.line);
-    let show = |text: &str| -> String {
-        let text = text.replace('\t', "    ");
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-    };
-    let before: String = line.chars().take(place.column - 1).collect();
-    let n_marked = sources.snippet(span).lines().next().map_or(0, |marked| show(marked).chars().count());
-    let number = place.line.to_string();
-    let gutter = " ".repeat(number.len());
-    let marks = format!("{}{}", " ".repeat(show(&before).chars().count()), "^".repeat(n_marked.max(1)));
-    let text = if text.is_empty() { String::new() } else { format!(" {text}") };
-    format!("\n {gutter} |\n {number} | {}\n {gutter} | {marks}{text}", show(line))
-}
+/// Errors that are shown of one run: whoever made more has made one mistake often.
+const MAX_SHOWN: usize = 20;
 
 /// Findings in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,12 +254,31 @@ impl Diagnostics {
         self.0.iter()
     }
 
-    /// Returns all of them as text, a blank line between two. What reads the same is there once: a Dockerfile is read for
-    /// each target and platform that it builds.
-    pub fn render(&self, sources: &SourceMap) -> String {
+    /// Returns them by place, those without one first, and each once: a Dockerfile is read for each target and platform
+    /// that it builds.
+    pub fn sorted(&self, sources: &SourceMap) -> Vec<&Diagnostic> {
         let mut seen = BTreeSet::new();
-        let texts = self.0.iter().map(|diagnostic| diagnostic.render(sources));
-        texts.filter(|text| seen.insert(text.clone())).collect::<Vec<_>>().join("\n\n")
+        let mut sorted: Vec<&Diagnostic> = self.0.iter().filter(|found| seen.insert(found.render(sources))).collect();
+        sorted.sort_by_key(|found| found.labels.first().map(|label| label.span));
+        sorted
+    }
+
+    /// Returns them as text, by place, a blank line between two. After `MAX_SHOWN` errors, the rest is counted.
+    pub fn render(&self, sources: &SourceMap) -> String {
+        let sorted = self.sorted(sources);
+        let (mut texts, mut n_errors) = (Vec::new(), 0);
+        for found in sorted {
+            n_errors += usize::from(found.severity == Severity::Error);
+            if found.severity == Severity::Warning || n_errors <= MAX_SHOWN {
+                texts.push(found.render(sources));
+            }
+        }
+        match n_errors.checked_sub(MAX_SHOWN) {
+            None | Some(0) => {}
+            Some(1) => texts.push("error: and 1 more error".to_owned()),
+            Some(n_more) => texts.push(format!("error: and {n_more} more errors")),
+        }
+        texts.join("\n\n")
     }
 }
 
@@ -264,9 +289,10 @@ impl From<Diagnostic> for Diagnostics {
 }
 
 /// Returns the candidate nearest to `word` by edit distance, if it is near enough to have been meant: at most a third of
-/// the word's length away. The first of equals wins.
+/// the word's length away, and with a character in common. The first of equals wins.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let n_chars = word.chars().count();
+    let limit = (n_chars / 3).max(1).min(n_chars.saturating_sub(1));
     let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -332,6 +358,6 @@ mod tests {
     #[test]
     fn nearest_finds_typos_and_nothing_else() {
         assert_eq!(nearest("VERISON", ["VERSION", "TAG"]), Some("VERSION"));
-        assert_eq!(nearest("x", ["VERSION"]), None);
+        assert_eq!(nearest("x", ["VERSION", "y"]), None);
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn converted(kind: Kind, value: &Value, expr: &Expr) -> Result<Value,
         }
         Kind::Specs => return specs(value, expr),
     };
-    let converted = convert(value, &wanted).map_err(|why| error(expr.span, why))?;
+    let converted = convert(value, &wanted).map_err(|why| not_converted(kind, value, expr, why))?;
     if kind == Kind::Texts
         && let Some(index) = converted.as_items().and_then(|items| items.iter().position(Value::is_null))
     {
@@ -85,6 +85,26 @@ pub(super) fn converted(kind: Kind, value: &Value, expr: &Expr) -> Result<Value,
         ));
     }
     Ok(converted)
+}
+
+/// Says why a value is no attribute's, at the element that is to blame where the expression shows it.
+fn not_converted(kind: Kind, value: &Value, expr: &Expr, why: String) -> EvalError {
+    let is_text = |value: &Value| value.is_null() || primitive_text(value).is_some();
+    let place = match (kind, value.as_items(), value.as_entries()) {
+        (Kind::Texts, Some(items), _) => {
+            items.iter().position(|item| !is_text(item)).map(|index| item_span(expr, index, items.len()))
+        }
+        (Kind::TextMap, _, Some(entries)) => {
+            entries.iter().find(|(_, value)| !is_text(value)).map(|(key, _)| entry_span(expr, key))
+        }
+        _ => None,
+    };
+    let finding = Diagnostic::error(place.unwrap_or(expr.span), why);
+    Box::new(match (kind, value) {
+        (Kind::Texts, Value::String(_)) => finding.hint("put it in brackets: `[…]`"),
+        (Kind::TextMap, Value::List(_) | Value::Tuple(_)) => finding.hint("write `{ NAME = VALUE }`"),
+        _ => finding,
+    })
 }
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {

@@ -6,7 +6,7 @@ use super::attributes::ATTRIBUTES;
 use super::program::{BUILT_IN, Program};
 use super::walk::walk;
 use super::{Bakefile, Spanned};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Span, nearest};
 use crate::lang::ast::{Block, Body};
 
 /// Warns of attributes and blocks that the peer would drop silently.
@@ -71,8 +71,14 @@ pub(super) fn function_cycles(program: &Program<'_>, findings: &mut Diagnostics)
     for cycle in walk(calls.keys().copied(), edges).cycles {
         let drawn: Vec<String> = cycle.iter().chain(cycle.first()).map(|name| format!("{name}()")).collect();
         let Some(function) = cycle.first().and_then(|name| program.functions.get(name)) else { continue };
+        let place = |name: &&str| {
+            let block = program.functions.get(*name)?.block;
+            Some((block.labels.first()?.span, format!("`{name}()` is defined here")))
+        };
         let span = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
-        findings.push(Diagnostic::error(span, format!("a function calls itself: {}", drawn.join(" → "))));
+        let finding = Diagnostic::error(span, format!("a function calls itself: {}", drawn.join(" → ")));
+        let others = cycle.iter().skip(1).take(5).filter_map(place);
+        findings.push(others.fold(finding, |finding, (span, text)| finding.label(span, text)));
     }
 }
 
@@ -90,18 +96,21 @@ pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
         };
         let drawn: Vec<&str> = cycle.iter().chain(cycle.first()).copied().collect();
         let message = format!("target \"{}\" inherits itself: {}", target.name, drawn.join(" → "));
-        let next = cycle.get(1).or(cycle.first()).copied().unwrap_or("");
-        let place = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == next);
-        findings.push(Diagnostic::warning(place.map_or(target.span, |parent| parent.span), message));
+        let places = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(name, next)| {
+            let target = &bakefile.targets[*bakefile.index.get(*name)?];
+            let parent = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == *next)?;
+            Some((parent.span, format!("\"{name}\" inherits \"{next}\"")))
+        });
+        let finding = Diagnostic { severity: Severity::Warning, ..Diagnostic::error_without_place(message) };
+        let finding = places.take(6).fold(finding, |finding, (span, text)| finding.label(span, text));
+        findings.push(finding.note("the last step of the circle is left out, as the peer does"));
     }
 }
 
 /// Warns of each `--var` that sets no variable among `names`: the peer ignores it, and a typo would build the default.
-pub(super) fn unknown_vars(vars: &[(String, String)], names: &[&str], findings: &mut Diagnostics) {
-    for (name, _) in vars.iter().filter(|(name, _)| !names.contains(&name.as_str())) {
-        let message = format!("--var {name}: no variable has this name; it means nothing");
-        let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::error_without_place(message) };
-        let near = nearest(name, names.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
-        findings.push(near.into_iter().fold(warning, Diagnostic::hint));
+pub(super) fn unknown_vars(vars: &[(&str, Span)], names: &[&str], findings: &mut Diagnostics) {
+    for (name, place) in vars.iter().filter(|(name, _)| !names.contains(name)) {
+        let message = format!("no variable named \"{name}\"; it means nothing");
+        findings.push(Diagnostic::warning(*place, message).suggest(name, names.iter().copied()));
     }
 }

@@ -36,7 +36,9 @@ pub use model::{Group, Spanned, Target};
 pub use overrides::{Override, parse_override};
 pub use print::print_json;
 pub use select::Selection;
-pub use spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, parse_bool};
+pub use spec::{
+    AttestSpec, CacheSpec, ENTITLEMENTS, OutputSpec, PolicySpec, SecretSpec, SshSpec, is_entitlement, parse_bool,
+};
 pub use verify::Surroundings;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
@@ -108,13 +110,14 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     if findings.has_errors() {
         return (None, findings);
     }
-    let program = Program::collect(&bodies, options, &mut findings);
+    let mut program = Program::collect(&bodies, options, &mut findings);
+    program.var_places = variables::place(options.vars, sources);
     let mut findings = Reported { findings };
     for body in &bodies {
         check::unknown_names(body, &mut findings.findings);
     }
     let names: Vec<&str> = program.variables.keys().map(|name| name.as_ref()).collect();
-    check::unknown_vars(options.vars, &names, &mut findings.findings);
+    check::unknown_vars(&variables::var_names(&program), &names, &mut findings.findings);
     let variables = evaluate_variables(&program, &mut findings);
     check::function_cycles(&program, &mut findings.findings);
     let mut bakefile = Bakefile {

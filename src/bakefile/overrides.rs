@@ -35,6 +35,14 @@ pub(super) struct Placed {
     span: Span,
 }
 
+impl Placed {
+    /// The place of the value, where the text holds it as it is.
+    fn value_span(&self) -> Span {
+        let value = self.item.value.as_deref().filter(|value| self.item.text.ends_with(value));
+        Span { start: self.span.end - value.map_or(0, |value| value.len() as u32).min(self.span.end), ..self.span }
+    }
+}
+
 /// Keys that are set without a name after them.
 const KEYS: [&str; 23] = [
     "annotations",
@@ -64,12 +72,15 @@ const KEYS: [&str; 23] = [
 /// Keys that need a name after them.
 const NAMED_KEYS: [&str; 6] = ["args", "contexts", "extra-hosts", "labels", "resources", "secret"];
 
-/// Reads the text of a `--set`.
+/// Reads the text `text` of `flag`: a `--set`, or a flag that stands for one.
 ///
 /// # Errors
-/// The text is not `TARGET.KEY=VALUE`, or there is no such key.
-pub fn parse_override(text: &str) -> Result<Override, Diagnostic> {
-    let wrong = |message: String| Diagnostic::error_without_place(format!("--set {text}: {message}"));
+/// The text is not `TARGET.KEY=VALUE`, or there is no such key. The text is in `sources` then.
+pub fn parse_override(flag: &'static str, text: &str, sources: &mut SourceMap) -> Result<Override, Diagnostic> {
+    let mut wrong = |range: std::ops::Range<usize>, message: String| {
+        let file = sources.add(flag, text);
+        Diagnostic::error(Span::new(file, range.start, range.end), message)
+    };
     let (left, value) = match text.split_once('=') {
         Some((left, value)) => (left, Some(value.to_owned())),
         None => (text, None),
@@ -80,13 +91,14 @@ pub fn parse_override(text: &str) -> Result<Override, Diagnostic> {
     };
     let mut parts = left.splitn(3, '.');
     let (Some(pattern), Some(key)) = (parts.next(), parts.next()) else {
-        return Err(wrong("a target and a key are needed".into())
+        return Err(wrong(0..left.len(), "a target and a key are needed".into())
             .hint("write TARGET.KEY=VALUE, as in `api.platform=linux/arm64`"));
     };
     let name = parts.next().map(str::to_owned);
+    let at_key = pattern.len() + 1..pattern.len() + 1 + key.len();
     let is_named = NAMED_KEYS.contains(&key);
     if !is_named && !KEYS.contains(&key) {
-        let error = wrong(format!("no key `{key}`"));
+        let error = wrong(at_key, format!("no key `{key}`"));
         return Err(match key {
             "platforms" => error.hint("the key is `platform`"),
             _ => match nearest(key, KEYS.iter().chain(&NAMED_KEYS).copied()) {
@@ -96,16 +108,16 @@ pub fn parse_override(text: &str) -> Result<Override, Diagnostic> {
         });
     }
     if is_named && name.is_none() {
-        return Err(wrong(format!("`{key}` needs a name")).hint(format!("write TARGET.{key}.NAME=VALUE")));
+        return Err(wrong(at_key, format!("`{key}` needs a name")).hint(format!("write TARGET.{key}.NAME=VALUE")));
     }
     if !is_named && name.is_some() {
-        return Err(wrong(format!("`{key}` takes no name")));
+        return Err(wrong(at_key.end + 1..left.len(), format!("`{key}` takes no name")));
     }
     if value.is_none() && key != "args" {
-        return Err(wrong("a value is missing".into()).hint("write TARGET.KEY=VALUE"));
+        return Err(wrong(text.len()..text.len(), "a value is missing".into()).hint("write TARGET.KEY=VALUE"));
     }
     let (pattern, key) = (pattern.to_owned(), key.to_owned());
-    Ok(Override { flag: "--set", text: text.to_owned(), pattern, key, name, value, is_append })
+    Ok(Override { flag, text: text.to_owned(), pattern, key, name, value, is_append })
 }
 
 /// Finds the targets that each override means.
@@ -135,10 +147,7 @@ pub(super) fn place(
                 Span::new(file, 0, item.pattern.len()),
                 format!("no target matches \"{}\"", item.pattern),
             );
-            findings.push(match nearest(&item.pattern, targets.iter().map(|t| t.name.as_str())) {
-                Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-                None => finding,
-            });
+            findings.push(finding.suggest(&item.pattern, targets.iter().map(|target| target.name.as_str())));
         }
         for name in names {
             placed.entry(name.to_owned()).or_default().push(Placed { item: item.clone(), span });
@@ -157,7 +166,7 @@ pub(super) fn apply(target: &mut Target, overrides: &[Placed]) -> Result<(), Dia
     for ((key, name), all) in early.into_iter().chain(late) {
         let Some(last) = all.last() else { continue };
         let Some(value) = last.item.value.clone() else { continue };
-        let wrong = |why: String| Diagnostic::error(last.span, why);
+        let wrong = |why: String| Diagnostic::error(last.value_span(), why);
         let value = Spanned::new(value, last.span);
         match (key, name) {
             ("args", Some(name)) => set_nullable(&mut target.args, name, value),
@@ -167,7 +176,10 @@ pub(super) fn apply(target: &mut Target, overrides: &[Placed]) -> Result<(), Dia
             ("resources", Some(name)) if RESOURCES.contains(&name) => {
                 _ = target.resources.insert(name.to_owned(), value);
             }
-            ("resources", Some(name)) => return Err(wrong(format!("no resource `{name}`"))),
+            ("resources", Some(name)) => {
+                let finding = Diagnostic::error(last.span, format!("no resource `{name}`"));
+                return Err(finding.suggest(name, RESOURCES));
+            }
             ("secret", Some(id)) => edit_secret(target, id, &value).map_err(wrong)?,
             ("pull" | "no-cache" | "push" | "load", _) => {
                 let flag = parse_bool(&value.value)

@@ -60,6 +60,8 @@ struct TargetBlock<'a> {
 /// Everything that expressions can refer to.
 pub(super) struct Program<'a> {
     pub(super) options: &'a Options<'a>,
+    /// Where the text of each of `options.vars` stands.
+    pub(super) var_places: Vec<Span>,
     pub(super) world: World,
     pub(super) variables: BTreeMap<&'a str, Variable<'a>>,
     pub(super) functions: BTreeMap<&'a str, UserFunction<'a>>,
@@ -94,6 +96,7 @@ impl<'a> Program<'a> {
         let world = World { now: options.now, home: (options.env)("HOME") };
         let mut program = Program {
             options,
+            var_places: Vec::new(),
             world,
             variables: BTreeMap::new(),
             functions: BTreeMap::new(),

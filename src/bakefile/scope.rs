@@ -6,7 +6,7 @@ use super::attributes::{self, Kind};
 use super::program::{Program, TargetCell};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::lang::ast::{Call, Step, StepKind};
-use crate::lang::functions::{Argument, World};
+use crate::lang::functions::{Argument, World, wrong_count};
 use crate::lang::{EvalContext, EvalError, MAX_DEPTH, Scope, Type, Value};
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
@@ -32,9 +32,7 @@ impl Scope for Program<'_> {
         let Some(function) = self.functions.get(call.name.text.as_str()) else { return Ok(None) };
         let n_wanted = function.parameters.len();
         if arguments.len() < n_wanted || (function.variadic.is_none() && arguments.len() > n_wanted) {
-            let least = if function.variadic.is_some() { "at least " } else { "" };
-            let message =
-                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", call.name.text, arguments.len());
+            let message = wrong_count(&call.name.text, n_wanted, function.variadic.is_some(), arguments.len());
             let definition = function.block.labels.first().map_or(function.block.kind.span, |label| label.span);
             return Err(Box::new(Diagnostic::error(span, message).label(definition, "it is defined here")));
         }
@@ -151,17 +149,19 @@ impl<'a> Program<'a> {
             return Ok(found);
         }
         let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
-        Err(Box::new(match nearest(name, self.by_label.keys().copied()) {
-            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-            None => finding,
-        }))
+        Err(Box::new(finding.suggest(name, self.by_label.keys().copied())))
     }
 
     fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {
         let Some(StepKind::Attribute(name)) = steps.first().map(|step| &step.kind) else {
-            return Err(error(span, "groups are reached by name: `group.NAME.targets`"));
+            let finding = Diagnostic::error(span, "groups are reached by name and attribute");
+            return Err(Box::new(finding.hint("write `group.NAME.targets`")));
         };
-        let block = self.groups.get(name.as_str()).ok_or_else(|| error(span, format!("no group named \"{name}\"")))?;
+        let place = steps.first().map_or(span, |step| step.span);
+        let block = self.groups.get(name.as_str()).ok_or_else(|| {
+            let finding = Diagnostic::error(place, format!("no group named \"{name}\""));
+            Box::new(finding.suggest(name, self.groups.keys().copied()))
+        })?;
         let mut entries = BTreeMap::from([("name".to_owned(), Value::string(name))]);
         for (attribute, kind) in [("targets", Kind::Texts), ("description", Kind::Text)] {
             let value = match block.body.attribute(attribute) {

@@ -23,6 +23,9 @@ pub struct Selection {
 /// How deep groups may nest: deeper would overflow the stack.
 const MAX_CHAIN: usize = 200;
 
+/// Places of a circle that are shown.
+const MAX_DRAWN: usize = 6;
+
 type Resolved<T> = Result<T, Diagnostic>;
 
 impl Bakefile {
@@ -82,7 +85,9 @@ impl Bakefile {
             let before = expanded.len();
             expanded.extend(known.filter(|known| matches(&name, known)).cloned());
             if expanded.len() == before {
-                return Err(Diagnostic::error_without_place(format!("no target matches \"{name}\"")));
+                let finding = Diagnostic::error_without_place(format!("no target matches \"{name}\""));
+                let targets: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+                return Err(finding.note(format!("the targets are {}", listed(&targets))));
             }
         }
         Ok(expanded)
@@ -135,9 +140,9 @@ impl Bakefile {
         let known: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         let groups = self.groups.iter().map(|group| group.name.as_str());
         if name == "default" && span.is_none() {
-            let listed: Vec<&str> = known.iter().copied().filter(|name| !name.starts_with('_')).collect();
+            let public: Vec<&str> = known.iter().copied().filter(|name| !name.starts_with('_')).collect();
             return Diagnostic::error_without_place("the bakefile has no target or group \"default\"")
-                .note(format!("its targets are {}", listed.join(", ")))
+                .note(format!("its targets are {}", listed(&public)))
                 .hint("run `bake build all`, or name the targets to build");
         }
         let message = format!("no target named \"{name}\"");
@@ -148,8 +153,18 @@ impl Bakefile {
         match nearest(name, known.iter().copied().chain(groups)) {
             Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
             None if known.is_empty() => finding,
-            None => finding.note(format!("the targets are {}", known.join(", "))),
+            None => finding.note(format!("the targets are {}", listed(&known))),
         }
+    }
+}
+
+/// Names that a message lists; the rest is counted.
+const N_LISTED: usize = 12;
+
+fn listed(names: &[&str]) -> String {
+    match names.split_at_checked(N_LISTED) {
+        Some((first, rest @ [_, ..])) => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => names.join(", "),
     }
 }
 
@@ -311,12 +326,13 @@ fn links(target: &Target) -> Vec<(String, Span)> {
 fn circle(cycle: &[&str], edges: &BTreeMap<String, Vec<(String, Span)>>) -> Diagnostic {
     let drawn = cycle.iter().chain(cycle.first()).copied().collect::<Vec<_>>().join(" → ");
     let message = format!("these contexts go in a circle: {drawn}");
-    let back = cycle.last().and_then(|last| edges.get(*last)).into_iter().flatten();
-    let closing = back.into_iter().find(|(linked, _)| cycle.first() == Some(&linked.as_str()));
-    match closing {
-        Some((_, span)) => Diagnostic::error(*span, message),
-        None => Diagnostic::error_without_place(message),
-    }
+    let next = cycle.iter().cycle().skip(1);
+    let places = cycle.iter().zip(next).filter_map(|(name, next)| {
+        let (_, span) = edges.get(*name)?.iter().find(|(linked, _)| linked == next)?;
+        Some((*span, format!("\"{name}\" has \"{next}\" as a context")))
+    });
+    let finding = Diagnostic::error_without_place(message);
+    places.take(MAX_DRAWN).fold(finding, |finding, (span, text)| finding.label(span, text))
 }
 
 /// Checks that a linked target has every platform of its user, and hands its entitlements over.

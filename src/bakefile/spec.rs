@@ -110,6 +110,16 @@ pub(super) enum Written {
     Object(BTreeMap<String, String>),
 }
 
+/// Rights that a target may ask for and `--allow` grant: the word before a `=`.
+pub const ENTITLEMENTS: [&str; 9] =
+    ["buildx.local.delete", "device", "fs", "fs.read", "fs.write", "network.host", "security.insecure", "ssh", "image"];
+
+/// Says whether there is such a right: `ssh`, `fs.read=PATH`, `image.…`.
+pub fn is_entitlement(text: &str) -> bool {
+    let key = text.split('=').next().unwrap_or(text);
+    ENTITLEMENTS.contains(&key) || key.starts_with("image.")
+}
+
 type Parsed<T> = Result<T, String>;
 
 /// Splits one CSV record.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::program::Program;
 use super::spec::parse_bool;
-use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::{Block, Expr, ExprKind};
 use crate::lang::text::csv_records;
 use crate::lang::{EvalContext, EvalError, Number, Type, Value, convert, parse_expr, type_from_expr};
@@ -42,15 +42,23 @@ pub(super) fn value(program: &Program<'_>, name: &str, block: &Block) -> Result<
         }
         None => None,
     };
-    match (outside(program, name, kind.is_some()), kind) {
-        (Some(Outside::Json(text)), Some(kind)) => from_json(&text, &kind, name).map_err(|why| error(span, why)),
-        (Some(Outside::Text(text)), Some(kind)) => from_text(&text, &kind, name).map_err(|why| error(span, why)),
-        (Some(Outside::Text(text) | Outside::Json(text)), None) => {
-            like_default(&text, default.as_ref(), name).map_err(|why| error(span, why))
+    let Some(outside) = outside(program, name, kind.is_some()) else {
+        return Ok(match kind {
+            Some(kind) => default.unwrap_or(Value::Null(kind)),
+            None => default.unwrap_or_else(|| Value::string("")),
+        });
+    };
+    let value = match (&kind, outside.is_json) {
+        (Some(kind), true) => from_json(&outside.text, kind, name),
+        (Some(kind), false) => from_text(&outside.text, kind, name),
+        (None, _) => like_default(&outside.text, default.as_ref(), name),
+    };
+    value.map_err(|why| match outside.origin {
+        Origin::Flag(place) => Box::new(Diagnostic::error(place, why).label(span, "it is declared here")),
+        Origin::Environment(variable) => {
+            Box::new(Diagnostic::error(span, why).note(format!("the value comes from the environment: {variable}")))
         }
-        (None, Some(kind)) => Ok(default.unwrap_or(Value::Null(kind))),
-        (None, None) => Ok(default.unwrap_or_else(|| Value::string(""))),
-    }
+    })
 }
 
 /// A default may use variables, functions and global attributes, but no target: targets come later.
@@ -59,28 +67,59 @@ fn default_value(program: &Program<'_>, expr: &Expr) -> Result<Value, EvalError>
 }
 
 /// What was said outside the bakefile.
-enum Outside {
-    Text(String),
-    /// From `NAME_JSON`.
-    Json(String),
+struct Outside {
+    text: String,
+    /// It is `NAME_JSON`'s.
+    is_json: bool,
+    origin: Origin,
+}
+
+/// Who said it.
+enum Origin {
+    /// A `--var`; its value's place.
+    Flag(Span),
+    /// The environment variable of this name.
+    Environment(String),
+}
+
+/// Adds each `--var` to the texts that messages show; returns their places.
+pub(super) fn place(vars: &[(String, String)], sources: &mut SourceMap) -> Vec<Span> {
+    let place = |(name, value): &(String, String)| {
+        let text = format!("{name}={value}");
+        Span::new(sources.add("--var", text.as_str()), 0, text.len())
+    };
+    vars.iter().map(place).collect()
+}
+
+/// Returns the names that `--var` gives values to, with their places.
+pub(super) fn var_names<'a>(program: &Program<'a>) -> Vec<(&'a str, Span)> {
+    let name = |(index, (name, _)): (usize, &'a (String, String))| {
+        let whole = program.var_places.get(index)?;
+        Some((name.as_str(), Span::new(whole.file, 0, name.len())))
+    };
+    program.options.vars.iter().enumerate().filter_map(name).collect()
 }
 
 fn outside(program: &Program<'_>, name: &str, is_typed: bool) -> Option<Outside> {
     let options = program.options;
     let json_name = format!("{name}_JSON");
-    let var = |name: &str| options.vars.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let var = |wanted: &str| {
+        let index = options.vars.iter().rposition(|(name, _)| name == wanted)?;
+        let place = program.var_places.get(index)?;
+        let origin = Origin::Flag(Span { start: place.end.min(wanted.len() as u32 + 1), ..*place });
+        Some(Outside { text: options.vars[index].1.clone(), is_json: false, origin })
+    };
     let is_off = (options.env)("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP").and_then(|text| parse_bool(&text)) == Some(true);
-    let env = |name: &str| if is_off { None } else { (options.env)(name) };
+    let env = |name: &str| {
+        let text = if is_off { None } else { (options.env)(name) };
+        Some(Outside { text: text?, is_json: false, origin: Origin::Environment(name.to_owned()) })
+    };
     let json = || {
         let is_variable = program.variables.contains_key(json_name.as_str());
-        if is_variable { None } else { var(&json_name).or_else(|| env(&json_name)).map(Outside::Json) }
+        let found = if is_variable { None } else { var(&json_name).or_else(|| env(&json_name)) };
+        found.map(|outside| Outside { is_json: true, ..outside })
     };
-    let text = || env(name).map(Outside::Text);
-    match (var(name), is_typed) {
-        (Some(value), _) => Some(Outside::Text(value)),
-        (None, true) => json().or_else(text),
-        (None, false) => text().or_else(json),
-    }
+    var(name).or_else(|| if is_typed { json().or_else(|| env(name)) } else { env(name).or_else(json) })
 }
 
 /// Reads text as the type of the default.

@@ -130,12 +130,14 @@ fn is_size(text: &str) -> bool {
 }
 
 fn ulimit(limit: &Spanned<String>) -> Result<(), Diagnostic> {
-    let wrong = |why: String| Err(Diagnostic::error(limit.span, why).hint("write NAME=SOFT[:HARD]"));
+    const FORM: &str = "write NAME=SOFT[:HARD]";
+    let wrong = |why: String| Err(Diagnostic::error(limit.span, why).hint(FORM));
     let Some((name, values)) = limit.value.split_once('=') else {
         return wrong(format!("`{}` is no limit", limit.value));
     };
     if !LIMITS.contains(&name) {
-        return wrong(format!("there is no limit `{name}`"));
+        let finding = Diagnostic::error(limit.span, format!("there is no limit `{name}`"));
+        return Err(finding.suggest(name, LIMITS).note(format!("the limits are {}", LIMITS.join(", "))));
     }
     let numbers: Result<Vec<i64>, _> = values.split(':').map(str::parse).collect();
     match numbers.as_deref() {

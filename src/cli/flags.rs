@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::bakefile::ListFormat;
+use crate::bakefile::{ENTITLEMENTS, ListFormat, is_entitlement};
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
+use crate::diagnostic::nearest;
 
 /// The words that begin a command; anything else is a target to build.
 pub const VERBS: [&str; 7] = ["build", "print", "list", "check", "fmt", "image", "help"];
@@ -129,15 +130,20 @@ pub struct ProjectFlags {
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
     /// The same as --call=check
-    #[arg(long, conflicts_with = "call")]
-    check: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, conflicts_with = "call")]
+    check: Option<bool>,
+    /// Add to every target's policy: strict=BOOL, log-level=LEVEL, or disabled=true alone; not built yet
+    #[arg(long, value_name = "SPEC")]
+    policy: Vec<String>,
 }
 
 impl ProjectFlags {
     fn request(self) -> ProjectRequest {
         let ProjectFlags { targets, file, set, platforms, push, load, outputs, no_cache, pull, .. } = self;
         let (sbom, provenance) = (self.sbom, self.provenance);
-        let call = if self.check { Some("check".to_owned()) } else { self.call };
+        // Whether it is a target after all shows when the bakefile is read.
+        let misplaced = targets.iter().find_map(|word| Some((word.clone(), nearest(word, VERBS)?)));
+        let call = if self.check == Some(true) { Some("check".to_owned()) } else { self.call };
         ProjectRequest {
             targets,
             set,
@@ -150,6 +156,8 @@ impl ProjectFlags {
             sbom,
             provenance,
             call,
+            policy: self.policy,
+            misplaced,
             ..file.request()
         }
     }
@@ -162,21 +170,11 @@ fn go_bool(text: &str) -> Result<bool, String> {
 
 /// Reads a right that is granted to a build.
 fn entitlement(text: &str) -> Result<String, String> {
-    const KEYS: [&str; 9] = [
-        "buildx.local.delete",
-        "device",
-        "fs",
-        "fs.read",
-        "fs.write",
-        "network.host",
-        "security.insecure",
-        "ssh",
-        "image",
-    ];
     let key = text.split('=').next().unwrap_or(text);
-    match KEYS.contains(&key) || key.starts_with("image.") {
-        true => Ok(text.to_owned()),
-        false => Err(format!("no such right; there are {}", KEYS.join(", "))),
+    match (is_entitlement(text), nearest(key, ENTITLEMENTS)) {
+        (true, _) => Ok(text.to_owned()),
+        (false, Some(near)) => Err(format!("no such right; did you mean `{near}`?")),
+        (false, None) => Err(format!("no such right; there are {}", ENTITLEMENTS.join(", "))),
     }
 }
 
@@ -205,7 +203,16 @@ pub struct BuildFlags {
     pub print: bool,
     /// List targets or variables and do not build: targets, or type=variables,format=json
     #[arg(long, value_name = "SPEC", value_parser = ListRequest::parse)]
-    pub list: Option<ListRequest>,
+    list: Option<ListRequest>,
+    /// The peer's old word for --list=targets
+    #[arg(long, hide = true, conflicts_with_all = ["list", "print"])]
+    list_targets: bool,
+    /// The peer's old word for --list=variables
+    #[arg(long, hide = true, conflicts_with_all = ["list", "print", "list_targets"])]
+    list_variables: bool,
+    /// The peer's flag for its own log; bake has none to add to
+    #[arg(short = 'D', long, hide = true)]
+    debug: bool,
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
@@ -218,6 +225,13 @@ pub struct BuildFlags {
 }
 
 impl BuildFlags {
+    /// Returns what is to be listed in place of a build.
+    pub fn list(&self) -> Option<ListRequest> {
+        let old = |kind| ListRequest { kind, format: ListFormat::Table };
+        let targets = self.list_targets.then(|| old(ListKind::Targets));
+        self.list.or(targets).or_else(|| self.list_variables.then(|| old(ListKind::Variables)))
+    }
+
     /// Returns which bakefile and targets are meant.
     pub fn project(self) -> ProjectRequest {
         self.project.request()
@@ -235,6 +249,9 @@ impl BuildFlags {
         let mut ignored = Vec::new();
         if let Some(builder) = &self.builder {
             ignored.push(format!("--builder {builder} is left out: bake builds by itself, without builders"));
+        }
+        if self.debug {
+            ignored.push("--debug is left out: --progress plain shows everything that bake knows".to_owned());
         }
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
@@ -316,12 +333,25 @@ pub struct CheckFlags {
     /// Report what bake adds to the peer's language, with what the peer does on meeting it
     #[arg(long)]
     compat: bool,
+    /// How findings are written: text for people on stderr, or JSON on stdout
+    #[arg(long, value_enum, default_value_t = CheckFormatFlag::Text, conflicts_with = "compat")]
+    format: CheckFormatFlag,
+}
+
+/// `--format` of `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormatFlag {
+    /// Text for people, on stderr
+    Text,
+    /// An array of findings, on stdout
+    Json,
 }
 
 impl CheckFlags {
     /// Returns what is asked for.
     pub fn request(self) -> CheckRequest {
-        CheckRequest { project: self.file.request(), is_compat: self.compat }
+        let is_json = self.format == CheckFormatFlag::Json;
+        CheckRequest { project: self.file.request(), is_compat: self.compat, is_json }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            _ = print(&failure.data, &mut std::io::stdout().lock());
             talk.line(&failure.to_string());
             ExitCode::from(failure.exit_code())
         }
@@ -63,7 +64,7 @@ fn print(data: &str, out: &mut dyn Write) -> Result<(), Failure> {
 fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
     match command {
         Command::Build(flags) if flags.print => commands::print::print(&flags.project(), host),
-        Command::Build(flags) => match flags.list {
+        Command::Build(flags) => match flags.list() {
             Some(list) => commands::list::list(&flags.project(), list, host),
             None => commands::build::build(&flags.request()?, host),
         },

@@ -1,10 +1,14 @@
 //! `bake check`: is the bakefile right, all of it, without building anything?
 
-use super::project::{self, BakefileText, ProjectRequest};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::project::{self, ProjectRequest};
 use super::solve::definition_failure;
-use super::{Failure, Host};
-use crate::bakefile::{Bakefile, Surroundings};
-use crate::diagnostic::Diagnostics;
+use super::{Failure, Host, Kind, findings};
+use crate::bakefile::{Bakefile, Surroundings, Target};
+use crate::diagnostic::{Diagnostics, Severity, SourceMap};
+use crate::frontend;
+use crate::plan;
 use crate::sys::files::DiskFiles;
 
 /// What is checked.
@@ -14,34 +18,80 @@ pub struct CheckRequest {
     pub project: ProjectRequest,
     /// Report what the peer reads otherwise.
     pub is_compat: bool,
+    /// Give the findings as JSON.
+    pub is_json: bool,
 }
 
-/// Evaluates the bakefile and puts every target together, those that nothing asks for too. Returns what the peer would do
-/// otherwise, if that is asked for: a line each.
+/// Evaluates the bakefile and puts every target together, those that nothing asks for too, and reads the Dockerfiles of
+/// those that are built. Returns what the peer would do otherwise, a line each, or the findings as JSON, as is asked for.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
-    let BakefileText { sources, bakefile, names } = project::read(&request.project, host)?;
-    let mut findings = Diagnostics::default();
-    let targets = bakefile.targets().iter().map(|target| &target.name);
+    let mut sources = SourceMap::default();
+    let names = project::input_names(&request.project, host);
+    let (bakefile, mut found) = project::evaluate(&request.project, &names, host, &mut sources)?;
+    if let Some(bakefile) = &bakefile {
+        check_targets(bakefile, host, &mut sources, &mut found);
+    }
+    if request.is_json {
+        let data = findings::json(&found, &sources);
+        let n_errors = found.sorted(&sources).iter().filter(|finding| finding.severity == Severity::Error).count();
+        return match n_errors {
+            0 => Ok(data),
+            1 => Err(Failure::new(Kind::Definition, "there is 1 error").data(data)),
+            _ => Err(Failure::new(Kind::Definition, format!("there are {n_errors} errors")).data(data)),
+        };
+    }
+    definition_failure(&found, &sources)?;
+    project::tell(&found, &sources, host);
+    let read: Vec<&str> = sources.names().collect();
+    let compat = |bakefile: &Bakefile| compat(bakefile, &names, &read);
+    Ok(bakefile.as_ref().filter(|_| request.is_compat).map_or_else(String::new, compat))
+}
+
+/// Puts every target and group together, and reads the Dockerfiles of what is built.
+fn check_targets(bakefile: &Bakefile, host: &Host, sources: &mut SourceMap, found: &mut Diagnostics) {
     let env = |name: &str| host.env.get(name).cloned();
     let files = DiskFiles::new(&host.directory);
     let surroundings = Surroundings { env: &env, files: &files };
+    let targets = bakefile.targets().iter().map(|target| &target.name);
+    let only_parents = only_parents(bakefile);
+    let mut built: BTreeMap<String, Target> = BTreeMap::new();
     for name in targets.chain(bakefile.groups().iter().map(|group| &group.name)) {
-        let found = match bakefile.resolve(std::slice::from_ref(name)) {
-            Ok(selection) => selection.verify(&surroundings),
-            Err(found) => found,
-        };
-        for finding in found.iter() {
-            if !findings.iter().any(|known| known == finding) {
-                findings.push(finding.clone());
+        match bakefile.resolve(std::slice::from_ref(name)) {
+            Ok(selection) => {
+                found.extend(selection.verify(&surroundings));
+                built.extend(selection.targets.into_iter().filter(|(name, _)| !only_parents.contains(name.as_str())));
             }
+            Err(wrong) => found.extend(wrong),
         }
     }
-    definition_failure(&findings, &sources)?;
-    let read: Vec<&str> = sources.names().collect();
-    Ok(if request.is_compat { compat(&bakefile, &names, &read) } else { String::new() })
+    // A target that cannot be planned says so at its build; here its Dockerfile counts.
+    for target in built.values() {
+        let (plan, refused) = plan::expand(std::slice::from_ref(target), &project::build_platform());
+        let Some(planned) = plan.planned().next().filter(|_| !refused.has_errors()) else { continue };
+        match frontend::load(planned, &files, sources) {
+            Ok(loaded) => found.extend(loaded.warnings),
+            // What has no place is about the target: a Dockerfile that is not there.
+            Err(wrong) => wrong.iter().cloned().for_each(|finding| {
+                let is_placed = !finding.labels.is_empty();
+                let place = target.dockerfile.as_ref().map_or(target.span, |dockerfile| dockerfile.span);
+                found.push(if is_placed { finding } else { finding.label(place, "") });
+            }),
+        }
+    }
+}
+
+/// Returns the names of targets that are there to be inherited from: they need no Dockerfile of their own.
+fn only_parents(bakefile: &Bakefile) -> BTreeSet<&str> {
+    let hidden = bakefile.targets().iter().map(|target| target.name.as_str()).filter(|name| name.starts_with('_'));
+    let parents = bakefile.targets().iter().flat_map(|target| &target.inherits).map(|parent| parent.value.as_str());
+    let mut only_parents: BTreeSet<&str> = parents.chain(hidden).collect();
+    for member in bakefile.groups().iter().flat_map(|group| &group.targets) {
+        only_parents.remove(member.value.as_str());
+    }
+    only_parents
 }
 
 /// Reports what bake adds to the language, with what the peer does on meeting it.

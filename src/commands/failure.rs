@@ -32,12 +32,19 @@ pub struct Failure {
     pub text: String,
     /// What to do about it, one action each.
     pub hints: Vec<String>,
+    /// What goes to standard output all the same, for programs.
+    pub data: String,
 }
 
 impl Failure {
     /// Returns a failure whose text is `error: ` and `message`.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, text: format!("error: {}", without_codes(&message.to_string())), hints: Vec::new() }
+        Failure {
+            kind,
+            text: format!("error: {}", without_codes(&message.to_string())),
+            hints: Vec::new(),
+            data: String::new(),
+        }
     }
 
     /// Returns a failure whose text is `error: `, `error` and what caused it.
@@ -47,7 +54,13 @@ impl Failure {
 
     /// Returns a failure whose text stands as it is, for rendered diagnostics.
     pub fn rendered(kind: Kind, text: String) -> Failure {
-        Failure { kind, text, hints: Vec::new() }
+        Failure { kind, text, hints: Vec::new(), data: String::new() }
+    }
+
+    /// Adds what goes to standard output.
+    #[must_use]
+    pub fn data(self, data: String) -> Failure {
+        Failure { data, ..self }
     }
 
     /// Adds a fact.

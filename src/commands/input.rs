@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::{Failure, Host, Kind};
 use crate::bakefile::{self, InputFile};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::sys::files::Files;
 
 /// Bytes of a bakefile that standard input may give; more is a mistake, and must not fill the memory.
@@ -16,7 +16,8 @@ pub(super) fn names(given: &[String], host: &Host) -> Vec<String> {
         return given.to_vec();
     }
     let separators = ["BUILDX_BAKE_PATH_SEPARATOR", "BUILDX_BAKE_FILE_SEPARATOR"];
-    let separator = separators.iter().find_map(|name| host.var(name)).unwrap_or(":");
+    let separator =
+        separators.iter().find_map(|name| host.var(name).filter(|separator| !separator.is_empty())).unwrap_or(":");
     let listed = host.var("BUILDX_BAKE_FILE").unwrap_or_default().split(separator);
     listed.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
@@ -50,13 +51,28 @@ pub(super) fn read_one(name: &str, files: &dyn Files) -> Result<InputFile, Diagn
         bytes
     } else {
         files.read(name.as_ref()).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Diagnostic::error_without_place(format!("there is no file {name}")),
+            io::ErrorKind::NotFound => missing(name, files),
+            io::ErrorKind::IsADirectory => {
+                let directory = name.trim_end_matches('/');
+                wrong("it is a directory").hint(format!("name a file in it, as in `-f {directory}/build.hcl`"))
+            }
             io::ErrorKind::InvalidInput => wrong(&error.to_string()),
             kind => wrong(&kind.to_string()),
         })?
     };
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
     Ok(InputFile { name: name.to_owned(), text })
+}
+
+/// Says that a file is not there, and which of its neighbors has nearly that name.
+fn missing(name: &str, files: &dyn Files) -> Diagnostic {
+    let finding = Diagnostic::error_without_place(format!("there is no file {name}"));
+    let (directory, base) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+    let neighbors = files.neighbors(name.as_ref());
+    match nearest(base, neighbors.iter().map(String::as_str)) {
+        Some(near) => finding.hint(format!("did you mean `-f {directory}{near}`?")),
+        None => finding,
+    }
 }
 
 /// Reads `--var NAME=VALUE`.

@@ -20,14 +20,18 @@ pub(super) fn write(path: Option<&Path>, images: &[TargetImage], plan: &Plan, ho
     for (image, target) in images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked) {
         let root = image.root();
         let names: Vec<String> = target.tags.iter().map(ToString::to_string).collect();
-        document.insert(
-            image.name.clone(),
-            json!({
-                "containerimage.descriptor": serde_json::to_value(&root.descriptor).unwrap_or(Value::Null),
-                "containerimage.digest": root.digest().to_string(),
-                "image.name": names.join(","),
-            }),
-        );
+        let mut entry = Map::new();
+        // The peer names the config where the image is not an index.
+        if let ([only], None) = (&image.images[..], &image.index) {
+            entry.insert("containerimage.config.digest".to_owned(), json!(only.config.digest().to_string()));
+        }
+        let descriptor = serde_json::to_value(&root.descriptor).unwrap_or(Value::Null);
+        entry.insert("containerimage.descriptor".to_owned(), descriptor);
+        entry.insert("containerimage.digest".to_owned(), json!(root.digest().to_string()));
+        if !names.is_empty() {
+            entry.insert("image.name".to_owned(), json!(names.join(",")));
+        }
+        document.insert(image.name.clone(), Value::Object(entry));
     }
     let text = format!("{:#}\n", Value::Object(document));
     let path = host.directory.join(path);

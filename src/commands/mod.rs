@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 mod failure;
+mod findings;
 pub mod fmt;
 pub mod image_inspect;
 mod input;

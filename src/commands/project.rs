@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, input};
 use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
-use crate::diagnostic::{Diagnostics, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
 use crate::sys::files::DiskFiles;
@@ -43,6 +43,10 @@ pub struct ProjectRequest {
     pub provenance: Option<String>,
     /// `--call`: what is done in place of building, and how it is shown.
     pub call: Option<String>,
+    /// `--policy`: added to the policy of every target.
+    pub policy: Vec<String>,
+    /// A word among the targets that may have been meant as a command, and that command.
+    pub misplaced: Option<(String, &'static str)>,
 }
 
 /// A resolved bakefile.
@@ -74,7 +78,15 @@ pub struct BakefileText {
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     let BakefileText { sources, bakefile, names } = read(request, host)?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
+    let selection = bakefile.resolve(&request.targets).map_err(|found| {
+        let failure = rendered(&found, &sources);
+        let misplaced = request.misplaced.as_ref();
+        match misplaced.filter(|(word, _)| !bakefile.targets().iter().any(|target| target.name == *word)) {
+            Some((word, verb)) if word == verb => failure.hint(format!("a command comes first: `bake {verb} …`")),
+            Some((_, verb)) => failure.hint(format!("did you mean the command `bake {verb}`?")),
+            None => failure,
+        }
+    })?;
     let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
     definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
     let (directory, epoch) = (host.directory.clone(), epoch(host)?);
@@ -88,20 +100,44 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
 /// There is no bakefile, or it is wrong.
 pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
-    let names = input::names(&request.files, host);
-    let files = DiskFiles::new(&host.directory);
-    let inputs = input::read(&names, &files).map_err(|found| rendered(&found, &sources))?;
-    let overrides = overrides(request).map_err(|found| rendered(&found, &sources))?;
-    let vars = input::vars(&request.var)?;
-    let env = |name: &str| host.env.get(name).cloned();
-    let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
-    let local_platform = build_platform();
-    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
-    let (bakefile, found) = bakefile::load(&inputs, &options, &mut sources);
+    let names = input_names(request, host);
+    let (bakefile, found) = evaluate(request, &names, host, &mut sources)?;
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
     Ok(BakefileText { sources, bakefile, names })
+}
+
+/// Returns the bakefiles that flags or the environment name; none where the default names count.
+pub fn input_names(request: &ProjectRequest, host: &Host) -> Vec<String> {
+    input::names(&request.files, host)
+}
+
+/// Reads the files `names`, or the default ones, and evaluates them. There is a bakefile if no finding is an error.
+///
+/// # Errors
+/// A flag is wrong. What is wrong with the files is a finding.
+pub fn evaluate(
+    request: &ProjectRequest,
+    names: &[String],
+    host: &Host,
+    sources: &mut SourceMap,
+) -> Result<(Option<Bakefile>, Diagnostics), Failure> {
+    let vars = input::vars(&request.var)?;
+    let files = DiskFiles::new(&host.directory);
+    let inputs = match input::read(names, &files) {
+        Ok(inputs) => inputs,
+        Err(found) => return Ok((None, found)),
+    };
+    let overrides = match overrides(request, sources) {
+        Ok(overrides) => overrides,
+        Err(found) => return Ok((None, found)),
+    };
+    let env = |name: &str| host.env.get(name).cloned();
+    let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
+    let local_platform = build_platform();
+    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
+    Ok(bakefile::load(&inputs, &options, sources))
 }
 
 impl Project {
@@ -166,7 +202,7 @@ pub fn build_platform() -> Platform {
 }
 
 /// The flags that change targets are overrides of all of them, in the peer's words.
-fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
+fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Override>, Diagnostics> {
     let flag = |flag: &'static str, key: &str, value: &str| (flag, format!("*.{key}={value}"), value.to_owned());
     let set = request.set.iter().map(|text| ("--set", text.clone(), text.clone()));
     let platforms = request.platforms.iter().map(|platform| flag("--platform", "platform", platform));
@@ -184,10 +220,25 @@ fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
         Some((name, attest(kind, text)?, text.to_owned()))
     });
     let call = request.call.as_deref().and_then(call_name).map(|name| flag("--call", "call", name));
+    // A policy that is switched off takes the place of all others.
+    let is_off = |text: &str| text.split(',').any(|field| matches!(field, "disabled=true" | "disabled=1"));
+    let policy = request.policy.iter().map(|text| {
+        let key = if is_off(text) { "policy" } else { "policy+" };
+        flag("--policy", key, text)
+    });
     let mut found = Diagnostics::default();
+    for text in request.policy.iter().filter(|text| text.contains("filename=") || text.contains("reset=")) {
+        let message = format!("--policy {text}: a policy's `filename` and `reset` belong into the bakefile");
+        found.push(Diagnostic::error_without_place(message));
+    }
+    if request.policy.len() > 1 && request.policy.iter().any(|text| is_off(text)) {
+        found.push(Diagnostic::error_without_place("--policy disabled=true stands alone"));
+    }
     let mut overrides = Vec::new();
-    for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call) {
-        match bakefile::parse_override(&text) {
+    for (flag, text, shown) in
+        set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call).chain(policy)
+    {
+        match bakefile::parse_override(flag, &text, sources) {
             Ok(item) => overrides.push(Override { flag, text: shown, ..item }),
             Err(diagnostic) => found.push(diagnostic),
         }
@@ -218,7 +269,7 @@ fn rendered(found: &Diagnostics, sources: &SourceMap) -> Failure {
     Failure::rendered(Kind::Definition, found.render(sources))
 }
 
-fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
+pub(super) fn tell(found: &Diagnostics, sources: &SourceMap, host: &Host) {
     if !found.is_empty() {
         host.talk.line(&found.render(sources));
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::project::tell;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
@@ -55,6 +56,8 @@ pub fn lower(
         }
     }
     definition_failure(&found, sources)?;
+    loaded.iter().for_each(|(_, one)| found.extend(one.warnings.clone()));
+    tell(&found, sources, host);
     let mut images: BTreeMap<Need, ResolvedImage> = BTreeMap::new();
     let mut pins = Vec::new();
     loop {

@@ -127,7 +127,19 @@ impl<'a> EvalContext<'a> {
             }
             frame = current.outer;
         }
-        self.scope.lookup(name, span, steps)?.ok_or_else(|| self.scope.unknown_name(name, span))
+        self.scope.lookup(name, span, steps)?.ok_or_else(|| match nearest(name, self.local_names()) {
+            Some(near) => {
+                let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
+                Box::new(finding.hint(format!("did you mean \"{near}\"?")))
+            }
+            None => self.scope.unknown_name(name, span),
+        })
+    }
+
+    /// The names of matrix, parameters and `for` that are seen from here, innermost first.
+    fn local_names(&self) -> impl Iterator<Item = &'a str> {
+        let frames = std::iter::successors(self.locals, |frame| frame.outer);
+        frames.flat_map(|frame| frame.names.keys()).map(String::as_str)
     }
 
     fn object(&self, items: &[(Expr, Expr)]) -> Result<Value, EvalError> {
@@ -357,10 +369,7 @@ impl<'a> EvalContext<'a> {
         let user = self.scope.function_names();
         let built_in: Vec<&str> = functions::names().chain(["try", "can", "convert"]).collect();
         let known = built_in.into_iter().chain(user.iter().map(String::as_str));
-        Err(Box::new(match nearest(&call.name.text, known) {
-            Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-            None => finding,
-        }))
+        Err(Box::new(finding.suggest(&call.name.text, known)))
     }
 
     /// The functions whose arguments may fail, or are types.
@@ -419,10 +428,7 @@ fn attribute(value: &Value, name: &str, span: Span) -> Result<Value, EvalError> 
     match value {
         Value::Map(entries) | Value::Object(entries) => entries.get(name).cloned().ok_or_else(|| {
             let finding = Diagnostic::error(span, format!("no attribute \"{name}\" in this {}", value.type_of()));
-            Box::new(match nearest(name, entries.keys().map(String::as_str)) {
-                Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
-                None => finding,
-            })
+            Box::new(finding.suggest(name, entries.keys().map(String::as_str)))
         }),
         Value::Null(_) => Err(error(span, format!("this is null and has no attribute \"{name}\""))),
         _ => Err(error(span, format!("a {} has no attributes", value.type_of()))),
@@ -441,10 +447,10 @@ pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, E
         }
         Value::Map(entries) | Value::Object(entries) => {
             let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
-            entries
-                .get(&name)
-                .cloned()
-                .ok_or_else(|| error(span, format!("no element \"{name}\" in this {}", short_type(value))))
+            entries.get(&name).cloned().ok_or_else(|| {
+                let finding = Diagnostic::error(span, format!("no element \"{name}\" in this {}", short_type(value)));
+                Box::new(finding.suggest(&name, entries.keys().map(String::as_str)))
+            })
         }
         Value::Null(_) => Err(error(span, "this is null and has no elements")),
         _ => Err(error(span, format!("a {} has no elements", value.type_of()))),

@@ -40,6 +40,9 @@ pub fn type_from_expr(expr: &Expr) -> Result<Type, EvalError> {
                 let name = &call.name.text;
                 Err(error(expr.span, format!("the type `{name}` is written `{name}({})`", example(name))))
             }
+            (name @ ("string" | "number" | "bool" | "any"), _) => {
+                Err(error(expr.span, format!("the type `{name}` takes no argument")))
+            }
             (name, _) => Err(unknown_type(call.name.span, name)),
         },
         _ => Err(error(expr.span, "this is no type")),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
 use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
-use crate::bakefile::{Spanned, Target};
+use crate::bakefile::{ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
 use crate::lang::text::clean_path;
@@ -192,6 +192,11 @@ impl Single {
 /// What would change the result, or whether there is one, and is not built yet is refused; what only makes it slower or
 /// adds to it is said.
 fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
+    for right in target.entitlements.iter().filter(|right| !is_entitlement(&right.value)) {
+        let message = format!("no right \"{}\" that target \"{}\" could ask for", right.value, target.name);
+        let key = right.value.split('=').next().unwrap_or_default();
+        found.push(Diagnostic::error(right.span, message).suggest(key, ENTITLEMENTS));
+    }
     let mut refuse = |span, what: String| {
         found.push(Diagnostic::error(span, format!("{what} (target \"{}\") is not supported yet", target.name)));
     };

@@ -13,6 +13,12 @@ pub trait Files {
     /// # Errors
     /// `NotFound` if there is no such file; other kinds as the operating system says.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Returns the names of the files in the directory that `path` is or would be in, sorted, to say which of them was
+    /// meant; none where they cannot be listed.
+    fn neighbors(&self, _path: &Path) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The disk below a directory.
@@ -32,10 +38,23 @@ impl Files for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path = self.directory.join(path);
         // A FIFO or device would block or never end.
-        if !std::fs::metadata(&path)?.is_file() {
+        let metadata = std::fs::metadata(&path)?;
+        if metadata.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        }
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         std::fs::read(path)
+    }
+
+    fn neighbors(&self, path: &Path) -> Vec<String> {
+        let path = self.directory.join(path);
+        let entries = path.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten();
+        let files = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+        let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
     }
 }
 

@@ -33,6 +33,33 @@ fn a_tar_of_the_root_file_system_holds_its_files() {
     assert!(listing.stdout.lines().any(|line| line == "app/arch"), "{}", listing.stdout);
 }
 
+/// The keys are those that `docker buildx bake --metadata-file` writes, its own `buildx.build.ref` left out.
+#[test]
+fn a_metadata_file_has_the_peers_keys() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    let metadata = |arguments: &[&str]| -> serde_json::Value {
+        project.bake(&[&["build", "hello", "--metadata-file", "out.json"], arguments].concat()).succeeds();
+        serde_json::from_str(&project.read("out.json")).expect("JSON")
+    };
+    let keys = |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+
+    let several = metadata(&["--push"]);
+    assert_eq!(keys(&several), ["hello"]);
+    let hello = &several["hello"];
+    assert_eq!(keys(hello), ["containerimage.descriptor", "containerimage.digest", "image.name"]);
+    assert_eq!(hello["image.name"], format!("{}:1", project.repository));
+    assert_eq!(hello["containerimage.digest"], hello["containerimage.descriptor"]["digest"]);
+    let kind = "application/vnd.oci.image.index.v1+json";
+    assert_eq!(hello["containerimage.descriptor"]["mediaType"], kind);
+    let size = project.raw("1").expect("pushed").len();
+    assert_eq!(hello["containerimage.descriptor"]["size"], size);
+
+    let one = metadata(&["--platform", "linux/amd64", "--set", "hello.tags="]);
+    let expected = ["containerimage.config.digest", "containerimage.descriptor", "containerimage.digest"];
+    assert_eq!(keys(&one["hello"]), expected);
+}
+
 #[test]
 fn inspect_shows_the_index_with_each_platform() {
     let Some(registry) = registry() else { return };

@@ -98,6 +98,7 @@ fn check_reports_everything_and_what_is_our_own() {
     assert_eq!(code, Some(3));
     assert!(stderr.contains("build.hcl:2:15") && stderr.contains("`none`"), "{stderr}");
     std::fs::write(&path, "target \"a\" {}\n").expect("written");
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("written");
     let (code, stdout, _) = bake(directory.path(), &["check", "--compat"]);
     assert_eq!(code, Some(0));
     assert!(stdout.starts_with("build.hcl: ") && stdout.contains("\nall: "), "{stdout}");

@@ -28,8 +28,9 @@ impl<'a> Run<'a> {
             self.files.iter().map(|(name, text)| InputFile { name: (*name).into(), text: (*text).into() }).collect();
         let env = |name: &str| self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let vars: Vec<(String, String)> = self.vars.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let overrides: Result<Vec<Override>, _> = self.set.iter().map(|text| parse_override(text)).collect();
         let mut sources = SourceMap::default();
+        let overrides: Result<Vec<Override>, _> =
+            self.set.iter().map(|text| parse_override("--set", text, &mut sources)).collect();
         let overrides = match overrides {
             Ok(overrides) => overrides,
             Err(why) => return why.render(&sources),
@@ -125,9 +126,9 @@ fn operators_convert_as_cty_does() {
         true ? 1 : "x" => "1"
         true ? {a = 1} : ["x"] => error: build.hcl:2:16: the two results of this condition have different types
         "a${null}b" => error: build.hcl:2:20: this is null, which cannot stand in a text
-        "${[1]}" => error: build.hcl:2:10: element "A": string required, but have tuple
+        "${[1]}" => error: build.hcl:2:16: element "A": string required, but have tuple
         1 + "x" => error: build.hcl:2:20: number required, but have the string "x"
-        [1, 2] => error: build.hcl:2:10: element "A": string required, but have tuple
+        [1, 2] => error: build.hcl:2:16: element "A": string required, but have tuple
         pow(2, 100) => "1267650600228229400000000000000"
         nosuch(1) => error: build.hcl:2:16: no function named "nosuch"
         joni(",", ["a"]) => error: build.hcl:2:16: no function named "joni"
@@ -254,6 +255,10 @@ fn cycles_are_drawn() {
            |
          3 | function "f" {
            |          ^^^
+        note: build.hcl:7:10: `g()` is defined here
+           |
+         7 | function "g" {
+           |          ^^^
 
         error: build.hcl:11:14: `target.a.tags` refers to itself: target.a.tags → target.b.tags → target.a.tags
             |
@@ -273,12 +278,6 @@ fn names_that_mean_nothing_are_warned_of() {
          target = \"x\"\n}\n",
     );
     expect![[r#"
-        warning: build.hcl:5:1: a block `targets` means nothing here
-           |
-         5 | targets "x" {}
-           | ^^^^^^^
-        hint: did you mean `target`?
-
         warning: build.hcl:2:3: a target has no attribute `tag`; it means nothing
            |
          2 |   tag = ["x"]
@@ -290,6 +289,12 @@ fn names_that_mean_nothing_are_warned_of() {
          3 |   args { A = 1 }
            |   ^^^^
         hint: it is an attribute: `args = { … }`
+
+        warning: build.hcl:5:1: a block `targets` means nothing here
+           |
+         5 | targets "x" {}
+           | ^^^^^^^
+        hint: did you mean `target`?
 
         warning: build.hcl:8:3: a group has no attribute `target`; it means nothing
            |
@@ -326,16 +331,17 @@ fn values_of_the_wrong_type_show_their_element() {
            |
          2 |   tags = "x"
            |          ^^^
+        hint: put it in brackets: `[…]`
 
         error: build.hcl:3:31: null is not allowed in this list
            |
          3 |   platforms = ["linux/amd64", null]
            |                               ^^^^
 
-        error: build.hcl:4:10: element "A": string required, but have tuple
+        error: build.hcl:4:16: element "A": string required, but have tuple
            |
          4 |   args = { A = [1] }
-           |          ^^^^^^^^^^^
+           |                ^^^
 
         error: build.hcl:5:13: `oops` is not KEY=VALUE
            |
@@ -518,8 +524,11 @@ fn overrides_reach_targets_through_their_parents() {
         (
             "api.platforms=linux/arm64",
             expect![[r#"
-            error: --set api.platforms=linux/arm64: no key `platforms`
-            hint: the key is `platform`"#]],
+                error: --set:1:5: no key `platforms`
+                   |
+                 1 | api.platforms=linux/arm64
+                   |     ^^^^^^^^^
+                hint: the key is `platform`"#]],
         ),
         (
             "ap.tags=x",
@@ -533,22 +542,28 @@ fn overrides_reach_targets_through_their_parents() {
         (
             "api.args=x",
             expect![[r#"
-            error: --set api.args=x: `args` needs a name
-            hint: write TARGET.args.NAME=VALUE"#]],
+                error: --set:1:5: `args` needs a name
+                   |
+                 1 | api.args=x
+                   |     ^^^^
+                hint: write TARGET.args.NAME=VALUE"#]],
         ),
         (
             "tags=x",
             expect![[r#"
-            error: --set tags=x: a target and a key are needed
-            hint: write TARGET.KEY=VALUE, as in `api.platform=linux/arm64`"#]],
+                error: --set:1:1: a target and a key are needed
+                   |
+                 1 | tags=x
+                   | ^^^^
+                hint: write TARGET.KEY=VALUE, as in `api.platform=linux/arm64`"#]],
         ),
         (
             "api.pull=maybe",
             expect![[r#"
-            error: --set:1:1: `pull` is true or false, not "maybe"
-               |
-             1 | api.pull=maybe
-               | ^^^^^^^^^^^^^^"#]],
+                error: --set:1:10: `pull` is true or false, not "maybe"
+                   |
+                 1 | api.pull=maybe
+                   |          ^^^^^"#]],
         ),
     ] {
         expected.assert_eq(&Run { set: vec![set], names: vec!["api"], ..Run::hcl(text) }.output());
@@ -590,16 +605,19 @@ fn the_environment_is_read_as_the_variable_s_type() {
            |
          1 | variable "N" { default = 1 }
            |          ^^^
+        note: the value comes from the environment: N
 
         error: build.hcl:2:10: "L" is a number, but it is set to "x"
            |
          2 | variable "L" {
            |          ^^^
+        note: the value comes from the environment: L
 
         error: build.hcl:6:10: "O" has the type object, which cannot be set from text; set O_JSON
            |
          6 | variable "O" {
-           |          ^^^"#]]
+           |          ^^^
+        note: the value comes from the environment: O"#]]
     .assert_eq(&wrong.output());
 }
 

@@ -90,7 +90,7 @@ fn listed(items: Vec<Value>) -> Value {
 
 fn chunklist(_: &World, v: &[Value]) -> Result<Value, String> {
     let items = items_at(v, 0);
-    let size = usize::try_from(whole_at(v, 1)?).map_err(|_| "the size is not negative")?;
+    let size = usize::try_from(whole_at(v, 1)?).map_err(|_| "the size is below zero")?;
     let size = if size == 0 { items.len().max(1) } else { size };
     Ok(Value::list(items.chunks(size).map(|chunk| Value::list(chunk.to_vec())).collect()))
 }

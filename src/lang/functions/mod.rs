@@ -99,6 +99,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     TABLES.iter().copied().flatten().map(|function| function.name)
 }
 
+/// Says that a function of `n_wanted` parameters is given `n_given` arguments; `is_open` if it takes more too.
+pub fn wrong_count(name: &str, n_wanted: usize, is_open: bool, n_given: usize) -> String {
+    let least = if is_open { "at least " } else { "" };
+    let noun = if n_wanted == 1 { "argument" } else { "arguments" };
+    let verb = if n_given == 1 { "is" } else { "are" };
+    format!("`{name}` takes {least}{n_wanted} {noun}, but {n_given} {verb} given")
+}
+
 impl Function {
     /// Calls it; `span` is the place of its name.
     ///
@@ -108,9 +116,7 @@ impl Function {
         let n_wanted = self.parameters.len();
         let is_enough = arguments.len() >= n_wanted && (self.rest.is_some() || arguments.len() == n_wanted);
         if !is_enough {
-            let least = if self.rest.is_some() { "at least " } else { "" };
-            let message =
-                format!("`{}` takes {least}{n_wanted} arguments, but {} are given", self.name, arguments.len());
+            let message = wrong_count(self.name, n_wanted, self.rest.is_some(), arguments.len());
             return Err(Box::new(Diagnostic::error(span, message)));
         }
         let mut values = Vec::with_capacity(arguments.len());
