@@ -43,13 +43,12 @@ impl Store {
             return Ok(known);
         }
         let Compression::Gzip(level) = compression;
-        let lowers = self.lowers(stack)?;
-        let (changes, lowers) = lowers.split_first().expect("a layer is on top");
-        debug_assert_eq!(lowers.len(), below.len());
-        let failed = |error| StoreError::io("compress", changes, error);
+        let changes = self.changes(stack)?;
+        let lowers = self.lowers(below)?;
+        let failed = |error| StoreError::io("compress", &changes.path, error);
         let blob = self.blob_writer()?;
         let mut tar = Hashing::new(GzipBlocks { out: blob, level, pending: Vec::new() });
-        diff::write_layer(changes, lowers, i64::MAX, &mut tar).map_err(failed)?;
+        diff::write_layer(&changes.path, &lowers, i64::MAX, &mut tar).map_err(failed)?;
         let (mut gzip, actual, _) = tar.finish();
         if actual != diff_id.0 {
             return Err(StoreError::DigestMismatch { expected: diff_id.0, actual });

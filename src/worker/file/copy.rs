@@ -38,18 +38,16 @@ pub fn copy(
     epoch: i64,
 ) -> Result<(), FileError> {
     let selection = select(from, &action.source, &action.exclude)?;
-    let change = Change::parse(action.mode.as_ref())?;
-    let writer = Writer::new(root, epoch);
-    let mut copier = Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None };
+    let mut copier = Copier::new(action, from, root, owner, epoch)?;
     for item in &selection.items {
         if !(action.unpack && copier.unpack(item, &action.dest)?) {
             copier.item(item, &action.dest)?;
         }
     }
-    copier.writer.finish()
+    copier.finish()
 }
 
-struct Copier<'a> {
+pub(super) struct Copier<'a> {
     from: &'a SourceTree<'a>,
     writer: Writer<'a>,
     owner: Option<(u32, u32)>,
@@ -60,7 +58,24 @@ struct Copier<'a> {
     parent: Option<(PathBuf, OwnedFd)>,
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    pub(super) fn new(
+        action: &CopyAction,
+        from: &'a SourceTree<'a>,
+        root: &'a Root,
+        owner: Option<(u32, u32)>,
+        epoch: i64,
+    ) -> Result<Copier<'a>, FileError> {
+        let change = Change::parse(action.mode.as_ref())?;
+        let writer = Writer::new(root, epoch);
+        Ok(Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None })
+    }
+
+    /// Dates the directories that were made.
+    pub(super) fn finish(self) -> Result<(), FileError> {
+        self.writer.finish()
+    }
+
     fn item(&mut self, item: &Selected, dest: &str) -> Result<(), FileError> {
         let is_directory_wanted = dest.ends_with('/') || dest.ends_with("/.");
         let root = self.writer.root;
@@ -128,7 +143,7 @@ impl Copier<'_> {
     }
 
     /// Writes one entry to `target`, whose directory is there.
-    fn entry(&mut self, item: &Selected, entry: &Entry, target: &Path) -> Result<(), FileError> {
+    pub(super) fn entry(&mut self, item: &Selected, entry: &Entry, target: &Path) -> Result<(), FileError> {
         let (parent, name) = split(target)?;
         let directory = match self.parent.take() {
             Some((path, fd)) if path == parent => fd,
