@@ -9,6 +9,7 @@
 //! ├── snapshots/HEX/fs/      by chain id: the layer on top of that stack, as overlayfs has it
 //! ├── snapshots/HEX/over     the chain id of the snapshot that this one only says the differences to
 //! ├── records/HEX            by cache key: the stack that a step made
+//! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
 //! ├── mounts/HEX[.N]/        cache mounts by their id
@@ -193,8 +194,8 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 10] =
-    ["blobs/sha256", "layers", "snapshots", "records", "copies", "memos", "mounts", "state", "empty", "tmp"];
+const LAYOUT: [&str; 11] =
+    ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "mounts", "state", "empty", "tmp"];
 
 /// Says whether the directory, which has no version, holds what no half-made store holds.
 fn has_others_files(path: &Path) -> io::Result<bool> {

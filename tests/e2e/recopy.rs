@@ -5,8 +5,11 @@ use std::path::Path;
 
 use crate::support::{self, Project, registry};
 
+/// What it is, and what makes it below the directory that is copied.
+type Edit = (&'static str, fn(&Path));
+
 /// What is done to the files between two builds, in order.
-const EDITS: [(&str, fn(&Path)); 12] = [
+const EDITS: [Edit; 12] = [
     ("a file changes", |src| write(src, "d3/f7", "changed")),
     ("a file is new", |src| write(src, "d3/new", "new")),
     ("a file goes", |src| std::fs::remove_file(src.join("d4/f1")).expect("removed")),
