@@ -41,6 +41,11 @@ impl Digest {
         self.hex()[..12].to_owned()
     }
 
+    /// Takes the 32 raw bytes of a digest.
+    pub fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+
     /// Returns the 32 raw bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -10,7 +10,7 @@ use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, lockfile, metadata};
 use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, TargetImage};
+use crate::export::image::{self, TargetImage, TargetResult};
 use crate::plan::{Output, Plan};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
@@ -86,19 +86,20 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         _ => failure,
     })?;
     if host.progress != Progress::Quiet {
-        host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
+        host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
     }
-    metadata::write(request.metadata_file.as_deref(), &built.images, &plan, host)?;
+    metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }
-    let asked = built.images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked);
-    Ok(asked.map(|(image, _)| format!("{} {}\n", image.name, image.root().digest())).collect())
+    let images = built.results.iter().filter_map(|result| result.image.as_ref());
+    Ok(images.map(|image| format!("{} {}\n", image.name, image.root().digest())).collect())
 }
 
 /// What a successful build made.
 struct Built {
-    images: Vec<TargetImage>,
+    /// In the plan's order.
+    results: Vec<TargetResult>,
     released: Released,
 }
 
@@ -131,7 +132,7 @@ impl Build<'_> {
         let solved = self.solve(&lowered, &layers, &contexts, listener)?;
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
-        let images = self.assemble(&lowered, &solved.contents)?;
+        let results = self.assemble(&lowered, &solved.contents)?;
         let inputs = self.inputs(&lowered, &contexts, project.epoch)?;
         let release = release::Release {
             host: self.host,
@@ -142,10 +143,10 @@ impl Build<'_> {
             activities: self.activities,
             epoch: project.epoch,
         };
-        let released = release.send(&images)?;
-        let update = lockfile::Update { plan: self.plan, images: &images, inputs: &inputs, pins: &lowered.pins };
+        let released = release.send(&results)?;
+        let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         lockfile::write(project, &lock, &update)?;
-        Ok(Built { images, released })
+        Ok(Built { results, released })
     }
 
     fn solve(
@@ -204,7 +205,7 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<crate::graph::VertexId, Content>,
-    ) -> Result<Vec<TargetImage>, Failure> {
+    ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
             match root.and_then(|root| contents.get(&root)) {
@@ -213,14 +214,17 @@ impl Build<'_> {
             }
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
-            let images = target.platforms.iter().map(|planned| {
-                let target = &lowered.targets[&(planned.name.clone(), planned.platform.clone())];
+            let stacks: Vec<(Platform, Vec<DiffId>)> =
+                target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
+            let images = stacks.iter().map(|(platform, stack)| {
+                let target = &lowered.targets[&(target.name.clone(), platform.clone())];
                 let base = target.root.and_then(|root| lowered.definition.base_image(root));
                 let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                let stack = stack(&planned.name, &planned.platform);
-                image::assemble(self.store, &planned.platform, &target.config, &base, &stack)
+                image::assemble(self.store, platform, &target.config, &base, stack)
             });
-            Ok(TargetImage::new(target.name.clone(), images.collect::<Result<_, _>>()?))
+            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
+            let image = images.map(|images| TargetImage::new(target.name.clone(), images));
+            Ok(TargetResult { stacks, image })
         });
         images.map_err(|error| release::export_failure(&error))
     }

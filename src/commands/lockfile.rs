@@ -8,7 +8,7 @@ use super::project::Project;
 use super::{Failure, Kind};
 use crate::diagnostic::SourceMap;
 use crate::digest::Digest;
-use crate::export::image::{PlatformImage, TargetImage};
+use crate::export::image::{PlatformImage, TargetResult};
 use crate::lock::{LockedImage, LockedLayer, LockedResult, Lockfile};
 use crate::oci::{MediaType, digest_of};
 use crate::plan::Plan;
@@ -21,8 +21,8 @@ use crate::sys::files::Files;
 pub struct Update<'a> {
     /// What was built.
     pub plan: &'a Plan,
-    /// Its images, in the plan's order.
-    pub images: &'a [TargetImage],
+    /// What became of its targets, in the plan's order.
+    pub results: &'a [TargetResult],
     /// The inputs digest of each target for each platform.
     pub inputs: &'a BTreeMap<(String, Platform), Digest>,
     /// What names stood for.
@@ -61,14 +61,15 @@ pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(
     }
     new.retain_targets(|name| project.has_target(name));
     if !project.is_overridden() {
-        for (target, image) in update.plan.targets.iter().zip(update.images) {
+        for (target, result) in update.plan.targets.iter().zip(update.results) {
+            let Some(image) = &result.image else { continue };
             let platforms: BTreeSet<&Platform> = image.images.iter().map(|image| &image.platform).collect();
             new.retain_platforms(&target.name, |platform| platforms.contains(platform));
             let tags: BTreeSet<Reference> = target.tags.iter().cloned().collect();
             new.set_image(&target.name, LockedImage { digest: image.root().digest(), tags });
             for image in &image.images {
                 let inputs = update.inputs.get(&(target.name.clone(), image.platform.clone())).copied();
-                new.set_result(&target.name, &image.platform, result(image, inputs));
+                new.set_result(&target.name, &image.platform, locked_result(image, inputs));
             }
         }
     }
@@ -81,7 +82,7 @@ pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(
     })
 }
 
-fn result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {
+fn locked_result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {
     let layer = |(diff_id, layer): (&_, &crate::oci::Descriptor)| {
         let digest = digest_of(layer).ok()?;
         Some(LockedLayer { diff_id: *diff_id, digest, size: layer.size(), media_type: layer.media_type().clone() })

@@ -7,17 +7,18 @@ use serde_json::{Map, Value, json};
 use super::{Failure, Host, Kind};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
-use crate::export::image::TargetImage;
+use crate::export::image::TargetResult;
 use crate::plan::Plan;
 
 /// Writes the digest, descriptor and names of each target that was asked for. A half-written file is never seen.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write(path: Option<&Path>, images: &[TargetImage], plan: &Plan, host: &Host) -> Result<(), Failure> {
+pub(super) fn write(path: Option<&Path>, results: &[TargetResult], plan: &Plan, host: &Host) -> Result<(), Failure> {
     let Some(path) = path else { return Ok(()) };
     let mut document = Map::new();
-    for (image, target) in images.iter().zip(&plan.targets).filter(|(_, target)| !target.is_linked) {
+    for (result, target) in results.iter().zip(&plan.targets) {
+        let Some(image) = &result.image else { continue };
         let root = image.root();
         let names: Vec<String> = target.tags.iter().map(ToString::to_string).collect();
         let mut entry = Map::new();

@@ -6,11 +6,12 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::{Failure, Host, Kind};
+use crate::digest::DiffId;
 use crate::digest::Digest;
 use crate::export::archive::{ArchiveTree, write_tar};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
-use crate::export::image::{ExportError, PlatformImage, TargetImage};
+use crate::export::image::{ExportError, TargetImage, TargetResult};
 use crate::export::layout::{Layout, LayoutBlob, LayoutRoot, write_layout_archive, write_layout_directory};
 use crate::export::local::{Ownership, copy_to_directory};
 use crate::export::push::{Publication, Published, Publisher};
@@ -68,20 +69,23 @@ impl Released {
 }
 
 impl Release<'_> {
-    /// Sends `images`, which are in the plan's order.
+    /// Sends `results`, which are in the plan's order.
     ///
     /// # Errors
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
-    pub fn send(&self, images: &[TargetImage]) -> Result<Released, Failure> {
+    pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
         let mut layouts: BTreeMap<(&String, LayoutForm), Vec<(&TargetPlan, &TargetImage)>> = BTreeMap::new();
-        for (target, image) in self.plan.targets.iter().zip(images) {
+        for (target, result) in self.plan.targets.iter().zip(results) {
             for output in &target.outputs {
                 match output {
-                    Output::Push(_) => {}
-                    Output::Oci { dest, form } => layouts.entry((dest, *form)).or_default().push((target, image)),
-                    Output::Local { dest } => self.write_local(image, dest)?,
-                    Output::Tar { dest } => self.write_tar(image, dest)?,
+                    Output::Push(_) | Output::CacheOnly => {}
+                    Output::Oci { dest, form } => {
+                        let image = result.image.as_ref().expect("made for this output");
+                        layouts.entry((dest, *form)).or_default().push((target, image));
+                    }
+                    Output::Local { dest } => self.write_local(result, dest)?,
+                    Output::Tar { dest } => self.write_tar(result, dest)?,
                 }
                 if let Output::Local { dest } | Output::Tar { dest } = output {
                     released.written.push(dest.clone());
@@ -92,16 +96,17 @@ impl Release<'_> {
             self.write_layout(&targets, dest, form)?;
             released.written.push(dest.clone());
         }
-        released.published = self.publish(images)?;
+        released.published = self.publish(results)?;
         Ok(released)
     }
 
-    fn publish(&self, images: &[TargetImage]) -> Result<Published, Failure> {
+    fn publish(&self, results: &[TargetResult]) -> Result<Published, Failure> {
         let publications: Vec<Publication<'_>> = self
             .plan
             .targets
             .iter()
-            .zip(images)
+            .zip(results)
+            .filter_map(|(target, result)| Some((target, result.image.as_ref()?)))
             .flat_map(|(target, image)| {
                 target.outputs.iter().filter_map(move |output| match output {
                     Output::Push(names) => Some(Publication { image, names }),
@@ -173,23 +178,23 @@ impl Release<'_> {
         Ok(blobs.into_values().collect())
     }
 
-    fn write_local(&self, image: &TargetImage, dest: &str) -> Result<(), Failure> {
+    fn write_local(&self, result: &TargetResult, dest: &str) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        for platform_image in &image.images {
-            let root = self.root(platform_image)?;
-            let dest = self.path(dest).join(self.directory(image, &platform_image.platform));
+        for (platform, stack) in &result.stacks {
+            let root = self.root(stack)?;
+            let dest = self.path(dest).join(self.directory(result, platform));
             copy_to_directory(&root, &dest, Ownership::Caller, self.latest()).map_err(|error| file_failure(&error))?;
         }
         activity.finish("");
         Ok(())
     }
 
-    fn write_tar(&self, image: &TargetImage, dest: &str) -> Result<(), Failure> {
+    fn write_tar(&self, result: &TargetResult, dest: &str) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        let roots: Vec<(String, Root)> = image
-            .images
+        let roots: Vec<(String, Root)> = result
+            .stacks
             .iter()
-            .map(|platform_image| Ok((self.directory(image, &platform_image.platform), self.root(platform_image)?)))
+            .map(|(platform, stack)| Ok((self.directory(result, platform), self.root(stack)?)))
             .collect::<Result<_, Failure>>()?;
         let trees: Vec<ArchiveTree<'_>> =
             roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect();
@@ -199,13 +204,13 @@ impl Release<'_> {
     }
 
     /// Several platforms go into a directory each, as the peer names them: `linux_arm_v7`.
-    fn directory(&self, image: &TargetImage, platform: &Platform) -> String {
-        if image.images.len() > 1 { platform.to_string().replace('/', "_") } else { String::new() }
+    fn directory(&self, result: &TargetResult, platform: &Platform) -> String {
+        if result.stacks.len() > 1 { platform.to_string().replace('/', "_") } else { String::new() }
     }
 
-    fn root(&self, image: &PlatformImage) -> Result<Root, Failure> {
-        self.layers.materialise(&image.stack).map_err(|error| layer_failure(&error))?;
-        let view = self.store.view(&image.stack).map_err(|error| Failure::new(Kind::Environment, error))?;
+    fn root(&self, stack: &[DiffId]) -> Result<Root, Failure> {
+        self.layers.materialise(stack).map_err(|error| layer_failure(&error))?;
+        let view = self.store.view(stack).map_err(|error| Failure::new(Kind::Environment, error))?;
         Ok(Root::from_fd(view))
     }
 

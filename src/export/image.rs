@@ -26,6 +26,15 @@ pub enum ExportError {
     Layer(#[from] LayerError),
 }
 
+/// What became of a target: its root file systems and, where the plan wants one, its image.
+#[derive(Clone, Debug)]
+pub struct TargetResult {
+    /// Layers of the root file system, oldest first, for each platform, in the order in which the target lists them.
+    pub stacks: Vec<(Platform, Vec<DiffId>)>,
+    /// Its image.
+    pub image: Option<TargetImage>,
+}
+
 /// A target's image for one platform.
 #[derive(Clone, Debug)]
 pub struct PlatformImage {

@@ -9,6 +9,9 @@ use tar::{EntryType, Header};
 
 const BLOCK: u64 = 512;
 
+/// Bytes of content that are read at once.
+const MAX_BUFFER: usize = 256 << 10;
+
 /// The largest number that a header's seven octal digits hold, and that eleven hold.
 const SEVEN_DIGITS: u64 = 0o777_7777;
 const ELEVEN_DIGITS: u64 = 0o777_7777_7777;
@@ -70,10 +73,26 @@ impl<'w> TarWriter<'w> {
             self.pad(records.len() as u64)?;
         }
         self.out.write_all(header(entry).as_bytes())?;
-        let n_copied = io::copy(&mut content.take(entry.size), self.out)?;
+        let n_copied = self.copy((&mut *content).take(entry.size), entry.size)?;
         self.pad(n_copied)?;
         let n_more = if n_copied == entry.size { content.read(&mut [0])? } else { 0 };
         Ok(n_copied + n_more as u64)
+    }
+
+    fn copy(&mut self, mut content: impl Read, size: u64) -> io::Result<u64> {
+        let mut buffer = vec![0; usize::try_from(size).map_or(MAX_BUFFER, |size| size.min(MAX_BUFFER))];
+        let mut n_copied = 0;
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(n_copied),
+                Ok(n) => {
+                    self.out.write_all(&buffer[..n])?;
+                    n_copied += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Ends the archive.

@@ -130,7 +130,7 @@ fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<Stri
         Output::Push(names) => names.iter().map(|name| format!("push `{name}`")).collect(),
         Output::Tar { dest } => vec![format!("write `{dest}`")],
         // Images of several targets are gathered in one layout, files in one directory.
-        Output::Oci { .. } | Output::Local { .. } => Vec::new(),
+        Output::Oci { .. } | Output::Local { .. } | Output::CacheOnly => Vec::new(),
     });
     for place in places {
         let owner = *claimed.entry(place.clone()).or_insert(&target.name);

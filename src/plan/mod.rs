@@ -31,15 +31,25 @@ pub struct TargetPlan {
     pub linked_platforms: Vec<PlannedTarget>,
     /// Its names.
     pub tags: Vec<Reference>,
-    /// Where it goes; empty for nowhere but the store.
+    /// Where it goes; empty where nothing is said: its image is made and stays in the store.
     pub outputs: Vec<Output>,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }
 
+impl TargetPlan {
+    /// Says whether an image is made of it, with compressed layers and a digest; else its root file systems are enough.
+    pub fn has_image(&self) -> bool {
+        let is_default = self.outputs.is_empty() && !self.is_linked;
+        is_default || self.outputs.iter().any(|output| matches!(output, Output::Push(_) | Output::Oci { .. }))
+    }
+}
+
 /// Where a target's result goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
+    /// Nowhere: the steps are run for the cache's sake.
+    CacheOnly,
     /// To the registries of these names.
     Push(Vec<Reference>),
     /// An OCI image layout: a tar archive, or a directory.

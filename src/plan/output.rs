@@ -48,7 +48,7 @@ fn output(target: &Target, spec: &OutputSpec, tags: &[Reference], found: &mut Di
         }
         "local" => Some(Output::Local { dest: dest(spec, found)? }),
         "tar" => Some(Output::Tar { dest: dest(spec, found)? }),
-        "cacheonly" => None,
+        "cacheonly" => Some(Output::CacheOnly),
         kind => {
             let message = format!("output `type={kind}` is not supported yet");
             found.push(

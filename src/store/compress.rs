@@ -1,12 +1,17 @@
-//! Compressed layers: gzip in members of one MiB each, made in parallel.
+//! Compressed layers: gzip in members of about one MiB each, made in parallel, and taken over from earlier layers.
 //!
-//! The members' borders depend on the bytes alone, so the blob is the same for any number of threads. A gzip file of
-//! several members is one stream to every reader (RFC 1952, section 2.2).
+//! The members' borders depend on the bytes alone ([`members`]), so the blob is the same for any number of threads. A
+//! gzip file of several members is one stream to every reader (RFC 1952, section 2.2). Where some member's bytes are in a
+//! layer that was compressed before, they are copied from there ([`index`]): what did not change is not compressed again.
+
+mod index;
+mod members;
 
 use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use rayon::prelude::*;
-
+use self::index::MemberIndex;
+use self::members::Splitter;
 use super::{LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
 use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
@@ -25,11 +30,8 @@ impl Default for Compression {
     }
 }
 
-/// Bytes in a member.
-const BLOCK: usize = 1 << 20;
-
-/// Members that are compressed at once; bounds the memory.
-const N_BLOCKS: usize = 16;
+/// Bytes that are compressed at once; three times as many are in memory.
+const BATCH: usize = 8 << 20;
 
 impl Store {
     /// Makes the compressed blob of the top layer of `stack` from its snapshot and returns its descriptor; where the layer
@@ -42,28 +44,39 @@ impl Store {
         if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
             return Ok(known);
         }
-        let Compression::Gzip(level) = compression;
-        let lowers = self.lowers(stack)?;
-        let (changes, lowers) = lowers.split_first().expect("a layer is on top");
-        debug_assert_eq!(lowers.len(), below.len());
-        let failed = |error| StoreError::io("compress", changes, error);
-        let blob = self.blob_writer()?;
-        let mut tar = Hashing::new(GzipBlocks { out: blob, level, pending: Vec::new() });
-        diff::write_layer(changes, lowers, i64::MAX, &mut tar).map_err(failed)?;
-        let (mut gzip, actual, _) = tar.finish();
+        let changes = self.changes(stack)?;
+        let lowers = self.lowers(below)?;
+        let failed = |error| StoreError::io("compress", &changes.path, error);
+        let mut blob = self.blob_writer()?;
+        let mut members = MemberIndex::new(self, compression);
+        let actual = std::thread::scope(|scope| {
+            let (sender, batches) = sync_channel(1);
+            let tar = scope.spawn(|| {
+                let mut tar = Hashing::new(Batches::new(sender));
+                diff::write_layer(&changes.path, &lowers, i64::MAX, &mut tar)?;
+                let (batches, digest, _) = tar.finish();
+                batches.finish().map(|()| digest)
+            });
+            for batch in batches {
+                for member in members.compress(&batch)? {
+                    members.add(&member);
+                    blob.write_all(&member.bytes)?;
+                }
+            }
+            tar.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let actual = actual.map_err(failed)?;
         if actual != diff_id.0 {
             return Err(StoreError::DigestMismatch { expected: diff_id.0, actual });
         }
-        gzip.compress(true).map_err(failed)?;
-        let (digest, size) = gzip.out.commit(None)?;
+        let (digest, size) = blob.commit(None)?;
+        members.save(&digest)?;
         let media_type = MediaType::from(LayerCompression::Gzip.media_type());
         let descriptor = descriptor(media_type, size, digest);
         self.put_layer_blob(diff_id, &descriptor, None)?;
         Ok(descriptor)
     }
-}
 
-impl Store {
     /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
     fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
         let is_here = |descriptor: &Descriptor| {
@@ -74,41 +87,57 @@ impl Store {
     }
 }
 
-/// Collects blocks and writes them as gzip members.
-struct GzipBlocks<W> {
-    out: W,
-    level: i32,
-    pending: Vec<u8>,
-}
-
-impl<W: Write> GzipBlocks<W> {
-    /// Compresses what is pending; whole blocks alone unless it is the `last` of it. No archive is empty.
-    fn compress(&mut self, last: bool) -> io::Result<()> {
-        let n = if last { self.pending.len() } else { self.pending.len() / BLOCK * BLOCK };
-        let level = libdeflater::CompressionLvl::new(self.level).map_err(|_| io::Error::other("no such gzip level"))?;
-        let members: Vec<io::Result<Vec<u8>>> = self.pending[..n]
-            .par_chunks(BLOCK)
-            .map(|block| {
-                let mut compressor = libdeflater::Compressor::new(level);
-                let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
-                let size = compressor.gzip_compress(block, &mut member).map_err(io::Error::other)?;
-                member.truncate(size);
-                Ok(member)
-            })
-            .collect();
-        for member in members {
-            self.out.write_all(&member?)?;
-        }
-        self.pending.drain(..n);
-        Ok(())
+impl Compression {
+    /// Returns `raw` as one gzip member.
+    fn member(self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        let Compression::Gzip(level) = self;
+        let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
+        let mut compressor = libdeflater::Compressor::new(level);
+        let mut member = vec![0; compressor.gzip_compress_bound(raw.len())];
+        let size = compressor.gzip_compress(raw, &mut member).map_err(io::Error::other)?;
+        member.truncate(size);
+        Ok(member)
     }
 }
 
-impl<W: Write> Write for GzipBlocks<W> {
+/// Collects members and sends them on, many at a time.
+struct Batches {
+    splitter: Splitter,
+    batch: Vec<Vec<u8>>,
+    n_bytes: usize,
+    sender: SyncSender<Vec<Vec<u8>>>,
+}
+
+impl Batches {
+    fn new(sender: SyncSender<Vec<Vec<u8>>>) -> Batches {
+        Batches { splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        self.n_bytes = 0;
+        // Nobody receives any more where compressing failed, which is the error that is told.
+        self.sender.send(std::mem::take(&mut self.batch)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Sends what is left. An archive is never empty.
+    fn finish(mut self) -> io::Result<()> {
+        let last = std::mem::take(&mut self.splitter).finish();
+        if !last.is_empty() {
+            self.batch.push(last);
+        }
+        self.send()
+    }
+}
+
+impl Write for Batches {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(buffer);
-        if self.pending.len() >= N_BLOCKS * BLOCK {
-            self.compress(false)?;
+        let Batches { splitter, batch, n_bytes, .. } = self;
+        splitter.push(buffer, |member| {
+            *n_bytes += member.len();
+            batch.push(member);
+        });
+        if self.n_bytes >= BATCH {
+            self.send()?;
         }
         Ok(buffer.len())
     }

@@ -11,19 +11,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
+mod entries;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-use tar::EntryType;
-
-use crate::oci::tar::{TarEntry, TarWriter};
-
+use rustix::io::Errno;
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const OVERLAY_OPAQUE: &str = "user.overlay.opaque";
 
@@ -58,12 +57,7 @@ pub fn write_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, out: &mut dyn
         let metadata = Box::new(std::fs::symlink_metadata(changes)?);
         found.insert(0, Change { path: PathBuf::from("."), kind: ChangeKind::Present(metadata) });
     }
-    let mut writer = TarWriter::new(out);
-    let mut linked: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
-    for change in &found {
-        append(&mut writer, changes, change, epoch, &mut linked)?;
-    }
-    writer.finish()
+    entries::write(changes, &found, epoch, out)
 }
 
 /// Gives `to` the mode, owner, extended attributes and modification time of `from`.
@@ -218,74 +212,6 @@ fn is_same_directory(upper: &Metadata, upper_path: &Path, lower: &Metadata, lowe
         && xattrs(upper_path)? == xattrs(lower_path)?)
 }
 
-fn append(
-    writer: &mut TarWriter<'_>,
-    changes: &Path,
-    change: &Change,
-    epoch: i64,
-    linked: &mut BTreeMap<(u64, u64), PathBuf>,
-) -> io::Result<()> {
-    let mtime = |metadata: &Metadata| u64::try_from(metadata.mtime().min(epoch)).unwrap_or(0);
-    let metadata = match &change.kind {
-        ChangeKind::Present(metadata) => metadata,
-        ChangeKind::Whiteout => {
-            let path = whiteout_path(&change.path);
-            let entry = TarEntry::new(path.as_os_str().as_bytes(), EntryType::Regular, 0, 0);
-            return writer.append(&entry, &mut io::empty()).map(drop);
-        }
-    };
-    let full = changes.join(&change.path);
-    let kind = metadata.file_type();
-    let mut path = change.path.as_os_str().as_bytes().to_vec();
-    if kind.is_dir() {
-        path.push(b'/');
-    }
-    let xattrs = if kind.is_symlink() { Vec::new() } else { xattrs(&full)? };
-    let device = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-    let mut entry = TarEntry {
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        mtime: mtime(metadata),
-        xattrs: &xattrs,
-        ..TarEntry::new(&path, EntryType::Regular, metadata.mode() & 0o7777, 0)
-    };
-    let first = (!kind.is_dir() && metadata.nlink() > 1)
-        .then(|| linked.insert((metadata.dev(), metadata.ino()), change.path.clone()))
-        .flatten();
-    if let Some(first) = first {
-        linked.insert((metadata.dev(), metadata.ino()), first.clone());
-        (entry.kind, entry.link, entry.xattrs) = (EntryType::Link, first.as_os_str().as_bytes(), &[]);
-        return writer.append(&entry, &mut io::empty()).map(drop);
-    }
-    let target;
-    match kind {
-        kind if kind.is_file() => {
-            entry.size = metadata.len();
-            let n_bytes = writer.append(&entry, &mut File::open(&full)?)?;
-            if n_bytes != metadata.len() {
-                return Err(io::Error::other(format!("{} changed while it was read", change.path.display())));
-            }
-            return Ok(());
-        }
-        kind if kind.is_symlink() => {
-            target = std::fs::read_link(&full)?;
-            (entry.kind, entry.link, entry.mode) = (EntryType::Symlink, target.as_os_str().as_bytes(), 0o777);
-        }
-        kind if kind.is_dir() => entry.kind = EntryType::Directory,
-        kind if kind.is_fifo() => entry.kind = EntryType::Fifo,
-        kind if kind.is_char_device() => (entry.kind, entry.device) = (EntryType::Char, device),
-        kind if kind.is_block_device() => (entry.kind, entry.device) = (EntryType::Block, device),
-        _ => return Ok(()),
-    }
-    writer.append(&entry, &mut io::empty()).map(drop)
-}
-
-fn whiteout_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(std::ffi::OsStr::from_bytes(WHITEOUT_PREFIX));
-    name.push(path.file_name().unwrap_or_default());
-    path.with_file_name(name)
-}
-
 /// Leaves everything below `directory`, itself included, as the layer says, so that later steps see what a step over the
 /// unpacked layer would see: times in whole seconds, none before 1970, none after `epoch`; and no sockets.
 ///
@@ -323,28 +249,35 @@ fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
 }
 
 fn xattr(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let mut value = vec![0; 1 << 16];
-    match rustix::fs::lgetxattr(path, name, &mut value) {
-        Ok(n) => {
-            value.truncate(n);
-            Ok(Some(value))
-        }
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+    match sized(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Calls what fills a buffer and says how much of it, with a small one first: hardly a file has long attributes.
+fn sized(fill: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut small = [0; 256];
+    match fill(&mut small) {
+        Err(Errno::RANGE) => {}
+        result => return result.map(|n| small[..n].to_vec()),
+    }
+    let mut large = vec![0; 1 << 16];
+    let n = fill(&mut large)?;
+    large.truncate(n);
+    Ok(large)
 }
 
 /// Returns the extended attributes that belong to the file: overlayfs's own and those of the host's security modules are
 /// left out. Sorted by name.
 fn xattrs(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names = vec![0; 1 << 16];
-    let n = match rustix::fs::llistxattr(path, &mut names) {
-        Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Ok(n) => n,
-        Err(error) => return Err(error.into()),
+    let names = match sized(|buffer| rustix::fs::llistxattr(path, buffer)) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        result => result?,
     };
     let mut found = Vec::new();
-    for name in names[..n].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+    for name in names.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
         let is_files =
             name == "security.capability" || (name.starts_with("user.") && !name.starts_with("user.overlay."));
         if is_files && let Some(value) = xattr(path, name)? {

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! DIR/                       0700, owned by the user who builds
-//! ├── version                "1\n"; an older or newer store is refused
+//! ├── version                "2\n"; an older or newer store is refused
 //! ├── boot, boot.lock        the start of the machine that the store was last opened in (see `boot`)
 //! ├── blobs/sha256/HEX       blobs by digest: documents, compressed layers
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
-//! ├── snapshots/HEX/         by chain id: the layer on top of that stack, as overlayfs has it
+//! ├── snapshots/HEX/fs/      by chain id: the layer on top of that stack, as overlayfs has it
+//! ├── snapshots/HEX/over     the chain id of the snapshot that this one only says the differences to
 //! ├── records/HEX            by cache key: the stack that a step made
+//! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
+//! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── state/NAME             what a later run starts from: the stat cache
@@ -50,7 +53,7 @@ pub use snapshot::ActiveSnapshot;
 pub use unpack::UnpackError;
 
 /// The layout of the directory that this bake reads and writes.
-const VERSION: &str = "1\n";
+const VERSION: &str = "2\n";
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +131,9 @@ impl Store {
         // What is no store must not lose its mode or gain files: the path may be a typing mistake.
         let is_new = match std::fs::read_to_string(path.join("version")) {
             Ok(version) if version == VERSION => false,
-            Ok(version) => return Err(unusable(&format!("its version is {}, this bake's is 1", version.trim()))),
+            Ok(version) => {
+                return Err(unusable(&format!("its version is {}, this bake's is {}", version.trim(), VERSION.trim())));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
         };
@@ -189,8 +194,8 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 9] =
-    ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "state", "empty", "tmp"];
+const LAYOUT: [&str; 11] =
+    ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "mounts", "state", "empty", "tmp"];
 
 /// Says whether the directory, which has no version, holds what no half-made store holds.
 fn has_others_files(path: &Path) -> io::Result<bool> {

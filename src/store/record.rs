@@ -1,4 +1,6 @@
-//! Cache records and memos: small texts by digest.
+//! Cache records and memos by digest.
+
+#![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,22 @@ impl Store {
     pub fn put_record(&self, key: &Digest, record: &CacheRecord) -> Result<(), StoreError> {
         let text = serde_json::to_vec(record).expect("a record has only text keys");
         self.write_file(&self.path.join("records").join(key.hex()), &text)
+    }
+
+    /// Returns the layer that the copy of a large directory named `name` made the last time, and what it was made of.
+    pub fn copied(&self, name: &Digest) -> Option<(DiffId, Vec<u8>)> {
+        let bytes = std::fs::read(self.path.join("copies").join(name.hex())).ok()?;
+        let (diff_id, entries) = bytes.split_at_checked(32)?;
+        Some((DiffId(Digest::from_bytes(diff_id.try_into().ok()?)), entries.to_vec()))
+    }
+
+    /// Keeps what a copy made, in place of what it made before.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn put_copied(&self, name: &Digest, diff_id: DiffId, entries: &[u8]) -> Result<(), StoreError> {
+        let bytes = [diff_id.0.as_bytes().as_slice(), entries].concat();
+        self.write_file(&self.path.join("copies").join(name.hex()), &bytes)
     }
 
     /// Returns a text that was kept under `key`.

@@ -1,12 +1,15 @@
 //! Snapshots: one layer's overlay upper directory each, by the chain id of the stack that it is the top of.
+//!
+//! A snapshot may hold only how it differs from another one over the same parent: `over` then names that one, and the
+//! layer is what both show together. So a layer of 20,000 files of which one changed costs one file.
 
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::diff;
 use super::unpack::{self, Unpack, Whiteouts};
-use super::{Store, StoreError};
+use super::{Store, StoreError, read_small};
 use crate::digest::{ChainId, DiffId, Hashing, chain_id, chain_ids};
 use crate::oci::{LayerCompression, MediaType};
 use crate::sys::overlay::{self, Upper};
@@ -16,13 +19,13 @@ use crate::sys::tree;
 impl Store {
     /// Says whether the snapshot of the top of `stack` is there; true for the empty stack.
     pub fn has_snapshot_of(&self, stack: &[DiffId]) -> bool {
-        self.snapshot_path(stack).is_none_or(|path| path.exists())
+        chain_id(stack).is_none_or(|chain| self.parts(chain).is_some())
     }
 
     /// Returns which layers of `stack` have no snapshot, as positions in it.
     pub fn missing_snapshots(&self, stack: &[DiffId]) -> Vec<usize> {
         let chains = chain_ids(stack).enumerate();
-        chains.filter(|(_, chain)| !self.chain_path(*chain).exists()).map(|(top, _)| top).collect()
+        chains.filter(|(_, chain)| self.parts(*chain).is_none()).map(|(top, _)| top).collect()
     }
 
     /// Mounts a root file system to be read (`stack`: oldest layer first; its snapshots are there).
@@ -47,12 +50,23 @@ impl Store {
     /// # Errors
     /// A snapshot is missing, or the kernel cannot mount it.
     pub fn prepare(&self, parent: &[DiffId]) -> Result<ActiveSnapshot<'_>, StoreError> {
+        self.prepare_over(parent, None)
+    }
+
+    /// Mounts a root file system to be changed: what the layer `over`, if given, made of `parent`. The changes become one
+    /// layer with those of `over`; nothing may be removed that `parent` has.
+    ///
+    /// # Errors
+    /// A snapshot is missing, or the kernel cannot mount it.
+    pub fn prepare_over(&self, parent: &[DiffId], over: Option<DiffId>) -> Result<ActiveSnapshot<'_>, StoreError> {
+        let shown: Vec<DiffId> = parent.iter().copied().chain(over).collect();
+        let over = over.and_then(|_| chain_id(&shown));
         let directory = self.temporary();
         let (changes, work) = (directory.join("fs"), directory.join("work"));
         for path in [&directory, &changes, &work] {
             std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
         }
-        let lowers = self.lowers(parent)?;
+        let lowers = self.lowers(&shown)?;
         self.copy_top_metadata(&lowers, &changes)?;
         let empty = self.path.join("empty");
         let mut lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
@@ -62,7 +76,8 @@ impl Store {
         let upper = Upper { changes: &changes, work: &work };
         let mount = overlay::mount(&lowers, Some(upper)).map_err(|error| StoreError::io("mount", &changes, error));
         let mount = mount.inspect_err(|_| _ = tree::remove(&directory))?;
-        Ok(ActiveSnapshot { store: self, parent: parent.to_vec(), directory, root: Some(Root::from_fd(mount)) })
+        let root = Some(Root::from_fd(mount));
+        Ok(ActiveSnapshot { store: self, parent: parent.to_vec(), over, directory, root })
     }
 
     /// Unpacks a layer's blob over `parent` and keeps the snapshot.
@@ -92,19 +107,61 @@ impl Store {
         snapshot.keep(diff_id)
     }
 
-    /// Returns the snapshots of a stack, topmost first.
+    /// Says of how many differences over each other the snapshot of the top of `stack` is made; 1 for a whole one, 0 where
+    /// it is missing.
+    pub fn depth(&self, stack: &[DiffId]) -> usize {
+        chain_id(stack).and_then(|chain| self.parts(chain)).map_or(0, |parts| parts.len())
+    }
+
+    /// Returns the directories that show a stack's root file system, topmost first.
     pub(super) fn lowers(&self, stack: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
-        let path = |(chain, diff_id): (ChainId, &DiffId)| {
-            let path = self.chain_path(chain);
-            if path.exists() { Ok(path) } else { Err(StoreError::NoSnapshot(*diff_id)) }
-        };
-        let mut paths = chain_ids(stack).zip(stack).map(path).collect::<Result<Vec<_>, _>>()?;
-        paths.reverse();
+        let mut paths = Vec::new();
+        let chains: Vec<_> = chain_ids(stack).zip(stack).collect();
+        for (chain, diff_id) in chains.into_iter().rev() {
+            paths.extend(self.parts(chain).ok_or(StoreError::NoSnapshot(*diff_id))?);
+        }
         Ok(paths)
     }
 
-    fn snapshot_path(&self, stack: &[DiffId]) -> Option<PathBuf> {
-        chain_id(stack).map(|chain| self.chain_path(chain))
+    /// Returns what the top layer of `stack` changed, as one directory.
+    ///
+    /// # Errors
+    /// Its snapshot is missing, or the kernel cannot mount it.
+    pub(super) fn changes(&self, stack: &[DiffId]) -> Result<Changes, StoreError> {
+        let top = stack.last().expect("a layer is on top");
+        let parts = chain_id(stack).and_then(|chain| self.parts(chain)).ok_or(StoreError::NoSnapshot(*top))?;
+        self.merged(&parts)
+    }
+
+    /// Shows several upper directories of one layer, topmost first, as one.
+    fn merged(&self, parts: &[PathBuf]) -> Result<Changes, StoreError> {
+        if let [whole] = parts {
+            return Ok(Changes { path: whole.clone(), _mount: None });
+        }
+        let paths: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+        let mount = overlay::mount(&paths, None).map_err(|error| StoreError::io("mount", &self.path, error))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/.", mount.as_raw_fd()));
+        Ok(Changes { path, _mount: Some(mount) })
+    }
+
+    /// Returns the directories of a snapshot, topmost first; `None` where one is missing.
+    fn parts(&self, chain: ChainId) -> Option<Vec<PathBuf>> {
+        let mut parts = Vec::new();
+        let mut next = Some(chain);
+        while let Some(chain) = next {
+            let path = self.chain_path(chain);
+            let fs = path.join("fs");
+            // What a damaged store says must not go round in circles.
+            if !fs.exists() || parts.contains(&fs) {
+                return None;
+            }
+            parts.push(fs);
+            next = read_small(&path.join("over"))
+                .map(|hex| format!("sha256:{hex}").parse().map(ChainId))
+                .transpose()
+                .ok()?;
+        }
+        Some(parts)
     }
 
     fn chain_path(&self, chain: ChainId) -> PathBuf {
@@ -119,6 +176,14 @@ impl Store {
     }
 }
 
+/// What a layer changed, to be read: an overlay's upper directory, or several as one.
+#[derive(Debug)]
+pub(super) struct Changes {
+    pub(super) path: PathBuf,
+    /// Keeps the path valid.
+    _mount: Option<OwnedFd>,
+}
+
 fn open_directory(path: &Path) -> Result<OwnedFd, StoreError> {
     let file = std::fs::File::open(path).map_err(|error| StoreError::io("open", path, error))?;
     Ok(file.into())
@@ -129,6 +194,9 @@ fn open_directory(path: &Path) -> Result<OwnedFd, StoreError> {
 pub struct ActiveSnapshot<'a> {
     store: &'a Store,
     parent: Vec<DiffId>,
+    /// The snapshot that this one says the differences to.
+    over: Option<ChainId>,
+    /// Has the upper directory `fs` and overlayfs's own `work`.
     directory: PathBuf,
     root: Option<Root>,
 }
@@ -153,10 +221,17 @@ impl ActiveSnapshot<'_> {
         self.root = None;
         let changes = self.directory.join("fs");
         let lowers = self.store.lowers(&self.parent)?;
-        let mut tar = Hashing::new(std::io::sink());
-        diff::write_layer(&changes, &lowers, epoch, &mut tar)
-            .map_err(|error| StoreError::io("read", &changes, error))?;
+        // What is below was settled when it was committed.
         diff::settle(&changes, epoch).map_err(|error| StoreError::io("write", &changes, error))?;
+        let mut tar = Hashing::new(std::io::sink());
+        {
+            let below = self.over.map(|over| self.store.parts(over).ok_or(StoreError::NoSnapshot(DiffId(over.0))));
+            let parts: Vec<PathBuf> =
+                [changes.clone()].into_iter().chain(below.transpose()?.unwrap_or_default()).collect();
+            let merged = self.store.merged(&parts)?;
+            diff::write_layer(&merged.path, &lowers, epoch, &mut tar)
+                .map_err(|error| StoreError::io("read", &changes, error))?;
+        }
         // A layer that says nothing of the root directory leaves its time, too.
         if !diff::is_top_changed(&changes, &lowers).map_err(|error| StoreError::io("read", &changes, error))? {
             self.store.copy_top_metadata(&lowers, &changes)?;
@@ -169,11 +244,23 @@ impl ActiveSnapshot<'_> {
     fn keep(mut self, diff_id: DiffId) -> Result<(), StoreError> {
         self.root = None;
         let stack: Vec<DiffId> = self.parent.iter().copied().chain([diff_id]).collect();
-        let path = self.store.snapshot_path(&stack).expect("not empty");
-        match std::fs::rename(self.directory.join("fs"), &path) {
+        let chain = chain_id(&stack).expect("not empty");
+        let path = self.store.chain_path(chain);
+        let work = self.directory.join("work");
+        tree::remove(&work).map_err(|error| StoreError::io("remove", &work, error))?;
+        if let Some(over) = self.over {
+            let note = self.directory.join("over");
+            std::fs::write(&note, over.0.hex()).map_err(|error| StoreError::io("write", &note, error))?;
+        }
+        match std::fs::rename(&self.directory, &path) {
             Ok(()) => Ok(()),
             // Somebody made the same one meanwhile.
-            Err(_) if path.exists() => Ok(()),
+            Err(_) if self.store.parts(chain).is_some() => Ok(()),
+            // What is there lacks what it stands on.
+            Err(_) if path.exists() => {
+                let put = tree::remove(&path).and_then(|()| std::fs::rename(&self.directory, &path));
+                put.map_err(|error| StoreError::io("replace", &path, error))
+            }
             Err(error) => Err(StoreError::io("rename to", &path, error)),
         }
     }

@@ -72,6 +72,11 @@ impl Contexts {
         Ok(context)
     }
 
+    /// Returns what is known of files.
+    pub fn stats(&self) -> &StatCache {
+        &self.stats
+    }
+
     /// Returns the content digest of what is selected; hashed at the first call, remembered for the run.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ impl LocalWorker<'_> {
         selections(&vertex.op).iter().map(digest).collect()
     }
 
-    fn local_digest(&self, input: VertexId, selection: &Selection) -> Result<Digest, WorkerError> {
+    pub(super) fn local_digest(&self, input: VertexId, selection: &Selection) -> Result<Digest, WorkerError> {
         let Op::Source(SourceOp::Local(source)) = &self.definition.vertex(input).op else {
             unreachable!("only a local source has local content");
         };
@@ -198,14 +198,32 @@ impl LocalWorker<'_> {
     fn change_files(&self, vertex: &Vertex, op: &FileOp, step: &Step<'_>) -> Result<Vec<DiffId>, WorkerError> {
         let parent = self.stack(op.root, step.inputs);
         self.layers.materialise(parent)?;
+        let recopy = self.recopy(vertex, op, step)?;
+        let difference = recopy.as_ref().map(|recopy| self.copy_difference(recopy, (vertex, op), step, parent));
+        let diff_id = match difference.transpose()?.flatten() {
+            Some(diff_id) => diff_id,
+            None => self.change_all_files(vertex, op, step, parent)?,
+        };
+        if let Some(recopy) = &recopy {
+            self.remember(recopy, diff_id)?;
+        }
+        Ok(parent.iter().copied().chain([diff_id]).collect())
+    }
+
+    fn change_all_files(
+        &self,
+        vertex: &Vertex,
+        op: &FileOp,
+        step: &Step<'_>,
+        parent: &[DiffId],
+    ) -> Result<DiffId, WorkerError> {
         let snapshot = self.store.prepare(parent)?;
         let inputs = vertex.inputs.iter().zip(step.inputs).map(|(id, content)| self.open_input(*id, content));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);
         file::execute(op, &source, snapshot.root(), self.settings.epoch)?;
         self.check_unchanged(vertex, step)?;
-        let diff_id = snapshot.commit(self.settings.epoch)?;
-        Ok(parent.iter().copied().chain([diff_id]).collect())
+        Ok(snapshot.commit(self.settings.epoch)?)
     }
 
     fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {

@@ -7,4 +7,5 @@ pub mod file;
 pub mod layers;
 pub mod local;
 pub mod platforms;
+mod recopy;
 pub mod sandbox;

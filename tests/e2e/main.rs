@@ -12,5 +12,6 @@ mod host;
 mod output;
 mod push;
 mod readers;
+mod recopy;
 mod rootless;
 mod support;

@@ -406,9 +406,11 @@ fn what_is_no_store_of_ours_is_refused_and_kept_as_it_is() {
     let refused = || matches!(Store::open(&path), Err(StoreError::Unusable { .. }));
     assert!(refused());
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o755);
+    for version in ["1\n", "3\n"] {
+        std::fs::write(path.join("version"), version).unwrap();
+        assert!(refused());
+    }
     std::fs::write(path.join("version"), "2\n").unwrap();
-    assert!(refused());
-    std::fs::write(path.join("version"), "1\n").unwrap();
     if is_root() {
         std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
         assert!(refused());

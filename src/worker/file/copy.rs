@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
 
 use super::digest::{attributes, open, read_link};
@@ -15,6 +16,9 @@ use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, 
 use super::{FileError, SourceTree, archive, io_error, shown};
 use crate::graph::CopyAction;
 use crate::sys::root::Root;
+
+/// Files of one directory that one thread writes in a row.
+const MAX_FILES: usize = 64;
 
 /// Carries out `action`: copies what it selects of `from` into `root`. `owner` is what `action.owner` stands for in the
 /// root. Times are `epoch` (seconds since 1970), but for files of a root file system, which keep theirs.
@@ -34,18 +38,16 @@ pub fn copy(
     epoch: i64,
 ) -> Result<(), FileError> {
     let selection = select(from, &action.source, &action.exclude)?;
-    let change = Change::parse(action.mode.as_ref())?;
-    let writer = Writer::new(root, epoch);
-    let mut copier = Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None };
+    let mut copier = Copier::new(action, from, root, owner, epoch)?;
     for item in &selection.items {
         if !(action.unpack && copier.unpack(item, &action.dest)?) {
             copier.item(item, &action.dest)?;
         }
     }
-    copier.writer.finish()
+    copier.finish()
 }
 
-struct Copier<'a> {
+pub(super) struct Copier<'a> {
     from: &'a SourceTree<'a>,
     writer: Writer<'a>,
     owner: Option<(u32, u32)>,
@@ -56,14 +58,35 @@ struct Copier<'a> {
     parent: Option<(PathBuf, OwnedFd)>,
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    pub(super) fn new(
+        action: &CopyAction,
+        from: &'a SourceTree<'a>,
+        root: &'a Root,
+        owner: Option<(u32, u32)>,
+        epoch: i64,
+    ) -> Result<Copier<'a>, FileError> {
+        let change = Change::parse(action.mode.as_ref())?;
+        let writer = Writer::new(root, epoch);
+        Ok(Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None })
+    }
+
+    /// Dates the directories that were made.
+    pub(super) fn finish(self) -> Result<(), FileError> {
+        self.writer.finish()
+    }
+
     fn item(&mut self, item: &Selected, dest: &str) -> Result<(), FileError> {
         let is_directory_wanted = dest.ends_with('/') || dest.ends_with("/.");
         let root = self.writer.root;
         let dest = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
         if item.is_directory() {
             self.make_directories(&dest)?;
-            return item.entries[1..].iter().try_for_each(|entry| self.entry(item, entry, &dest.join(&entry.path)));
+            // Directories come before what is in them; plain files then need only theirs, so all cores write them.
+            let (files, others): (Vec<&Entry>, Vec<&Entry>) =
+                item.entries[1..].iter().partition(|entry| entry.kind == Kind::File && entry.n_links == 1);
+            others.into_iter().try_for_each(|entry| self.entry(item, entry, &dest.join(&entry.path)))?;
+            return self.files(item, &files, &dest);
         }
         if is_directory_wanted {
             self.make_directories(&dest)?;
@@ -104,8 +127,23 @@ impl Copier<'_> {
         }
     }
 
+    /// Writes plain files below `dest`, whose directories are there.
+    fn files(&self, item: &Selected, files: &[&Entry], dest: &Path) -> Result<(), FileError> {
+        let parent = |entry: &&Entry, next: &&Entry| entry.path.parent() == next.path.parent();
+        let directories: Vec<&[&Entry]> = files.chunk_by(parent).flat_map(|files| files.chunks(MAX_FILES)).collect();
+        directories.into_par_iter().try_for_each(|files| {
+            let Some(first) = files.first() else { return Ok(()) };
+            let first = dest.join(&first.path);
+            let directory = self.writer.directory(split(&first)?.0)?;
+            files.iter().try_for_each(|entry| {
+                let target = dest.join(&entry.path);
+                self.plain_file(&directory, split(&target)?.1, &item.path_of(entry), entry, &target)
+            })
+        })
+    }
+
     /// Writes one entry to `target`, whose directory is there.
-    fn entry(&mut self, item: &Selected, entry: &Entry, target: &Path) -> Result<(), FileError> {
+    pub(super) fn entry(&mut self, item: &Selected, entry: &Entry, target: &Path) -> Result<(), FileError> {
         let (parent, name) = split(target)?;
         let directory = match self.parent.take() {
             Some((path, fd)) if path == parent => fd,
@@ -165,6 +203,17 @@ impl Copier<'_> {
             }
             self.first_names.insert(inode, target.to_owned());
         }
+        self.plain_file(directory, name, source, entry, target)
+    }
+
+    fn plain_file(
+        &self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        source: &Path,
+        entry: &Entry,
+        target: &Path,
+    ) -> Result<(), FileError> {
         let mut from = open(self.from, source, entry.kind)?;
         let mut file = create_file(directory, name, target)?;
         // Between two files this is copy_file_range(2), which shares the blocks where the file system can.

@@ -33,7 +33,7 @@ pub fn content_digest(
         // Only the contents of a directory are copied, so its name decides nothing.
         let name = if item.is_directory() { &[] } else { item.name.as_bytes() };
         hasher.field("item", name);
-        let contents: Vec<_> = item.entries.par_iter().map(|entry| content(tree, item, entry, stats)).collect();
+        let contents: Vec<_> = item.entries.par_iter().map(|entry| content_of(tree, item, entry, stats)).collect();
         for (entry_index, (entry, content)) in item.entries.iter().zip(contents).enumerate() {
             hasher.field("path", entry.path.as_os_str().as_bytes());
             let is_top = entry.kind == Kind::Directory && entry.path.as_os_str().is_empty();
@@ -56,14 +56,15 @@ pub fn content_digest(
     Ok(hasher.finish())
 }
 
-struct Content {
+/// What an entry is besides its name, type, mode and owner.
+pub(super) struct Content {
     /// File digest, link target or device numbers.
-    data: Vec<u8>,
+    pub(super) data: Vec<u8>,
     /// Names and values, alternating, sorted by name.
     attributes: Vec<Vec<u8>>,
 }
 
-fn content(
+pub(super) fn content_of(
     tree: &SourceTree<'_>,
     item: &Selected,
     entry: &Entry,

@@ -20,6 +20,7 @@
 
 mod archive;
 mod copy;
+pub mod difference;
 mod digest;
 mod mode;
 mod owner;

@@ -105,8 +105,8 @@ impl Record {
         };
         let stamp =
             Stamp { dev: u64_at(0)?, ino: u64_at(8)?, size: u64_at(16)?, mtime: time_at(24)?, ctime: time_at(36)? };
-        let hex: String = bytes.get(49..81)?.iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Record { stamp, age: *bytes.get(48)?, digest: format!("sha256:{hex}").parse().ok()? })
+        let digest = Digest::from_bytes(bytes.get(49..81)?.try_into().ok()?);
+        Some(Record { stamp, age: *bytes.get(48)?, digest })
     }
 }
 

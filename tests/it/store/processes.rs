@@ -94,7 +94,7 @@ fn a_store_that_was_half_made_is_finished() {
     fs::create_dir_all(path.join("blobs")).expect("made");
     let store = Store::open(&path).expect("opened");
     store.put_blob(b"x").expect("stored");
-    assert_eq!(fs::read_to_string(path.join("version")).expect("read"), "1\n");
+    assert_eq!(fs::read_to_string(path.join("version")).expect("read"), "2\n");
 }
 
 #[test]
