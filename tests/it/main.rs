@@ -10,6 +10,7 @@ mod diagnostics;
 mod dockerfile;
 mod file_ops;
 mod frontend;
+mod fuzz;
 mod registry;
 mod schemas;
 mod solver;

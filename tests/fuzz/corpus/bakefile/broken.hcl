@@ -1,0 +1,7 @@
+dtarget "a" {
+  tags = ["x"
+}
+target {
+  b = 
+}
+/* open
