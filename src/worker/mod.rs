@@ -8,3 +8,6 @@ pub mod layers;
 pub mod local;
 pub mod platforms;
 pub mod sandbox;
+mod unsupported;
+
+pub use unsupported::unsupported;
