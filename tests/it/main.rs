@@ -7,6 +7,7 @@ mod bakefile;
 mod book;
 mod compose;
 mod dockerfile;
+mod dockerfile_conformance;
 mod file_ops;
 mod frontend;
 mod registry;
