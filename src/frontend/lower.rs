@@ -34,7 +34,9 @@ pub fn lower(
     if !stages.needs.is_empty() {
         return Ok(Lowering::Needs(stages.needs));
     }
-    let created = created(target, &stages)?;
+    let epoch = epoch(target, &stages)?;
+    let created = epoch.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
+    let epoch = epoch.map(|time| time.as_second());
     let mut lowerer = Lowerer {
         stages: &stages,
         definition,
@@ -64,18 +66,18 @@ pub fn lower(
     if let Some(root) = result.root {
         definition.wanted_by(root, &target.name);
     }
-    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths }))
+    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths, epoch }))
 }
 
-/// Returns the time of what this build makes.
-fn created(target: &PlannedTarget, stages: &Stages<'_>) -> Result<String, Diagnostic> {
+/// Returns SOURCE_DATE_EPOCH, of the build arguments or of an ARG before the first FROM.
+fn epoch(target: &PlannedTarget, stages: &Stages<'_>) -> Result<Option<jiff::Timestamp>, Diagnostic> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     let given = target.args.get(NAME).map(String::as_str).or_else(|| stages.globals.get(NAME));
     let Some(epoch) = given.filter(|epoch| !epoch.is_empty()) else {
-        return Ok(DEFAULT_EPOCH.to_owned());
+        return Ok(None);
     };
     let time = epoch.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map(|time| time.to_string()).ok_or_else(|| {
+    time.map(Some).ok_or_else(|| {
         let message = format!("target \"{}\": SOURCE_DATE_EPOCH=`{epoch}` is no time", target.name);
         Diagnostic::error_without_place(message).hint("give whole seconds since 1970-01-01T00:00:00Z")
     })

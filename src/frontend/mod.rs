@@ -9,6 +9,7 @@
 
 pub mod compiled;
 mod copy;
+mod cycles;
 mod history;
 mod load;
 mod lower;
@@ -93,4 +94,6 @@ pub struct LoweredTarget {
     pub config: ImageConfig,
     /// The paths that the reached stages name of the main context, cleaned, absolute; with `/` among them, all of it.
     pub context_paths: BTreeSet<String>,
+    /// SOURCE_DATE_EPOCH, where it is given: seconds since 1970.
+    pub epoch: Option<i64>,
 }

@@ -472,6 +472,17 @@ fn paths_of_windows_lose_their_drive() {
 }
 
 #[test]
+fn stages_that_nothing_reaches_are_checked_for_numbers_and_circles() {
+    let error = |text: &str| build(&target(text)).expect_err("it is refused").lines().next().map(str::to_owned);
+    let numbered = "FROM base AS unused\nCOPY --from=5 a b\nFROM base\nRUN x\n";
+    assert_eq!(error(numbered).as_deref(), Some("error: Dockerfile:2:6: there is no stage 5"));
+    let circle = "FROM base AS a\nCOPY --from=b x y\nFROM base AS b\nRUN --mount=from=a,target=/a x\nFROM base\n";
+    assert_eq!(error(circle).as_deref(), Some("error: Dockerfile:4:1: stages read each other in a circle"));
+    build(&target("FROM base AS a\nCOPY --from=1 x y\nFROM base\n"))
+        .expect("only a stage that is reached has an order");
+}
+
+#[test]
 fn a_step_gets_no_devices() {
     check_error(
         "FROM base\nRUN --device=vendor.com/gpu x\n",
@@ -513,11 +524,11 @@ fn mistakes_in_a_build_are_shown() {
     check_error(
         "FROM base\nCOPY --from=later a b\nFROM base AS later\nFROM 0\nCOPY --from=3 a b\n",
         expect_test::expect![[r#"
-        error: Dockerfile:5:6: there is no stage 3 before this one
-           |
-         5 | COPY --from=3 a b
-           |      ^^^^^^^^
-        note: this is stage 2; the first is stage 0"#]],
+            error: Dockerfile:5:6: there is no stage 3
+               |
+             5 | COPY --from=3 a b
+               |      ^^^^^^^^
+            note: the last is stage 2"#]],
     );
     check_error(
         "FROM base\nEXPOSE 80x\nCOPY --chmod=99 a b\nUSER ${X?nobody is set}\nSTOPSIGNAL SIGFOO\n",

@@ -5,6 +5,7 @@ mod architecture;
 mod bake_language;
 mod bakefile;
 mod book;
+mod compile;
 mod compose;
 mod dockerfile;
 mod dockerfile_conformance;

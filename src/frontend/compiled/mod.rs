@@ -17,10 +17,14 @@ use super::LoweredTarget;
 
 pub use syntax::parse;
 
-/// Returns a target's image config and steps. Times of the config are left out where they are those of this build.
+/// Returns a target's image config and steps.
 pub fn target(definition: &Definition, lowered: &LoweredTarget, sources: &SourceMap) -> Value {
     let config = serde_json::from_slice(&lowered.config.to_bytes()).unwrap_or(Value::Null);
-    json!({ "image": config, "llb": steps::steps(definition, lowered, sources) })
+    let mut value = json!({ "image": config, "llb": steps::steps(definition, lowered, sources) });
+    if let Some(epoch) = lowered.epoch {
+        value["epoch"] = json!(epoch);
+    }
+    value
 }
 
 /// Returns the first error of `found` with the lines that it points at, and the others.

@@ -286,7 +286,7 @@ impl Printer<'_> {
             let step = self.input(vertex, index);
             (place(step), self.kind_or_scratch(step))
         };
-        json!({ "type": "file", "actions": files::actions(file, &root, &from) })
+        json!({ "type": "file", "actions": files::actions(file, &root, self.lowered.epoch, &from) })
     }
 }
 

@@ -21,11 +21,19 @@ pub(super) fn cache_directory(mode: u32, uid: u32, gid: u32, inputs: &[Step]) ->
 }
 
 /// Returns the actions in order: each works on the result of the one before, the first on `root`. `from` gives the place
-/// and kind of an input.
-pub(super) fn actions(file: &FileOp, root: &str, from: &dyn Fn(InputIndex) -> (String, String)) -> Value {
+/// and kind of an input. Directories that are made have the time `epoch`, seconds since 1970.
+pub(super) fn actions(
+    file: &FileOp,
+    root: &str,
+    epoch: Option<i64>,
+    from: &dyn Fn(InputIndex) -> (String, String),
+) -> Value {
     let last = file.actions.len().saturating_sub(1);
     let one = |(index, action): (usize, &FileAction)| {
         let mut value = self::action(action, root, from);
+        if let (FileAction::Mkdir { .. }, Some(epoch)) = (action, epoch) {
+            value["timestamp"] = json!(epoch.saturating_mul(1_000_000_000));
+        }
         value["input"] = if index == 0 { json!(root) } else { json!(format!("action:{}", index - 1)) };
         value["output"] = json!(if index == last { 0 } else { -1 });
         value
