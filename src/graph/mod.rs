@@ -203,8 +203,15 @@ mod tests {
         let b = definition.add(local("."), Vec::new(), named("second"));
         assert_eq!(a, b);
         assert_eq!(definition.vertex(a).metadata.name, "first");
+        let mut sources = crate::diagnostic::SourceMap::default();
+        let file = sources.add("Dockerfile", "RUN a\nRUN a\n");
+        for span in [Span::new(file, 0, 5), Span::new(file, 6, 11), Span::new(file, 6, 11)] {
+            definition.add(local("at"), Vec::new(), VertexMetadata { span: Some(span), ..VertexMetadata::default() });
+        }
+        let shared = definition.add(local("at"), Vec::new(), VertexMetadata::default());
+        assert_eq!(definition.vertex(shared).metadata.also, [Span::new(file, 6, 11)]);
         assert_ne!(a, definition.add(local("web"), Vec::new(), named("third")));
-        assert_eq!(definition.len(), 2);
+        assert_eq!(definition.len(), 3);
     }
 
     #[test]

@@ -138,3 +138,33 @@ fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
     let opened = root.open_at(path, OFlags::PATH, Mode::empty());
     opened.map_err(|source| WorkerError::Io { what: format!("mount `{}`", path.display()), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{NetworkMode, SecurityMode};
+
+    #[test]
+    fn proxies_are_seen_in_both_cases_and_never_over_the_steps_own() {
+        let proxy = ProxyEnv { http: "http://p".to_owned(), no: "local".to_owned(), ..ProxyEnv::default() };
+        let op = ExecOp {
+            root: None,
+            args: vec!["x".to_owned()],
+            env: vec![("A".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "own".to_owned())],
+            cwd: "/".to_owned(),
+            user: String::new(),
+            platform: "linux/amd64".parse().expect("a platform"),
+            mounts: Vec::new(),
+            network: NetworkMode::Default,
+            hostname: String::new(),
+            security: SecurityMode::Sandbox,
+            secret_env: Vec::new(),
+            extra_hosts: Vec::new(),
+            proxy: Some(proxy),
+            valid_exit_codes: Vec::new(),
+        };
+        let env: Vec<String> = environment(&op).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = ["A=1", "http_proxy=own", "HTTP_PROXY=http://p", "NO_PROXY=local", "no_proxy=local"];
+        assert_eq!(env, expected);
+    }
+}
