@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{MountOptions, MountType, Sharing, Word};
-use crate::graph::{CacheSharing, Mount, MountKind, SecretEnv, SecretFile, VertexId};
+use crate::graph::{CacheSharing, InputIndex, Mount, MountKind, SecretEnv, SecretFile, VertexId};
 
 use super::copy::input;
 use super::lower::{At, Lowerer, StageResult};
@@ -74,26 +74,7 @@ impl Lowerer<'_, '_> {
             MountType::Tmpfs => MountKind::Tmpfs { size: options.size.filter(|size| *size > 0) },
             MountType::Cache => {
                 let from = self.root_of_mount(&origin, word)?.map(|vertex| input(inputs, vertex));
-                let namespace = self.stages.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
-                let id = options
-                    .id
-                    .as_deref()
-                    .filter(|id| !id.is_empty())
-                    .map_or_else(|| default_id(&options), str::to_owned);
-                MountKind::Cache {
-                    id: format!("{namespace}/{id}"),
-                    sharing: match options.sharing.unwrap_or_default() {
-                        Sharing::Shared => CacheSharing::Shared,
-                        Sharing::Private => CacheSharing::Private,
-                        Sharing::Locked => CacheSharing::Locked,
-                    },
-                    mode: options.mode.unwrap_or(0o755),
-                    uid: options.uid.unwrap_or(0),
-                    gid: options.gid.unwrap_or(0),
-                    has_owner: selector == "/" && has_owner(&options),
-                    from,
-                    selector,
-                }
+                self.cache(&options, from, selector)
             }
             _ => {
                 let vertex = self.root_of_mount(&origin, word)?.unwrap_or_else(|| self.empty());
@@ -103,6 +84,25 @@ impl Lowerer<'_, '_> {
         let is_read_only = options.is_read_only.unwrap_or(options.kind == MountType::Bind);
         mounts.list.push(Mount { target, is_read_only, kind });
         Ok(())
+    }
+
+    fn cache(&self, options: &MountOptions, from: Option<InputIndex>, selector: String) -> MountKind {
+        let namespace = self.stages.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
+        let id = options.id.as_deref().filter(|id| !id.is_empty());
+        MountKind::Cache {
+            id: format!("{namespace}/{}", id.map_or_else(|| default_id(options), str::to_owned)),
+            sharing: match options.sharing.unwrap_or_default() {
+                Sharing::Shared => CacheSharing::Shared,
+                Sharing::Private => CacheSharing::Private,
+                Sharing::Locked => CacheSharing::Locked,
+            },
+            mode: options.mode.unwrap_or(0o755),
+            uid: options.uid.unwrap_or(0),
+            gid: options.gid.unwrap_or(0),
+            has_owner: selector == "/" && has_owner(options),
+            from,
+            selector,
+        }
     }
 
     /// As [`root_of`](Self::root_of); an image that only a mount names stands on no line, as in LLB.
