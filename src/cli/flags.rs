@@ -7,14 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bakefile::{ENTITLEMENTS, ListFormat, is_entitlement};
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
+use crate::commands::compile::CompileRequest;
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
+use crate::platform::Platform;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 7] = ["build", "print", "list", "check", "fmt", "image", "help"];
+pub const VERBS: [&str; 8] = ["build", "print", "list", "check", "compile", "fmt", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -42,6 +44,8 @@ pub enum Command {
     List(ListFlags),
     /// Validate the bakefile without building
     Check(CheckFlags),
+    /// Print what a Dockerfile says as JSON, without building it
+    Compile(CompileFlags),
     /// Format HCL bakefiles
     Fmt(FmtFlags),
     /// Look at images in registries
@@ -352,6 +356,57 @@ impl CheckFlags {
     pub fn request(self) -> CheckRequest {
         let is_json = self.format == CheckFormatFlag::Json;
         CheckRequest { project: self.file.request(), is_compat: self.compat, is_json }
+    }
+}
+
+/// Flags of `compile`.
+#[derive(Debug, Args)]
+pub struct CompileFlags {
+    /// The build context, a directory
+    #[arg(value_name = "CONTEXT", default_value = ".")]
+    context: String,
+    /// Dockerfile, `-` for standard input [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// The stage to compile [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Compile every named stage as a target too, for the first platform
+    #[arg(long)]
+    all_stages: bool,
+    /// Compile for these platforms, each as if alone [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    platforms: Vec<Platform>,
+    /// BUILDPLATFORM [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    build_platform: Option<Platform>,
+    /// Set a build argument; without a value, that of the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    args: Vec<String>,
+    /// Take image configs from this file and ask no registry
+    #[arg(long, value_name = "FILE")]
+    registry_file: Option<String>,
+    /// Ask no registry
+    #[arg(long)]
+    offline: bool,
+}
+
+impl CompileFlags {
+    /// Returns what is asked for.
+    pub fn request(self) -> CompileRequest {
+        let CompileFlags { file, context, target, platforms, build_platform, args, registry_file, .. } = self;
+        let (is_for_all_stages, is_offline) = (self.all_stages, self.offline);
+        CompileRequest {
+            file,
+            context,
+            target,
+            is_for_all_stages,
+            platforms,
+            build_platform,
+            args,
+            registry_file,
+            is_offline,
+        }
     }
 }
 

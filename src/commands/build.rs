@@ -1,7 +1,7 @@
 //! `bake build`: plan, lower, solve, export, lock.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::project::{self, Project, ProjectRequest};
@@ -68,7 +68,8 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let plan = project.plan(host)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let mapping = sandbox::enter().map_err(|error| environment(&error))?;
-    let store = Store::open(&store_path(request, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = Store::open(&store_path(request.store.as_deref(), host)?)
+        .map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
@@ -279,8 +280,8 @@ fn environment(error: &SandboxError) -> Failure {
 }
 
 /// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
-fn store_path(request: &BuildRequest, host: &Host) -> Result<PathBuf, Failure> {
-    let given = request.store.clone().or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
+pub(super) fn store_path(flag: Option<&Path>, host: &Host) -> Result<PathBuf, Failure> {
+    let given = flag.map(PathBuf::from).or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
     let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
     let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
     let path = given.or_else(data).or_else(home);

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod check;
+pub mod compile;
 mod failure;
 mod findings;
 pub mod fmt;

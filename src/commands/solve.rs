@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::project::tell;
 use super::{Failure, Host, Kind};
-use crate::diagnostic::{Diagnostics, SourceMap, nearest};
-use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
+use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
 use crate::graph::{Definition, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
 use crate::sys::files::Files;
 use crate::sys::threads;
+use crate::worker;
 
 /// Names that are resolved at once.
 const N_RESOLVERS: usize = 8;
@@ -51,7 +52,12 @@ pub fn lower(
     let mut found = Diagnostics::default();
     for target in plan.planned() {
         match frontend::load(target, files, sources) {
-            Ok(dockerfile) => loaded.push((target, dockerfile)),
+            Ok(dockerfile) => {
+                if let Some(error) = frontend::foreign_frontend(target, &dockerfile) {
+                    found.push(error);
+                }
+                loaded.push((target, dockerfile));
+            }
             Err(diagnostics) => found.extend(diagnostics),
         }
     }
@@ -63,6 +69,7 @@ pub fn lower(
     loop {
         match lower_once(&loaded, &images, sources)? {
             Ok((definition, targets)) => {
+                definition_failure(&unsupported_steps(&definition), sources)?;
                 let definition = Arc::new(definition);
                 return Ok(Lowered { definition, targets, pins });
             }
@@ -83,6 +90,20 @@ pub fn lower(
             }
         }
     }
+}
+
+/// Returns an error for each step that this engine cannot run.
+fn unsupported_steps(definition: &Definition) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    for vertex in definition.ids().map(|id| definition.vertex(id)) {
+        let Some(what) = worker::unsupported(&vertex.op) else { continue };
+        let message = format!("{what} is not supported yet");
+        found.push(match vertex.metadata.span {
+            Some(span) => Diagnostic::error(span, message),
+            None => Diagnostic::error_without_place(message).note(format!("in the step `{}`", vertex.metadata.name)),
+        });
+    }
+    found
 }
 
 /// What has to be resolved, with the first target that asks for it.
@@ -116,7 +137,7 @@ fn lower_once<'a>(
             images: images.clone(),
             targets: linked.map(|((name, _), lowered)| (name.clone(), lowered.clone())).collect(),
         };
-        match frontend::lower(target, dockerfile, &resolved, sources, &mut definition) {
+        match frontend::lower(target, dockerfile, &resolved, LinkedCopies::Plain, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
                 for need in more {
@@ -156,7 +177,8 @@ fn needed(error: &ResolveError, need: &Need, target: &str, loaded: &[(&PlannedTa
     }
 }
 
-fn resolve_failure(error: &ResolveError) -> Failure {
+/// Says what the user can do about an image that could not be resolved.
+pub(super) fn resolve_failure(error: &ResolveError) -> Failure {
     match error {
         ResolveError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)

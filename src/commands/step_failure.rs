@@ -54,6 +54,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
+        WorkerError::Unsupported(_) => Kind::Definition,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: a file of a [`SourceMap`]. Out: a [`Dockerfile`] and what is wrong with it. Knows nothing of build arguments, images
 //! or files: variables stay as they are written, and [`shell`] expands them for whoever knows their values. Accepts what
-//! BuildKit's own frontend accepts; a `# syntax=` line is kept and no other frontend is ever run.
+//! BuildKit's own frontend accepts; a `# syntax=` line is kept for whoever decides what to do about it.
 
 mod flags;
 pub mod ignore;

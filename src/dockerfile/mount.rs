@@ -63,7 +63,7 @@ pub struct MountOptions {
     pub env: Option<String>,
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",
@@ -83,7 +83,6 @@ const KEYS: [&str; 20] = [
     "gid",
     "size",
     "env",
-    "from",
 ];
 
 /// Expands an option's value.

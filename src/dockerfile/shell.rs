@@ -230,6 +230,9 @@ impl Lexer<'_> {
             }),
             Some(':') => match self.chars.next() {
                 Some(modifier @ ('+' | '-' | '?')) => self.modified(&name, modifier, true),
+                Some(other) if self.how.keep_unset && !"#%".contains(other) && self.value(&name).is_none() => {
+                    self.modified(&name, other, true)
+                }
                 Some(other) => Err(error(format!("unsupported modifier `:{other}` in `${{{name}…}}`"))),
                 None => Err(error("`}` is missing after `${`")),
             },

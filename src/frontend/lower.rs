@@ -1,20 +1,23 @@
 //! Walks the instructions of the stages that a target reaches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::dockerfile::{Instruction, InstructionKind};
 use crate::graph::{
-    CopyAction, Definition, FileAction, FileOp, InputIndex, LocalSource, Op, SourceOp, VertexId, VertexMetadata,
+    CopyAction, Definition, FileAction, FileOp, InputIndex, LocalSource, Op, ProxyEnv, SecretEnv, SourceOp, VertexId,
+    VertexMetadata,
 };
 use crate::oci::ImageConfig;
 use crate::plan::{BuildContext, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
+use crate::reference::Reference;
 
+use super::paths;
 use super::stages::{Origin, StagePlan, Stages, empty_config};
 use super::variables::{Shown, Variables, cross_suffix};
-use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
+use super::{DEFAULT_EPOCH, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved};
 
 /// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
 ///
@@ -24,21 +27,31 @@ pub fn lower(
     target: &PlannedTarget,
     loaded: &Loaded,
     resolved: &Resolved,
-    _sources: &SourceMap,
+    links: LinkedCopies,
     definition: &mut Definition,
 ) -> Result<Lowering, Diagnostics> {
     let stages = Stages::find(target, loaded, resolved)?;
     if !stages.needs.is_empty() {
         return Ok(Lowering::Needs(stages.needs));
     }
-    let created = created(target)?;
-    let mut lowerer =
-        Lowerer { stages: &stages, definition, created, results: BTreeMap::new(), found: Diagnostics::default() };
+    let epoch = epoch(target, &stages)?;
+    let created = epoch.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
+    let epoch = epoch.map(|time| time.as_second());
+    let mut lowerer = Lowerer {
+        stages: &stages,
+        definition,
+        links,
+        proxy: proxy(&target.args),
+        created,
+        results: BTreeMap::new(),
+        context_paths: BTreeSet::new(),
+        found: Diagnostics::default(),
+    };
     for (index, plan) in &stages.plans {
         let result = lowerer.stage(*index, plan);
         lowerer.results.insert(*index, result?);
     }
-    let Lowerer { mut results, found, .. } = lowerer;
+    let Lowerer { mut results, context_paths, found, .. } = lowerer;
     if found.has_errors() {
         return Err(found);
     }
@@ -53,19 +66,38 @@ pub fn lower(
     if let Some(root) = result.root {
         definition.wanted_by(root, &target.name);
     }
-    Ok(Lowering::Done(LoweredTarget { root: result.root, config }))
+    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths, epoch }))
 }
 
-/// Returns the time of what this build makes.
-fn created(target: &PlannedTarget) -> Result<String, Diagnostic> {
-    let Some(epoch) = target.args.get("SOURCE_DATE_EPOCH").filter(|epoch| !epoch.is_empty()) else {
-        return Ok(DEFAULT_EPOCH.to_owned());
+/// Returns SOURCE_DATE_EPOCH, of the build arguments or of an ARG before the first FROM.
+fn epoch(target: &PlannedTarget, stages: &Stages<'_>) -> Result<Option<jiff::Timestamp>, Diagnostic> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let given = target.args.get(NAME).map(String::as_str).or_else(|| stages.globals.get(NAME));
+    let Some(epoch) = given.filter(|epoch| !epoch.is_empty()) else {
+        return Ok(None);
     };
     let time = epoch.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map(|time| time.to_string()).ok_or_else(|| {
+    time.map(Some).ok_or_else(|| {
         let message = format!("target \"{}\": SOURCE_DATE_EPOCH=`{epoch}` is no time", target.name);
         Diagnostic::error_without_place(message).hint("give whole seconds since 1970-01-01T00:00:00Z")
     })
+}
+
+/// Returns the proxies among the build arguments; of two spellings of a name, the last in byte order counts.
+fn proxy(args: &BTreeMap<String, String>) -> Option<ProxyEnv> {
+    let mut proxy = ProxyEnv::default();
+    for (name, value) in args {
+        let field = match name.to_lowercase().as_str() {
+            "http_proxy" => &mut proxy.http,
+            "https_proxy" => &mut proxy.https,
+            "ftp_proxy" => &mut proxy.ftp,
+            "no_proxy" => &mut proxy.no,
+            "all_proxy" => &mut proxy.all,
+            _ => continue,
+        };
+        field.clone_from(value);
+    }
+    (proxy != ProxyEnv::default()).then_some(proxy)
 }
 
 /// A stage after the instructions so far.
@@ -104,9 +136,35 @@ impl StageResult {
         }
     }
 
-    pub(super) fn working_dir(&self) -> &str {
+    /// Gives the next step the number of the last one.
+    pub(super) fn recount(&mut self) {
+        self.steps.n_named = self.steps.n_named.saturating_sub(1);
+    }
+
+    /// Returns the working directory with slashes, whatever the platform's separator is.
+    pub(super) fn working_dir(&self) -> String {
         let directory = self.config.config.working_dir.as_str();
-        if directory.is_empty() { "/" } else { directory }
+        match directory {
+            "" => "/".to_owned(),
+            directory if self.is_windows() => directory.replace('\\', "/"),
+            directory => directory.to_owned(),
+        }
+    }
+
+    pub(super) fn is_windows(&self) -> bool {
+        self.platform.os == "windows"
+    }
+
+    /// Returns a path of an instruction with slashes and without the drive; on other systems than Windows, as it is.
+    ///
+    /// # Errors
+    /// It is on another drive than the system's, or on another machine.
+    pub(super) fn slashed(&self, path: String, at: Span) -> Result<String, Diagnostic> {
+        if !self.is_windows() {
+            return Ok(path);
+        }
+        let wrong = |why: &str| Diagnostic::error(at, format!("`{path}` {why}"));
+        paths::without_drive(&path).map_err(wrong)
     }
 }
 
@@ -124,6 +182,11 @@ pub(super) struct Lowerer<'a, 's> {
     /// Time of what this build makes, RFC 3339.
     pub(super) created: String,
     pub(super) results: BTreeMap<usize, StageResult>,
+    pub(super) links: LinkedCopies,
+    /// The proxies that every RUN sees.
+    pub(super) proxy: Option<ProxyEnv>,
+    /// See [`LoweredTarget::context_paths`].
+    pub(super) context_paths: BTreeSet<String>,
     found: Diagnostics,
 }
 
@@ -175,7 +238,7 @@ impl Lowerer<'_, '_> {
                 let name = self.prefix(&mut names, platform, &Variables::default()) + "FROM " + &text;
                 let mut config = image.config.clone();
                 config.created = None;
-                (self.image(&plan.origin, stage.span, name), config)
+                (self.image(&plan.origin, Some((stage.span, stage.original.trim().to_owned())), name), config)
             }
             Origin::Target(name) => {
                 let target = self.stages.target_result(name, stage.span)?;
@@ -185,15 +248,7 @@ impl Lowerer<'_, '_> {
             }
             Origin::Local(_) => {
                 let from = self.files(&plan.origin, stage.span)?;
-                let action = CopyAction {
-                    from: InputIndex(0),
-                    source: "/".to_owned(),
-                    dest: "/".to_owned(),
-                    owner: None,
-                    mode: None,
-                    exclude: Vec::new(),
-                    unpack: false,
-                };
+                let action = CopyAction::new(InputIndex(0), "/", "/");
                 let op = Op::File(FileOp { root: None, actions: vec![FileAction::Copy(action)] });
                 let name = self.prefix(&mut names, platform, &Variables::default()) + &stage.original;
                 let metadata = self.metadata(index, stage.span, name, platform);
@@ -223,39 +278,47 @@ impl Lowerer<'_, '_> {
 
     /// Returns the step that holds the files of `origin`; one without files where there are none.
     pub(super) fn files(&mut self, origin: &Origin, span: Span) -> Result<VertexId, Diagnostic> {
+        Ok(self.root_of(origin, span)?.unwrap_or_else(|| self.empty()))
+    }
+
+    /// Returns the step that holds the files of `origin`; `None` where there are none.
+    pub(super) fn root_of(&mut self, origin: &Origin, span: Span) -> Result<Option<VertexId>, Diagnostic> {
         let target = self.stages.target;
         let root = match origin {
             Origin::Scratch => None,
             Origin::Stage(index) => self.results.get(index).and_then(|stage| stage.root),
-            Origin::Image(need) => self.image(origin, span, format!("FROM {}", image_name(need))),
+            Origin::Image(need) => {
+                self.image(origin, Some((span, String::new())), format!("FROM {}", image_name(need)))
+            }
             Origin::Target(name) => self.stages.target_result(name, span)?.root,
             Origin::MainContext => {
                 let BuildContext::Local(path) = &target.context else {
                     return Err(Diagnostic::error(span, "the build context is no directory"));
                 };
                 let name = "[internal] load build context".to_owned();
-                Some(self.local(path, self.stages.loaded.ignore.clone(), name))
+                Some(self.local(path, "context", self.stages.loaded.ignore.clone(), name))
             }
             Origin::Local(key) => {
                 let Some(BuildContext::Local(path)) = target.contexts.get(key) else {
                     return Err(Diagnostic::error(span, format!("context `{key}` is no directory")));
                 };
                 let ignore = self.stages.loaded.context_ignores.get(key).cloned().unwrap_or_default();
-                Some(self.local(path, ignore, format!("[context {key}] load from {path}")))
+                Some(self.local(path, key, ignore, format!("[context {key}] load from {path}")))
             }
         };
-        Ok(root.unwrap_or_else(|| self.empty()))
+        Ok(root)
     }
 
     /// Adds a local source. bake's own lockfile is left out of it unless the ignore file takes it back: each build may
     /// write it, and a `COPY .` that read it would never give the same image twice.
-    fn local(&mut self, path: &str, ignore: Vec<String>, name: String) -> VertexId {
+    fn local(&mut self, path: &str, key: &str, ignore: Vec<String>, name: String) -> VertexId {
         let ignore = iter::once("**/bake.lock".to_owned()).chain(ignore).collect();
         let op = Op::Source(SourceOp::Local(LocalSource { path: path.to_owned(), ignore }));
-        self.definition.add(op, Vec::new(), VertexMetadata { name, ..VertexMetadata::default() })
+        let metadata = VertexMetadata { name, source_name: key.to_owned(), ..VertexMetadata::default() };
+        self.definition.add(op, Vec::new(), metadata)
     }
 
-    fn image(&mut self, origin: &Origin, span: Span, name: String) -> Option<VertexId> {
+    fn image(&mut self, origin: &Origin, at: Option<(Span, String)>, name: String) -> Option<VertexId> {
         let Origin::Image(need) = origin else { return None };
         let image = &self.stages.resolved.images[need];
         let diff_ids = image.config.rootfs.diff_ids.clone();
@@ -263,14 +326,28 @@ impl Lowerer<'_, '_> {
         if diff_ids.is_empty() {
             return None;
         }
+        let source_name = match &need.image {
+            ImageSource::Registry(reference) => {
+                let tag = reference.tag_or_latest().map(str::to_owned);
+                Reference { tag, digest: Some(image.manifest), ..reference.clone() }.to_string()
+            }
+            ImageSource::Layout { .. } => image_name(need),
+        };
         let op = Op::Source(SourceOp::Image { manifest: image.manifest, diff_ids });
         let platform = Some(need.platform.clone());
-        let metadata = VertexMetadata { name, span: Some(span), platform, ignore_cache: false };
+        let (span, command) = at.map_or((None, String::new()), |(span, command)| (Some(span), command));
+        let metadata = VertexMetadata { name, span, command, source_name, platform, ..VertexMetadata::default() };
         Some(self.definition.add(op, Vec::new(), metadata))
     }
 
+    /// Returns the files of an image that no FROM or COPY names.
+    pub(super) fn unnamed_image(&mut self, need: &Need) -> Option<VertexId> {
+        let name = format!("FROM {}", image_name(need));
+        self.image(&Origin::Image(need.clone()), None, name)
+    }
+
     /// Returns a step without files, for those that read a stage that has none.
-    fn empty(&mut self) -> VertexId {
+    pub(super) fn empty(&mut self) -> VertexId {
         let action = FileAction::Mkdir { path: "/".to_owned(), mode: 0o755, owner: None };
         let op = Op::File(FileOp { root: None, actions: vec![action] });
         let name = "[internal] no files".to_owned();
@@ -279,7 +356,7 @@ impl Lowerer<'_, '_> {
 
     /// Returns a step that holds one file, made from a heredoc.
     pub(super) fn inline_file(&mut self, name: &str, mode: u32, data: Vec<u8>, at: At<'_>) -> VertexId {
-        let path = super::paths::absolute("/", name);
+        let path = paths::absolute("/", name);
         let action = FileAction::Mkfile { path, mode, owner: None, data };
         let op = Op::File(FileOp { root: None, actions: vec![action] });
         let name = "[internal] preparing inline document".to_owned();
@@ -289,15 +366,35 @@ impl Lowerer<'_, '_> {
 
     /// Adds a step of an instruction; it becomes the stage's root. `suffix` follows the instruction's text in its name.
     pub(super) fn step(&mut self, stage: &mut StageResult, at: At<'_>, op: Op, inputs: Vec<VertexId>, suffix: &str) {
-        let text = format!("{}{suffix}", at.instruction.original.trim_end());
         let shown = if matches!(op, Op::Exec(_)) { Shown::Command } else { Shown::Paths };
-        let text = stage.variables.expand_name(&text, self.stages.loaded.dockerfile.escape, shown);
+        let name = self.step_name(stage, at, shown, suffix, &[]);
+        let metadata = self.step_metadata(stage, at, name);
+        stage.root = Some(self.definition.add(op, inputs, metadata));
+    }
+
+    /// Returns the name of an instruction's step and counts the step. `secrets` are variables whose value is not shown.
+    pub(super) fn step_name(
+        &self,
+        stage: &mut StageResult,
+        at: At<'_>,
+        shown: Shown,
+        suffix: &str,
+        secrets: &[SecretEnv],
+    ) -> String {
+        let text = format!("{}{suffix}", at.instruction.original.trim_end());
+        let mut variables = stage.variables.clone();
+        secrets.iter().for_each(|secret| variables.set(&secret.name, "****"));
+        let text = variables.expand_name(&text, self.stages.loaded.dockerfile.escape, shown);
         let (command, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
         let trigger = if at.is_trigger { "ONBUILD " } else { "" };
         let prefix = self.prefix(&mut stage.steps, &stage.platform, &stage.variables);
-        let name = format!("{prefix}{trigger}{}{rest}", command.to_uppercase());
+        format!("{prefix}{trigger}{}{rest}", command.to_uppercase())
+    }
+
+    /// Returns what is known of an instruction's step.
+    pub(super) fn step_metadata(&self, stage: &StageResult, at: At<'_>, name: String) -> VertexMetadata {
         let metadata = self.metadata(at.stage_index, at.span(), name, &stage.platform);
-        stage.root = Some(self.definition.add(op, inputs, metadata));
+        VertexMetadata { command: at.instruction.original.trim_end().to_owned(), ..metadata }
     }
 
     fn metadata(&self, stage_index: usize, span: Span, name: String, platform: &Platform) -> VertexMetadata {
@@ -307,7 +404,8 @@ impl Lowerer<'_, '_> {
             NoCache::All => true,
             NoCache::Stages(names) => stage_name.is_some_and(|word| names.contains(&word.text)),
         };
-        VertexMetadata { name, span: Some(span), platform: Some(platform.clone()), ignore_cache }
+        let platform = Some(platform.clone());
+        VertexMetadata { name, span: Some(span), platform, ignore_cache, ..VertexMetadata::default() }
     }
 
     fn step_names(&self, index: usize, plan: &StagePlan) -> StepNames {

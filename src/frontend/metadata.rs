@@ -169,12 +169,12 @@ impl Lowerer<'_, '_> {
     }
 
     pub(super) fn workdir(&mut self, stage: &mut StageResult, at: At<'_>, path: &Word) -> Result<(), Diagnostic> {
-        let mut path = self.expanded(stage, path)?;
+        let mut path = stage.slashed(self.expanded(stage, path)?, path.span)?;
         // An absolute path goes into the config as it is written; a trailing slash stays in both forms.
         if !path.starts_with('/') {
-            path = paths::destination(stage.working_dir(), &path);
+            path = paths::destination(&stage.working_dir(), &path);
         }
-        stage.config.config.working_dir.clone_from(&path);
+        stage.config.config.working_dir = if stage.is_windows() { path.replace('/', "\\") } else { path.clone() };
         let mut layer = Layer::None;
         if path != "/" {
             let user = stage.config.config.user.clone();

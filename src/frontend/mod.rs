@@ -7,14 +7,19 @@
 //! instructions, with `run` and `copy` for those that make steps, `metadata` for those that only change the config, and
 //! `history` for the words that BuildKit uses about them.
 
+pub mod compiled;
 mod copy;
+mod cycles;
 mod history;
 mod load;
 mod lower;
 mod metadata;
+mod mounts;
 mod paths;
+mod remote;
 mod run;
 mod stages;
+mod syntax;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +32,7 @@ use crate::platform::Platform;
 
 pub use load::{Loaded, load};
 pub use lower::lower;
+pub use syntax::foreign_frontend;
 
 /// The time in configs and history where SOURCE_DATE_EPOCH is not given: the first that zip files can hold.
 pub const DEFAULT_EPOCH: &str = "1980-01-01T00:00:00Z";
@@ -47,6 +53,18 @@ pub struct Need {
     pub image: ImageSource,
     /// For which platform.
     pub platform: Platform,
+}
+
+/// How a linked copy (`COPY --link`) is lowered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkedCopies {
+    /// As a copy like any other, for engines that cannot merge root file systems.
+    // FIXME(link): wrong where the destination has a parent that is a symbolic link, which a linked copy replaces, and for
+    // a destination directory that exists, whose mode a linked copy sets.
+    #[default]
+    Plain,
+    /// As a copy into nothing that is merged over the stage.
+    Merged,
 }
 
 /// What is known so far.
@@ -74,4 +92,8 @@ pub struct LoweredTarget {
     pub root: Option<VertexId>,
     /// The config with its whole history; `rootfs.diff_ids` is filled when the layers are known.
     pub config: ImageConfig,
+    /// The paths that the reached stages name of the main context, cleaned, absolute; with `/` among them, all of it.
+    pub context_paths: BTreeSet<String>,
+    /// SOURCE_DATE_EPOCH, where it is given: seconds since 1970.
+    pub epoch: Option<i64>,
 }

@@ -1,48 +1,53 @@
 //! RUN.
 
 use crate::diagnostic::Diagnostic;
-use crate::dockerfile::{CommandLine, Heredoc, MountOptions, MountType, RunInstruction, Sharing, Word};
-use crate::graph::{CacheSharing, ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, VertexId};
+use crate::dockerfile::{CommandLine, Heredoc, RunInstruction};
+use crate::graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, SecurityMode, VertexId};
 
-use super::copy::{input, not_supported};
+use super::copy::input;
 use super::history::{self, Layer};
 use super::lower::{At, Lowerer, StageResult};
 use super::metadata::with_shell;
+use super::mounts::Mounts;
 use super::paths;
+use super::variables::Shown;
 
 /// Where the file of a heredoc that starts with `#!` is mounted.
 const PIPES: &str = "/dev/pipes/";
 
 impl Lowerer<'_, '_> {
-    // FIXME(proxy): the predefined proxy arguments reach a step only if the Dockerfile declares them; passing them without
-    // a trace in the step's digest needs a place in `ExecOp` that is no part of it.
+    /// Lowers RUN.
     pub(super) fn run(&mut self, stage: &mut StageResult, at: At<'_>, run: &RunInstruction) -> Result<(), Diagnostic> {
-        if let Some(security) = run.security.as_ref().filter(|word| word.text == "insecure") {
-            return Err(not_supported(security.span, "`RUN --security=insecure`"));
-        }
+        // Devices are no part of the stable language: the peer's own builds do not know the flag either.
         if let Some(device) = run.devices.first() {
-            return Err(not_supported(device.span, "`RUN --device`"));
+            return Err(Diagnostic::error(device.span, "`RUN --device`: steps get no devices here"));
         }
         let mut inputs: Vec<VertexId> = stage.root.into_iter().collect();
         let root = stage.root.map(|_| InputIndex(0));
-        let mut mounts = Vec::new();
-        let (command, suffix) = self.command(stage, at, run, &mut inputs, &mut mounts);
+        let mut mounts = Mounts::default();
+        let (command, suffix) = self.command(stage, at, run, &mut inputs, &mut mounts.list);
         let args = with_shell(&stage.config, &command);
         if args.is_empty() {
             return Err(Diagnostic::error(at.span(), "RUN needs a command"));
         }
         for word in &run.mounts {
-            mounts.push(self.mount(stage, at, word, &mut inputs)?);
+            self.mount(stage, at, word, &mut inputs, &mut mounts)?;
         }
-        // As in LLB: what is mounted on a parent directory comes first.
-        mounts.sort_by(|a, b| a.target.cmp(&b.target));
         let text = self.run_text(stage, &args);
+        let name = self.step_name(stage, at, Shown::Command, &suffix, &mounts.secret_env);
+        let metadata = self.step_metadata(stage, at, name);
+        let secret_env = std::mem::take(&mut mounts.secret_env);
+        let (mounts, agent) = mounts.finish();
+        let mut env = stage.variables.clone();
+        if let Some(socket) = agent.filter(|_| env.get("SSH_AUTH_SOCK").is_none()) {
+            env.set("SSH_AUTH_SOCK", &socket);
+        }
         let hostname = self.stages.target.args.get("BUILDKIT_SANDBOX_HOSTNAME");
         let op = ExecOp {
             root,
             args,
-            env: stage.variables.entries().to_vec(),
-            cwd: stage.working_dir().to_owned(),
+            env: env.entries().to_vec(),
+            cwd: stage.working_dir(),
             user: stage.config.config.user.clone(),
             platform: stage.platform.clone(),
             mounts,
@@ -53,8 +58,16 @@ impl Lowerer<'_, '_> {
                 None => self.stages.target.network,
             },
             hostname: hostname.map_or("buildkitsandbox", String::as_str).to_owned(),
+            security: match run.security.as_ref().map(|word| word.text.as_str()) {
+                Some("insecure") => SecurityMode::Insecure,
+                _ => SecurityMode::Sandbox,
+            },
+            secret_env,
+            extra_hosts: Vec::new(),
+            proxy: self.proxy.clone(),
+            valid_exit_codes: Vec::new(),
         };
-        self.step(stage, at, Op::Exec(Box::new(op)), inputs, &suffix);
+        stage.root = Some(self.definition.add(Op::Exec(Box::new(op)), inputs, metadata));
         history::add(&mut stage.config, &self.created, format!("RUN {text} # buildkit"), Layer::Made);
         Ok(())
     }
@@ -98,64 +111,6 @@ impl Lowerer<'_, '_> {
         }
         words.extend(args.iter().cloned());
         words.join(" ")
-    }
-
-    fn mount(
-        &mut self,
-        stage: &StageResult,
-        at: At<'_>,
-        word: &Word,
-        inputs: &mut Vec<VertexId>,
-    ) -> Result<Mount, Diagnostic> {
-        let escape = self.stages.loaded.dockerfile.escape;
-        let expand = |value: &str| Ok(stage.variables.expand(value, escape, word.span)?.text);
-        let options = MountOptions::parse(word, &expand)?;
-        let target = paths::absolute(stage.working_dir(), options.target.as_deref().unwrap_or(""));
-        match options.kind {
-            MountType::Secret => return Err(not_supported(word.span, "`RUN --mount=type=secret`")),
-            MountType::Ssh => return Err(not_supported(word.span, "`RUN --mount=type=ssh`")),
-            _ => {}
-        }
-        if target == "/" {
-            return Err(Diagnostic::error(word.span, "a mount cannot hide the whole root: `target` is `/`"));
-        }
-        let kind = match options.kind {
-            MountType::Cache => self.cache(word, &options, &target)?,
-            MountType::Tmpfs => MountKind::Tmpfs { size: options.size.filter(|size| *size > 0) },
-            _ => {
-                let origin = match options.from.as_deref().filter(|from| !from.is_empty()) {
-                    Some(from) => self.stages.mount_origin(at.stage_index, from, word.span)?,
-                    None => self.stages.main_context(),
-                };
-                let vertex = self.files(&origin, word.span)?;
-                let selector = paths::absolute("/", options.source.as_deref().unwrap_or(""));
-                MountKind::Bind { input: input(inputs, vertex), selector }
-            }
-        };
-        let is_read_only = options.is_read_only.unwrap_or(options.kind == MountType::Bind);
-        Ok(Mount { target, is_read_only, kind })
-    }
-
-    fn cache(&self, word: &Word, options: &MountOptions, target: &str) -> Result<MountKind, Diagnostic> {
-        if options.from.is_some() {
-            return Err(not_supported(word.span, "a cache mount that starts `from` files"));
-        }
-        if options.source.as_deref().is_some_and(|source| paths::absolute("/", source) != "/") {
-            return Err(not_supported(word.span, "a cache mount of a `source` directory"));
-        }
-        let namespace = self.stages.target.args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
-        let id = options.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(target);
-        Ok(MountKind::Cache {
-            id: format!("{namespace}/{id}"),
-            sharing: match options.sharing.unwrap_or_default() {
-                Sharing::Shared => CacheSharing::Shared,
-                Sharing::Private => CacheSharing::Private,
-                Sharing::Locked => CacheSharing::Locked,
-            },
-            mode: options.mode.unwrap_or(0o755),
-            uid: options.uid.unwrap_or(0),
-            gid: options.gid.unwrap_or(0),
-        })
     }
 }
 

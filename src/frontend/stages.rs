@@ -11,6 +11,7 @@ use crate::plan::{BuildContext, ImageSource, PlannedTarget};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+use super::cycles;
 use super::variables::{Variables, globals};
 use super::{Loaded, LoweredTarget, Need, Resolved, ResolvedImage};
 
@@ -71,7 +72,9 @@ impl<'a> Stages<'a> {
         if found.has_errors() {
             return Err(found);
         }
-        let mut queue = vec![stages.target_stage()?];
+        let target_stage = stages.target_stage()?;
+        cycles::check(&loaded.dockerfile, &stages.bases)?;
+        let mut queue = vec![target_stage];
         while let Some(index) = queue.pop() {
             if stages.plans.contains_key(&index) {
                 continue;
@@ -233,6 +236,10 @@ impl<'a> Stages<'a> {
 
     /// Returns the named context that stands in for `name`, with its key: one for the platform first.
     fn context(&self, name: &str, platform: &Platform) -> Option<(String, BuildContext)> {
+        // These two words always mean what they say.
+        if ["scratch", "context"].iter().any(|word| name.eq_ignore_ascii_case(word)) {
+            return None;
+        }
         let wanted = normal_name(name);
         let platform = platform.to_string();
         let matching = |for_platform: bool| {

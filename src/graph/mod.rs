@@ -8,6 +8,7 @@
 //! names, lines and targets ([`VertexMetadata`]) are not. The digest is the same on every machine.
 
 mod op;
+mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,9 +22,10 @@ use crate::platform::Platform;
 
 pub use crate::dockerfile::NetworkMode;
 pub use op::{
-    CacheSharing, CopyAction, ExecOp, FileAction, FileOp, Id, InputIndex, LocalSource, ModeChange, Mount, MountKind,
-    Op, Owner, SourceOp,
+    CacheSharing, CopyAction, DiffOp, ExecOp, FileAction, FileOp, Id, InputIndex, LocalSource, MergeOp, ModeChange,
+    Mount, MountKind, Op, Owner, ProxyEnv, SecretEnv, SecretFile, SecurityMode, SourceNaming, SourceOp,
 };
+pub use remote::{GitSource, HttpSource};
 
 /// A vertex of one [`Definition`]; ordered so that inputs come before their readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +61,12 @@ pub struct VertexMetadata {
     pub name: String,
     /// The instruction in the Dockerfile.
     pub span: Option<Span>,
+    /// Further instructions that ask for the same step, in the order in which they were met.
+    pub also: Vec<Span>,
+    /// The instruction's text, for those who look for it in the graph; empty where there is none.
+    pub command: String,
+    /// The name that a source was asked for by, where its op does not say it.
+    pub source_name: String,
     /// The platform it is for, where it is for one.
     pub platform: Option<Platform>,
     /// The cache is not asked for it (`--no-cache`).
@@ -82,7 +90,14 @@ impl Definition {
         let digest = self.digest_of(&op, &inputs);
         if let Some(id) = self.by_digest.get(&digest) {
             let vertex = &mut self.graph[node(*id)];
-            vertex.metadata.ignore_cache |= metadata.ignore_cache;
+            let known = &mut vertex.metadata;
+            known.ignore_cache |= metadata.ignore_cache;
+            if let Some(span) = metadata.span
+                && known.span != Some(span)
+                && !known.also.contains(&span)
+            {
+                known.also.push(span);
+            }
             return *id;
         }
         let index = self.graph.add_node(Vertex { op, inputs: inputs.clone(), digest, metadata });
@@ -119,9 +134,11 @@ impl Definition {
         let vertex = self.vertex(id);
         let root = match &vertex.op {
             Op::Source(SourceOp::Image { manifest, .. }) => return Some(*manifest),
-            Op::Source(SourceOp::Local(_)) => None,
+            Op::Source(SourceOp::Local(_) | SourceOp::Git(_) | SourceOp::Http(_)) => None,
             Op::Exec(exec) => exec.root,
             Op::File(file) => file.root,
+            Op::Merge(merge) => merge.layers.first().copied(),
+            Op::Diff(diff) => diff.upper,
         };
         self.base_image(*vertex.inputs.get(root?.0 as usize)?)
     }
@@ -186,8 +203,15 @@ mod tests {
         let b = definition.add(local("."), Vec::new(), named("second"));
         assert_eq!(a, b);
         assert_eq!(definition.vertex(a).metadata.name, "first");
+        let mut sources = crate::diagnostic::SourceMap::default();
+        let file = sources.add("Dockerfile", "RUN a\nRUN a\n");
+        for span in [Span::new(file, 0, 5), Span::new(file, 6, 11), Span::new(file, 6, 11)] {
+            definition.add(local("at"), Vec::new(), VertexMetadata { span: Some(span), ..VertexMetadata::default() });
+        }
+        let shared = definition.add(local("at"), Vec::new(), VertexMetadata::default());
+        assert_eq!(definition.vertex(shared).metadata.also, [Span::new(file, 6, 11)]);
         assert_ne!(a, definition.add(local("web"), Vec::new(), named("third")));
-        assert_eq!(definition.len(), 2);
+        assert_eq!(definition.len(), 3);
     }
 
     #[test]

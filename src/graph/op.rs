@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::remote::{GitSource, HttpSource};
 use crate::digest::{DiffId, Digest};
 use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
@@ -23,6 +24,18 @@ pub enum Op {
     Exec(Box<ExecOp>),
     /// Changes files of a root file system.
     File(FileOp),
+    /// Lays the files of several root file systems over one another.
+    Merge(MergeOp),
+    /// What one root file system has over another.
+    Diff(DiffOp),
+}
+
+impl Op {
+    /// Says whether the result has no files: what stands for a stage without any where files are read of it.
+    pub fn is_scratch(&self) -> bool {
+        let Op::File(FileOp { root: None, actions }) = self else { return false };
+        matches!(&actions[..], [FileAction::Mkdir { path, .. }] if path == "/")
+    }
 }
 
 /// What is brought in.
@@ -39,6 +52,10 @@ pub enum SourceOp {
     /// A local directory. Its content is not part of the vertex; what is selected of it enters the cache key of the step
     /// that reads it.
     Local(LocalSource),
+    /// A git repository.
+    Git(GitSource),
+    /// A file from a URL.
+    Http(HttpSource),
 }
 
 /// A directory of the user's.
@@ -71,6 +88,79 @@ pub struct ExecOp {
     pub network: NetworkMode,
     /// Host name inside; BuildKit's default is `buildkitsandbox`.
     pub hostname: String,
+    /// What the process may do.
+    #[serde(skip_serializing_if = "is_default")]
+    pub security: SecurityMode,
+    /// Secrets in environment variables, in order. Their values are no part of any digest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<SecretEnv>,
+    /// Names that `/etc/hosts` has besides its own, with their address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<(String, String)>,
+    /// Proxies of the build (`--build-arg http_proxy=…`), which the step sees in its environment. They say how the network
+    /// is reached and not what is there: no part of any digest.
+    #[serde(skip)]
+    pub proxy: Option<ProxyEnv>,
+    /// Exit codes that are no failure; only 0 where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub valid_exit_codes: Vec<i32>,
+}
+
+/// What a process may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityMode {
+    /// What containers may by default.
+    #[default]
+    Sandbox,
+    /// Everything; needs an entitlement.
+    Insecure,
+}
+
+/// A secret in an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretEnv {
+    /// The variable.
+    pub name: String,
+    /// The secret.
+    pub id: String,
+    /// A secret that is not there leaves the variable unset; else it fails the step.
+    pub is_optional: bool,
+}
+
+/// The predefined proxy arguments; each is visible in lower and upper case. Empty ones are not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyEnv {
+    /// `http_proxy`.
+    pub http: String,
+    /// `https_proxy`.
+    pub https: String,
+    /// `ftp_proxy`.
+    pub ftp: String,
+    /// `no_proxy`.
+    pub no: String,
+    /// `all_proxy`.
+    pub all: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Lays root file systems over one another: where two have a path, the later one's counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MergeOp {
+    /// Lowest first; two or more.
+    pub layers: Vec<InputIndex>,
+}
+
+/// What `upper` has over `lower`, as a root file system of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DiffOp {
+    /// What is taken away; nothing where absent.
+    pub lower: Option<InputIndex>,
+    /// What it is taken from.
+    pub upper: Option<InputIndex>,
 }
 
 /// Something mounted over the root file system of a process; its content never becomes part of the result.
@@ -107,12 +197,44 @@ pub enum MountKind {
         uid: u32,
         /// See `mode`.
         gid: u32,
+        /// One of these was asked for. LLB has a step of its own for that, whatever they are.
+        #[serde(skip)]
+        has_owner: bool,
+        /// What the directory holds when it is first made; nothing where absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<InputIndex>,
+        /// Directory in `from`; `/` for all of it.
+        #[serde(skip_serializing_if = "is_whole")]
+        selector: String,
     },
     /// An empty directory in memory.
     Tmpfs {
         /// Bytes; the kernel's default (half of memory) where absent.
         size: Option<u64>,
     },
+    /// A secret's value in a file. It is no part of any digest.
+    Secret(SecretFile),
+    /// The socket of an SSH agent.
+    Ssh(SecretFile),
+}
+
+/// A file that holds a secret, or a socket that leads to an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretFile {
+    /// Which; empty for the default agent.
+    pub id: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Where it is not there, the step runs without it; else it fails.
+    pub is_optional: bool,
+}
+
+fn is_whole(selector: &str) -> bool {
+    selector == "/"
 }
 
 /// What happens when two steps want one cache directory at once.
@@ -161,8 +283,26 @@ pub enum FileAction {
         /// Content.
         data: Vec<u8>,
     },
-    /// Copies files of an input (COPY, ADD of local files).
+    /// Copies files of an input (COPY, ADD).
     Copy(CopyAction),
+    /// Removes a path and all beneath it.
+    Rm {
+        /// Absolute path in the root.
+        path: String,
+        /// A path that is not there is no failure.
+        allow_not_found: bool,
+        /// The path may hold wildcards.
+        allow_wildcard: bool,
+    },
+    /// Makes a symbolic link.
+    Symlink {
+        /// What it says.
+        target: String,
+        /// Absolute path in the root.
+        path: String,
+        /// Owner; root where absent.
+        owner: Option<Owner>,
+    },
 }
 
 /// Copies one source word of a COPY or ADD.
@@ -183,6 +323,48 @@ pub struct CopyAction {
     pub exclude: Vec<String>,
     /// A tar archive (plain, gzip, bzip2, xz, zstd) is unpacked instead of copied (ADD).
     pub unpack: bool,
+    /// How the source word is read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub naming: SourceNaming,
+    /// Only these paths beneath the source, with their directories (`--parents`); all where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// Absolute paths in the input that have to be there, though `include` may match nothing (`--parents`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required: Vec<String>,
+    /// What stands in the place of a copied path is replaced, whatever it is.
+    #[serde(skip_serializing_if = "is_default")]
+    pub replace_existing: bool,
+}
+
+impl CopyAction {
+    /// Returns the copy of `source` to `dest` that changes nothing of what it copies.
+    pub fn new(from: InputIndex, source: impl Into<String>, dest: impl Into<String>) -> CopyAction {
+        CopyAction {
+            from,
+            source: source.into(),
+            dest: dest.into(),
+            owner: None,
+            mode: None,
+            exclude: Vec::new(),
+            unpack: false,
+            naming: SourceNaming::Patterns,
+            include: Vec::new(),
+            required: Vec::new(),
+            replace_existing: false,
+        }
+    }
+}
+
+/// How a copy's source word is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceNaming {
+    /// As COPY does: wildcards, which may match nothing; a symbolic link is followed; of a directory, what is in it.
+    #[default]
+    Patterns,
+    /// One path as it stands (what a URL, a repository or a heredoc gave).
+    Literal,
 }
 
 /// `--chmod`.

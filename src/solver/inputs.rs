@@ -82,7 +82,7 @@ mod tests {
         let local = definition.add(local, Vec::new(), VertexMetadata::default());
         let (owner, mode, exclude, unpack) = (None, None, Vec::new(), false);
         let (source, dest) = ("/".to_owned(), "/app/".to_owned());
-        let copy = CopyAction { from: InputIndex(0), source, dest, owner, mode, exclude, unpack };
+        let copy = CopyAction { owner, mode, exclude, unpack, ..CopyAction::new(InputIndex(0), source, dest) };
         let copy = Op::File(FileOp { root: None, actions: vec![FileAction::Copy(copy)] });
         let root = definition.add(copy, vec![local], VertexMetadata::default());
         let local_digest = |_: &LocalSource, _: &Selection| Ok::<_, ()>(Digest::of(files));

@@ -13,13 +13,18 @@
 //! | selected files of a copy or bind mount, by content | ✓ |
 //! | where in its source a copied file stood | – |
 //! | latest time that a layer may hold | ✓ |
+//! | which secret or agent a step gets, and where | ✓ |
+//! | value of a secret, proxies | – |
 //! | id of a cache mount, content of a cache mount | – |
 //! | step name, stage name, target, Dockerfile line | – |
 //!
 //! Invariant: two keys are equal only if their ingredient lists are equal, in order.
 
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
-use crate::graph::{ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SourceOp};
+use crate::graph::{
+    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, SourceNaming,
+    SourceOp,
+};
 
 /// What a finished vertex is, by content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ pub struct Selection {
 /// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
 pub fn selections(op: &Op) -> Vec<Selection> {
     match op {
-        Op::Source(_) => Vec::new(),
+        Op::Source(_) | Op::Merge(_) | Op::Diff(_) => Vec::new(),
         Op::Exec(exec) => exec.mounts.iter().filter_map(bind_selection).collect(),
         Op::File(file) => file.actions.iter().filter_map(copy_selection).collect(),
     }
@@ -73,7 +78,7 @@ fn bind_selection(mount: &Mount) -> Option<Selection> {
         MountKind::Bind { input, selector } => {
             Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
         }
-        MountKind::Cache { .. } | MountKind::Tmpfs { .. } => None,
+        MountKind::Cache { .. } | MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
     }
 }
 
@@ -82,7 +87,9 @@ fn copy_selection(action: &FileAction) -> Option<Selection> {
         FileAction::Copy(copy) => {
             Some(Selection { input: copy.from, source: copy.source.clone(), exclude: copy.exclude.clone() })
         }
-        FileAction::Mkdir { .. } | FileAction::Mkfile { .. } => None,
+        FileAction::Mkdir { .. } | FileAction::Mkfile { .. } | FileAction::Rm { .. } | FileAction::Symlink { .. } => {
+            None
+        }
     }
 }
 
@@ -93,6 +100,16 @@ pub fn cache_key(op: &Op, inputs: &[Content], selected: &[Digest], epoch: i64) -
     match op {
         Op::Source(SourceOp::Image { manifest, .. }) => key.add("image", manifest.to_string()),
         Op::Source(SourceOp::Local(local)) => key.add("local", &local.path),
+        Op::Source(SourceOp::Git(git)) => key.add("git", json(git)),
+        Op::Source(SourceOp::Http(http)) => key.add("http", json(http)),
+        Op::Merge(merge) => {
+            key.add("op", "merge");
+            merge.layers.iter().for_each(|layer| key.root(Some(*layer)));
+        }
+        Op::Diff(diff) => {
+            key.add("op", "diff");
+            [diff.lower, diff.upper].into_iter().for_each(|side| key.root(side));
+        }
         Op::Exec(exec) => key.exec(exec),
         Op::File(file) => key.file(file),
     }
@@ -140,6 +157,18 @@ impl KeyBuilder<'_> {
         self.add("platform", exec.platform.to_string());
         self.add("network", json(&exec.network));
         self.add("hostname", &exec.hostname);
+        if exec.security != SecurityMode::default() {
+            self.add("security", json(&exec.security));
+        }
+        for secret in &exec.secret_env {
+            self.add(format!("secret env {}", secret.name), &secret.id);
+        }
+        for (name, address) in &exec.extra_hosts {
+            self.add(format!("host {name}"), address);
+        }
+        if !exec.valid_exit_codes.is_empty() {
+            self.add("exit codes", json(&exec.valid_exit_codes));
+        }
         for mount in &exec.mounts {
             let access = if mount.is_read_only { "read-only" } else { "writable" };
             match &mount.kind {
@@ -149,6 +178,8 @@ impl KeyBuilder<'_> {
                 }
                 MountKind::Cache { .. } => self.add(format!("cache {}", mount.target), access),
                 MountKind::Tmpfs { size } => self.add(format!("tmpfs {}", mount.target), json(size)),
+                MountKind::Secret(secret) => self.add(format!("secret {}", mount.target), json(secret)),
+                MountKind::Ssh(agent) => self.add(format!("ssh {}", mount.target), json(agent)),
             }
         }
     }
@@ -165,11 +196,23 @@ impl KeyBuilder<'_> {
                     let digest = Digest::of(data);
                     self.add(format!("mkfile {path}"), format!("{mode:o} {} {digest}", owner_text(owner.as_ref())));
                 }
+                FileAction::Rm { path, allow_not_found, allow_wildcard } => {
+                    self.add(format!("rm {path}"), format!("{allow_not_found} {allow_wildcard}"));
+                }
+                FileAction::Symlink { target, path, owner } => {
+                    self.add(format!("symlink {path}"), format!("{target} {}", owner_text(owner.as_ref())));
+                }
                 FileAction::Copy(copy) => {
                     let mode = copy.mode.as_ref().map_or(String::new(), mode_text);
                     let unpack = if copy.unpack { " unpack" } else { "" };
                     let how = format!("{} {mode}{unpack}", owner_text(copy.owner.as_ref()));
                     self.add(format!("copy to {}", copy.dest), how);
+                    if (copy.naming, copy.replace_existing) != (SourceNaming::default(), false) {
+                        self.add(format!("naming at {}", copy.dest), json(&(copy.naming, copy.replace_existing)));
+                    }
+                    if !copy.include.is_empty() {
+                        self.add(format!("paths to {}", copy.dest), json(&(&copy.include, &copy.required)));
+                    }
                     // From a local context ownership is dropped, from a root file system it is kept.
                     let kind = match &self.inputs[copy.from.0 as usize] {
                         Content::Local => "local files",
@@ -205,7 +248,13 @@ mod tests {
     fn copy(source: &str) -> Op {
         let (owner, mode, exclude, unpack) = (None, None, Vec::new(), false);
         let (source, dest) = (source.to_owned(), "/app/".to_owned());
-        let action = FileAction::Copy(CopyAction { from: InputIndex(0), source, dest, owner, mode, exclude, unpack });
+        let action = FileAction::Copy(CopyAction {
+            owner,
+            mode,
+            exclude,
+            unpack,
+            ..CopyAction::new(InputIndex(0), source, dest)
+        });
         Op::File(FileOp { root: None, actions: vec![action] })
     }
 

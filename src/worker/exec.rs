@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use crate::digest::DiffId;
-use crate::graph::{CopyAction, ExecOp, MountKind, Vertex};
+use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, Vertex};
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
 use crate::store::{ActiveSnapshot, CacheMountLease};
@@ -54,7 +54,7 @@ pub(super) fn run(
     });
     let spec = Spec {
         args: op.args.clone(),
-        env: op.env.clone(),
+        env: environment(op),
         cwd: op.cwd.clone(),
         user: op.user.clone(),
         hostname: op.hostname.clone(),
@@ -75,6 +75,22 @@ pub(super) fn run(
     Ok(parent.iter().copied().chain([diff_id]).collect())
 }
 
+/// Returns the step's environment with the build's proxies, in both cases, where it does not set them itself.
+fn environment(op: &ExecOp) -> Vec<(String, String)> {
+    let mut env = op.env.clone();
+    let Some(ProxyEnv { http, https, ftp, no, all }) = &op.proxy else { return env };
+    for (name, value) in
+        [("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("FTP_PROXY", ftp), ("NO_PROXY", no), ("ALL_PROXY", all)]
+    {
+        for name in [name.to_owned(), name.to_lowercase()] {
+            if !value.is_empty() && !op.env.iter().any(|(known, _)| *known == name) {
+                env.push((name, value.clone()));
+            }
+        }
+    }
+    env
+}
+
 fn hold<'s>(
     worker: &LocalWorker<'s>,
     vertex: &Vertex,
@@ -83,7 +99,8 @@ fn hold<'s>(
 ) -> Result<Held<'s>, WorkerError> {
     match kind {
         MountKind::Tmpfs { size } => Ok(Held::Tmpfs { size: *size }),
-        MountKind::Cache { id, sharing, mode, uid, gid } => {
+        MountKind::Secret(_) | MountKind::Ssh(_) => Err(WorkerError::Unsupported("a mount of a secret or an agent")),
+        MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
             Ok(Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?))
         }
         MountKind::Bind { input, selector } => {
@@ -111,15 +128,7 @@ fn hold_local<'s>(
     const PLACE: &str = "/bound";
     let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
     let snapshot = worker.store.prepare(&[])?;
-    let action = CopyAction {
-        from: crate::graph::InputIndex(0),
-        source: selector.to_owned(),
-        dest: PLACE.to_owned(),
-        owner: None,
-        mode: None,
-        exclude: Vec::new(),
-        unpack: false,
-    };
+    let action = CopyAction::new(InputIndex(0), selector, PLACE);
     super::file::copy(&action, &context.tree(), snapshot.root(), None, worker.settings.epoch)?;
     let path = open_path(snapshot.root(), Path::new(PLACE))?;
     Ok(Held::Bind { path, _tree: snapshot })
@@ -128,4 +137,34 @@ fn hold_local<'s>(
 fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
     let opened = root.open_at(path, OFlags::PATH, Mode::empty());
     opened.map_err(|source| WorkerError::Io { what: format!("mount `{}`", path.display()), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{NetworkMode, SecurityMode};
+
+    #[test]
+    fn proxies_are_seen_in_both_cases_and_never_over_the_steps_own() {
+        let proxy = ProxyEnv { http: "http://p".to_owned(), no: "local".to_owned(), ..ProxyEnv::default() };
+        let op = ExecOp {
+            root: None,
+            args: vec!["x".to_owned()],
+            env: vec![("A".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "own".to_owned())],
+            cwd: "/".to_owned(),
+            user: String::new(),
+            platform: "linux/amd64".parse().expect("a platform"),
+            mounts: Vec::new(),
+            network: NetworkMode::Default,
+            hostname: String::new(),
+            security: SecurityMode::Sandbox,
+            secret_env: Vec::new(),
+            extra_hosts: Vec::new(),
+            proxy: Some(proxy),
+            valid_exit_codes: Vec::new(),
+        };
+        let env: Vec<String> = environment(&op).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = ["A=1", "http_proxy=own", "HTTP_PROXY=http://p", "NO_PROXY=local", "no_proxy=local"];
+        assert_eq!(env, expected);
+    }
 }

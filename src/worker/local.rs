@@ -9,6 +9,7 @@ use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
 use super::platforms::Platforms;
 use super::sandbox::{Launcher, SandboxError};
+use super::unsupported::unsupported;
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
 use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
 use crate::platform::Platform;
@@ -37,6 +38,9 @@ pub enum WorkerError {
         /// What mends it.
         hint: String,
     },
+    /// The graph says what this engine cannot do; found before anything runs, so nobody should meet it.
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -114,6 +118,9 @@ impl Worker for LocalWorker<'_> {
         match &vertex.op {
             Op::Source(SourceOp::Image { diff_ids, .. }) => return Ok(Verdict::Hit(Content::Rootfs(diff_ids.clone()))),
             Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
+            Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) | Op::Merge(_) | Op::Diff(_) => {
+                return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
+            }
             Op::Exec(_) | Op::File(_) => {}
         }
         let selected = self.selected(vertex, inputs)?;
@@ -133,7 +140,7 @@ impl Worker for LocalWorker<'_> {
         let diff_ids = match &vertex.op {
             Op::Exec(exec) => exec::run(self, vertex, exec, step)?,
             Op::File(file) => self.change_files(vertex, file, step)?,
-            Op::Source(_) => unreachable!("a source is never a miss"),
+            Op::Source(_) | Op::Merge(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
         };
         let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -145,7 +152,7 @@ impl Worker for LocalWorker<'_> {
     fn is_emulated(&self, vertex: VertexId) -> bool {
         match &self.definition.vertex(vertex).op {
             Op::Exec(exec) => self.platforms.is_emulated(&exec.platform),
-            Op::Source(_) | Op::File(_) => false,
+            Op::Source(_) | Op::File(_) | Op::Merge(_) | Op::Diff(_) => false,
         }
     }
 }

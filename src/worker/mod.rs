@@ -9,3 +9,6 @@ pub mod local;
 pub mod platforms;
 mod recopy;
 pub mod sandbox;
+mod unsupported;
+
+pub use unsupported::unsupported;

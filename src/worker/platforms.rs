@@ -26,7 +26,7 @@ impl Platforms {
     pub fn new(search: Vec<PathBuf>, definition: &Definition) -> Platforms {
         let platform = |id| match &definition.vertex(id).op {
             Op::Exec(exec) => Some(exec.platform.clone()),
-            Op::Source(_) | Op::File(_) => None,
+            Op::Source(_) | Op::File(_) | Op::Merge(_) | Op::Diff(_) => None,
         };
         Platforms { search, wanted: definition.ids().filter_map(platform).collect(), emulators: OnceLock::new() }
     }

@@ -46,6 +46,25 @@ fn one_failed_target_leaves_the_others_tags_where_they_were() {
 }
 
 #[test]
+fn what_the_engine_cannot_run_is_said_before_anything_runs() {
+    let Some(registry) = registry() else { return };
+    let project = Project::new(registry);
+    project.write("build.hcl", "variable \"REGISTRY\" {}\ntarget \"default\" {\n  args = { REGISTRY = REGISTRY }\n}\n");
+    let text = "ARG REGISTRY\nFROM ${REGISTRY}/base/busybox:1\nRUN touch /ran\nADD https://example.test/a /\n\
+                RUN --security=insecure true\nCOPY --parents a /\n";
+    project.write("Dockerfile", text);
+    let failed = project.bake(&["build"]).fails(3);
+    for part in [
+        "Dockerfile:4:5: ADD of a URL is not supported yet",
+        "Dockerfile:5:1: `RUN --security=insecure` is not supported yet",
+        "Dockerfile:6:1: `COPY --parents` is not supported yet",
+    ] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+    assert!(!failed.stderr.contains("RUN touch /ran"), "{}", failed.stderr);
+}
+
+#[test]
 fn a_mistake_in_the_bakefile_is_shown_with_its_line() {
     let Some(registry) = registry() else { return };
     let project = Project::new(registry);

@@ -58,15 +58,7 @@ impl Fixture {
             fs::create_dir(directory.path().join(name)).expect("created");
         }
         fs::write(directory.path().join("canary"), "untouched").expect("written");
-        let action = CopyAction {
-            from: InputIndex(0),
-            source: "/".to_owned(),
-            dest: "/out/".to_owned(),
-            owner: None,
-            mode: None,
-            exclude: Vec::new(),
-            unpack: false,
-        };
+        let action = CopyAction::new(InputIndex(0), "/", "/out/");
         let fixture = Fixture { directory, action, ignore: Vec::new(), is_rootfs: false };
         paths.iter().for_each(|path| fixture.put("context", path));
         fixture

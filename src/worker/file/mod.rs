@@ -105,6 +105,9 @@ pub enum FileError {
         /// Its type.
         what: &'static str,
     },
+    /// This engine has no way to do it yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
     /// A pattern of the source or of `--exclude` is malformed.
     #[error("invalid pattern `{pattern}`: {reason}")]
     Pattern {
@@ -162,6 +165,9 @@ pub fn execute<'a>(
             FileAction::Mkfile { path, mode, owner, data } => {
                 let owner = owner.as_ref().map(|owner| resolve_owner(root, owner)).transpose()?;
                 mkfile(root, path, *mode, owner, data, epoch)?;
+            }
+            FileAction::Rm { .. } | FileAction::Symlink { .. } => {
+                return Err(FileError::Unsupported("removing or linking a path"));
             }
             FileAction::Copy(action) => {
                 let from = source(action.from).ok_or(FileError::NoInput(action.from))?;

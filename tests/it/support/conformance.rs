@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// The Dockerfile corpus.
 pub struct Dockerfiles {
-    directory: PathBuf,
+    pub directory: PathBuf,
 }
 
 /// A Dockerfile and what the peer makes of it.
@@ -55,20 +55,9 @@ impl Dockerfiles {
         cases
     }
 
-    /// Returns the answers for the other named stages of a file, by stage.
-    pub fn stages(&self, name: &str) -> Option<Value> {
-        let path = self.directory.join("golden/stages").join(format!("{name}.json"));
-        path.is_file().then(|| read_json(&path))
-    }
-
     /// Returns one of the data sets.
     pub fn dataset(&self, name: &str) -> Value {
         read_json(&self.directory.join("datasets").join(name))
-    }
-
-    /// Returns the registry that the answers were made against.
-    pub fn registry(&self) -> Value {
-        read_json(&self.directory.join("fake-registry.json"))
     }
 }
 
