@@ -5,10 +5,11 @@
 //!
 //! `load` reads and parses; `stages` finds which stages are reached and what they come from; `lower` walks their
 //! instructions, with `run` and `copy` for those that make steps, `metadata` for those that only change the config, and
-//! `history` for the words that BuildKit uses about them.
+//! `history` for the words that BuildKit uses about them. [`lint`] says what is questionable in a Dockerfile, and what it takes.
 
 mod copy;
 mod history;
+pub mod lint;
 mod load;
 mod lower;
 mod metadata;

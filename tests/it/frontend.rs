@@ -1,6 +1,6 @@
 //! Dockerfiles lowered into the graph: printed steps, errors as people see them, and the peer's own answers.
 
-mod peer;
+pub mod peer;
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use bake::platform::Platform;
 use bake::sys::files::MemoryFiles;
 use serde_json::{Value, json};
 
-fn platform(text: &str) -> Platform {
+pub fn platform(text: &str) -> Platform {
     text.parse().expect("a platform")
 }
 
-fn target(dockerfile: &str) -> PlannedTarget {
+pub fn target(dockerfile: &str) -> PlannedTarget {
     PlannedTarget {
         name: "app".to_owned(),
         platform: platform("linux/amd64"),

@@ -9,6 +9,7 @@ mod compose;
 mod dockerfile;
 mod file_ops;
 mod frontend;
+mod lint;
 mod registry;
 mod schemas;
 mod solver;

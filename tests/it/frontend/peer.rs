@@ -15,7 +15,7 @@ use super::{lowered, our_action, platform, target};
 use crate::support::conformance;
 
 /// The peer's registry: see the corpus' README.
-fn fake_registry(data: &Value, need: &Need) -> ResolvedImage {
+pub fn fake_registry(data: &Value, need: &Need) -> ResolvedImage {
     let ImageSource::Registry(reference) = &need.image else { panic!("only registries are asked") };
     let full = reference.to_string();
     let name = full.split('@').next().expect("a name").to_owned();

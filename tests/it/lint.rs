@@ -1,0 +1,3 @@
+//! Build checks, outlines and targets of Dockerfiles: each rule, and the peer's own answers.
+
+mod peer;
