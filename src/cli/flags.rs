@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bakefile::ListFormat;
 use crate::commands::build::BuildRequest;
-use crate::commands::check::CheckRequest;
+use crate::commands::check::{CheckRequest, Format};
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
@@ -125,7 +125,7 @@ pub struct ProjectFlags {
     /// Attach how the image was built; not supported yet
     #[arg(long, value_name = "SPEC")]
     provenance: Option<String>,
-    /// What to do in place of building: build, check, outline, targets; only build is supported yet
+    /// What to do in place of building: build, check, outline, targets; with ,format=json as JSON
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
     /// The same as --call=check
@@ -311,17 +311,37 @@ impl ListFlags {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckFlags {
+    /// Targets and groups whose Dockerfiles are checked; `default` if none is named
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
     #[command(flatten)]
     file: FileFlags,
     /// Report what bake adds to the peer's language, with what the peer does on meeting it
     #[arg(long)]
     compat: bool,
+    /// How findings in Dockerfiles are shown
+    #[arg(long, value_enum, default_value_t = CheckFormatFlag::Text)]
+    format: CheckFormatFlag,
+}
+
+/// `--format` of `check`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CheckFormatFlag {
+    /// Lines for people
+    Text,
+    /// The peer's document
+    Json,
 }
 
 impl CheckFlags {
     /// Returns what is asked for.
     pub fn request(self) -> CheckRequest {
-        CheckRequest { project: self.file.request(), is_compat: self.compat }
+        let project = ProjectRequest { targets: self.targets, ..self.file.request() };
+        let format = match self.format {
+            CheckFormatFlag::Text => Format::Text,
+            CheckFormatFlag::Json => Format::Json,
+        };
+        CheckRequest { project, is_compat: self.compat, format }
     }
 }
 

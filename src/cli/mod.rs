@@ -35,6 +35,8 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            // Its own failure is told; a second one, that of the stream, would hide it.
+            _ = print(&failure.data, &mut std::io::stdout().lock());
             talk.line(&failure.to_string());
             ExitCode::from(failure.exit_code())
         }

@@ -1,9 +1,11 @@
 //! `bake build`: plan, lower, solve, export, lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::build_warnings::{self, BuildWarning};
+use super::call::{self, Call};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::solve::{self, Lowered};
@@ -62,13 +64,17 @@ const N_ASSEMBLERS: usize = 4;
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut project = project::load(&request.project, host)?;
+    if let Some(call) = Call::of(&request.project, &project)? {
+        return call::run(call, &mut project, request.store.as_ref(), host);
+    }
     for ignored in &request.ignored {
         host.talk.line(&format!("warning: {ignored}"));
     }
     let plan = project.plan(host)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let mapping = sandbox::enter().map_err(|error| environment(&error))?;
-    let store = Store::open(&store_path(request, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = Store::open(&store_path(request.store.as_ref(), host)?)
+        .map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
@@ -87,6 +93,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     })?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.images.len(), host.elapsed())));
+        if !built.warnings.is_empty() {
+            host.talk.line(&build_warnings::text(&built.warnings));
+        }
     }
     metadata::write(request.metadata_file.as_deref(), &built.images, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
@@ -100,6 +109,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 struct Built {
     images: Vec<TargetImage>,
     released: Released,
+    warnings: BTreeSet<BuildWarning>,
 }
 
 struct Build<'a> {
@@ -145,7 +155,7 @@ impl Build<'_> {
         let released = release.send(&images)?;
         let update = lockfile::Update { plan: self.plan, images: &images, inputs: &inputs, pins: &lowered.pins };
         lockfile::write(project, &lock, &update)?;
-        Ok(Built { images, released })
+        Ok(Built { images, released, warnings: lowered.warnings })
     }
 
     fn solve(
@@ -275,8 +285,8 @@ fn environment(error: &SandboxError) -> Failure {
 }
 
 /// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
-fn store_path(request: &BuildRequest, host: &Host) -> Result<PathBuf, Failure> {
-    let given = request.store.clone().or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
+pub(super) fn store_path(given: Option<&PathBuf>, host: &Host) -> Result<PathBuf, Failure> {
+    let given = given.cloned().or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
     let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
     let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
     let path = given.or_else(data).or_else(home);

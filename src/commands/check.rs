@@ -1,5 +1,7 @@
 //! `bake check`: is the bakefile right, all of it, without building anything?
 
+pub use super::call::Format;
+use super::call::{self, Call, Method};
 use super::project::{self, BakefileText, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host};
@@ -12,15 +14,18 @@ use crate::sys::files::DiskFiles;
 pub struct CheckRequest {
     /// Which bakefile.
     pub project: ProjectRequest,
-    /// Report what the peer reads otherwise.
+    /// Report what the peer reads otherwise, and nothing of Dockerfiles.
     pub is_compat: bool,
+    /// How findings in Dockerfiles are shown.
+    pub format: Format,
 }
 
 /// Evaluates the bakefile and puts every target together, those that nothing asks for too. Returns what the peer would do
-/// otherwise, if that is asked for: a line each.
+/// otherwise, if that is asked for: a line each; else what the build checks find in the Dockerfiles of the targets that
+/// are named, of `default` where none is, and of all where there is no `default`.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Everything that is wrong in the bakefile, or that the checks found something.
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let BakefileText { sources, bakefile, names } = project::read(&request.project, host)?;
     let mut findings = Diagnostics::default();
@@ -41,7 +46,20 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     }
     definition_failure(&findings, &sources)?;
     let read: Vec<&str> = sources.names().collect();
-    Ok(if request.is_compat { compat(&bakefile, &names, &read) } else { String::new() })
+    if request.is_compat {
+        return Ok(compat(&bakefile, &names, &read));
+    }
+    let mut asked = request.project.clone();
+    if asked.targets.is_empty() && !has(&bakefile, "default") {
+        asked.targets = vec!["all".to_owned()];
+    }
+    let call = Call { method: Method::Check, format: request.format, ignores_status: false };
+    call::run(call, &mut project::load(&asked, host)?, None, host)
+}
+
+fn has(bakefile: &Bakefile, name: &str) -> bool {
+    bakefile.groups().iter().any(|group| group.name == name)
+        || bakefile.targets().iter().any(|target| target.name == name)
 }
 
 /// Reports what bake adds to the language, with what the peer does on meeting it.
@@ -54,11 +72,7 @@ fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
             lines.push(format!("{file}: the peer does not look for this name; give it `-f {file}`"));
         }
     }
-    let has = |name: &str| {
-        bakefile.groups().iter().any(|group| group.name == name)
-            || bakefile.targets().iter().any(|target| target.name == name)
-    };
-    if !has("all") {
+    if !has(bakefile, "all") {
         lines.push("all: the group is bake's own; the peer fails with \"failed to find target all\"".to_owned());
     }
     lines.iter().map(|line| format!("{line}\n")).collect()

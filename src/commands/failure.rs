@@ -5,7 +5,7 @@ use std::fmt;
 /// Whose failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A build step failed: exit code 1.
+    /// A build step failed, or checks found something: exit code 1.
     Build,
     /// The command line is wrong: 2.
     Usage,
@@ -32,12 +32,19 @@ pub struct Failure {
     pub text: String,
     /// What to do about it, one action each.
     pub hints: Vec<String>,
+    /// What the command has to say all the same, on standard output.
+    pub data: String,
 }
 
 impl Failure {
     /// Returns a failure whose text is `error: ` and `message`.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Failure {
-        Failure { kind, text: format!("error: {}", without_codes(&message.to_string())), hints: Vec::new() }
+        Failure {
+            kind,
+            text: format!("error: {}", without_codes(&message.to_string())),
+            hints: Vec::new(),
+            data: String::new(),
+        }
     }
 
     /// Returns a failure whose text is `error: `, `error` and what caused it.
@@ -47,7 +54,14 @@ impl Failure {
 
     /// Returns a failure whose text stands as it is, for rendered diagnostics.
     pub fn rendered(kind: Kind, text: String) -> Failure {
-        Failure { kind, text, hints: Vec::new() }
+        Failure { kind, text, hints: Vec::new(), data: String::new() }
+    }
+
+    /// Adds what goes to standard output nevertheless.
+    #[must_use]
+    pub fn with_data(mut self, data: String) -> Failure {
+        self.data = data;
+        self
     }
 
     /// Adds a fact.

@@ -110,12 +110,19 @@ impl Project {
         bakefile::print_json(&self.selection)
     }
 
-    /// Works out what is to be built. Warnings are told at once.
+    /// Returns what is asked for: each target with its name, those that they link to as well.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &Target)> {
+        self.selection.targets.iter().map(|(name, target)| (name.as_str(), target))
+    }
+
+    /// Works out what is to be built. Warnings are told at once. What targets ask for in place of a build (`call`) is left
+    /// to the caller.
     ///
     /// # Errors
     /// A platform, name, context or output is wrong.
     pub fn plan(&self, host: &Host) -> Result<Plan, Failure> {
-        let targets: Vec<Target> = self.selection.targets.iter().map(|(_, target)| target.clone()).collect();
+        let mut targets: Vec<Target> = self.selection.targets.iter().map(|(_, target)| target.clone()).collect();
+        targets.iter_mut().for_each(|target| target.call = None);
         let (plan, found) = plan::expand(&targets, &build_platform());
         definition_failure(&found, &self.sources)?;
         tell(&found, &self.sources, host);

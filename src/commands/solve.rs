@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::build_warnings::{self, BuildWarning};
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
@@ -24,6 +25,8 @@ pub struct Lowered {
     pub targets: BTreeMap<(String, Platform), LoweredTarget>,
     /// What names of base images stood for.
     pub pins: Vec<ResolvedPin>,
+    /// What the build checks say.
+    pub warnings: BTreeSet<BuildWarning>,
 }
 
 impl Lowered {
@@ -61,7 +64,8 @@ pub fn lower(
         match lower_once(&loaded, &images, sources)? {
             Ok((definition, targets)) => {
                 let definition = Arc::new(definition);
-                return Ok(Lowered { definition, targets, pins });
+                let warnings = build_warnings::find(&loaded, &images, &targets, sources)?;
+                return Ok(Lowered { definition, targets, pins, warnings });
             }
             Err(needs) => {
                 if host.cancel.is_cancelled() {

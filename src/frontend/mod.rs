@@ -26,7 +26,7 @@ use crate::oci::ImageConfig;
 use crate::plan::ImageSource;
 use crate::platform::Platform;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, read};
 pub use lower::lower;
 
 /// The time in configs and history where SOURCE_DATE_EPOCH is not given: the first that zip files can hold.

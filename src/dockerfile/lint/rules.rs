@@ -39,8 +39,7 @@ static CONSISTENT_INSTRUCTION_CASING: Rule = rule(
     "consistent-instruction-casing",
     "All commands within the Dockerfile should use the same casing (either upper or lower)",
 );
-static DUPLICATE_STAGE_NAME: Rule =
-    rule("DuplicateStageName", "duplicate-stage-name", "Stage names should be unique");
+static DUPLICATE_STAGE_NAME: Rule = rule("DuplicateStageName", "duplicate-stage-name", "Stage names should be unique");
 static RESERVED_STAGE_NAME: Rule =
     rule("ReservedStageName", "reserved-stage-name", "Reserved words should not be used as stage names");
 static JSON_ARGS_RECOMMENDED: Rule = rule(
@@ -273,10 +272,9 @@ impl fmt::Display for Violation {
             Violation::ReservedStageName(name) => {
                 write!(f, "Stage name should not use the same name as reserved stage {name:?}")
             }
-            Violation::JsonArgsRecommended(name) => write!(
-                f,
-                "JSON arguments recommended for {name} to prevent unintended behavior related to OS signals"
-            ),
+            Violation::JsonArgsRecommended(name) => {
+                write!(f, "JSON arguments recommended for {name} to prevent unintended behavior related to OS signals")
+            }
             Violation::MaintainerDeprecated => {
                 f.write_str("Maintainer instruction is deprecated in favor of using label")
             }

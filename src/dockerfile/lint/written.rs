@@ -79,7 +79,9 @@ impl Written {
         first_error(&found, sources)?;
         for blank in found.iter().flat_map(|warning| warning.labels.first()) {
             let options = linter.options.clone();
-            linter.report(&options, Violation::NoEmptyContinuation, Some(LineRange::at(blank.span, sources)));
+            let node = nodes.iter().find(|node| (node.span.start..node.span.end).contains(&blank.span.start));
+            let lines = node.map_or_else(|| LineRange::at(blank.span, sources), last_line);
+            linter.report(&options, Violation::NoEmptyContinuation, Some(lines));
         }
         let mut written = Written { escape, ..Written::default() };
         for node in &nodes {
@@ -176,6 +178,13 @@ fn first_error(found: &Diagnostics, sources: &SourceMap) -> Result<(), BuildErro
     };
     let lines = diagnostic.labels.first().map(|label| LineRange::at(label.span, sources));
     Err(BuildError { diagnostic, lines })
+}
+
+/// Returns the last line of an instruction without its heredocs: it is what the peer blames for a blank line before it.
+fn last_line(node: &Node) -> LineRange {
+    let n_body: usize = node.heredocs.iter().map(|heredoc| heredoc.text.lines().count() + 1).sum();
+    let last = node.lines.1.saturating_sub(n_body);
+    LineRange::new(last, last)
 }
 
 fn from(node: &Node, lines: LineRange, linter: &mut Linter) -> Result<WrittenStage, Diagnostic> {

@@ -50,6 +50,8 @@ pub struct Lint {
     pub warnings: Vec<Warning>,
     /// Why the Dockerfile cannot be built; the warnings are then those up to there.
     pub error: Option<BuildError>,
+    /// The error is that `error=true` makes of the warnings; the Dockerfile itself can be built.
+    pub is_violation: bool,
     /// Images that would let the checks say more.
     pub needs: BTreeSet<Need>,
     /// What could not be told without those images.
@@ -95,22 +97,18 @@ pub fn build_warnings(request: &Request<'_>) -> Lint {
 
 fn checked(request: &Request<'_>, scope: Scope) -> Lint {
     let mut walk = walk::Walk::new(request, scope);
-    let result = walk.run().and_then(|target| walk.linter.error().map_or(Ok(target), Err));
-    let mut lint = walk.finish();
-    lint.error = result.err();
-    lint
+    let error = walk.run().err();
+    let violation = walk.linter.error().filter(|_| error.is_none());
+    Lint { is_violation: violation.is_some(), error: error.or(violation), ..walk.finish() }
 }
 
-/// Returns what a target takes: its variables, secrets and SSH sockets.
+/// Returns what a target takes: its variables, secrets and SSH sockets. Warnings do not fail it, even with `error=true`.
 ///
 /// # Errors
 /// The Dockerfile is wrong.
 pub fn outline(request: &Request<'_>) -> Result<Outline, Diagnostics> {
     let mut walk = walk::Walk::new(request, Scope::Reached);
     let target = walk.run().map_err(|error| Diagnostics::from(error.diagnostic))?;
-    if let Some(error) = walk.linter.error() {
-        return Err(error.diagnostic.into());
-    }
     Ok(walk.outline(target))
 }
 
@@ -120,8 +118,7 @@ pub fn outline(request: &Request<'_>) -> Result<Outline, Diagnostics> {
 /// The Dockerfile is wrong.
 pub fn targets(file: FileId, sources: &SourceMap) -> Result<TargetList, Diagnostics> {
     let mut ignored = Linter::default();
-    let written =
-        Written::read(file, sources, &mut ignored).map_err(|error| Diagnostics::from(error.diagnostic))?;
+    let written = Written::read(file, sources, &mut ignored).map_err(|error| Diagnostics::from(error.diagnostic))?;
     Ok(TargetList::new(&written, sources.text(file)))
 }
 

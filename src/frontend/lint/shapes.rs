@@ -98,10 +98,10 @@ impl LintDocument {
         let data = base64_of(sources.text(file));
         let name = sources.name(file);
         let filename = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let build_error = lint.error.as_ref().map(|error| LintError {
-            message: error.diagnostic.message.clone(),
-            location: Location::of(error.lines),
-        });
+        let build_error = lint
+            .error
+            .as_ref()
+            .map(|error| LintError { message: error.diagnostic.message.clone(), location: Location::of(error.lines) });
         LintDocument {
             warnings: (!warnings.is_empty()).then_some(warnings),
             sources: vec![SourceInfo { filename, data, language: "Dockerfile".to_owned() }],

@@ -335,18 +335,8 @@ impl Walk<'_> {
     }
 
     fn check_secret(&mut self, at: &At<'_>, instruction: &'static str, key: &str) {
-        const SECRET: [&str; 10] = [
-            "apikey",
-            "auth",
-            "credential",
-            "credentials",
-            "key",
-            "password",
-            "pword",
-            "passwd",
-            "secret",
-            "token",
-        ];
+        const SECRET: [&str; 10] =
+            ["apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token"];
         const HARMLESS: [&str; 3] = ["public", "file", "version"];
         let lower = key.to_lowercase();
         let has = |words: &[&str]| lower.split('_').any(|word| words.contains(&word));

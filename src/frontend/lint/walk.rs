@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::dockerfile::lint::{BuildError, LineRange, Linter, Step, Violation, Written, WrittenStage, description, trigger};
+use crate::dockerfile::lint::{
+    BuildError, LineRange, Linter, Step, Violation, Written, WrittenStage, description, trigger,
+};
 use crate::dockerfile::shell::Expander;
 use crate::dockerfile::{InstructionKind, MountOptions};
 use crate::oci::ImageConfig;
@@ -133,7 +135,7 @@ impl<'a> Walk<'a> {
         let mut undecided = self.undecided;
         undecided.sort();
         undecided.dedup();
-        Lint { warnings: self.linter.warnings, error: None, needs: self.needs, undecided }
+        Lint { warnings: self.linter.warnings, needs: self.needs, undecided, ..Lint::default() }
     }
 
     /// Reports image names that are wrong where no build argument is given.

@@ -13,8 +13,8 @@ use crate::frontend::peer::fake_registry;
 use crate::frontend::{platform, target};
 use crate::support::conformance::{self, Dockerfiles};
 
-/// How many answers are the peer's; they may only grow. Left: see `is_left`.
-const AGREEING: [(&str, usize); 4] = [("lint", 0), ("outline", 0), ("targets", 0), ("warnings", 0)];
+/// How many answers are the peer's: all of them.
+const AGREEING: [(&str, usize); 4] = [("lint", 317), ("outline", 935), ("targets", 317), ("warnings", 1591)];
 
 /// Answers `request` until the checks need no more images.
 fn resolved(
