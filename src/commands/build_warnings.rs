@@ -38,7 +38,8 @@ pub fn find(
             lint::build_warnings(&Request { target, file, sources, ignore: &dockerfile.ignore, resolved: &resolved });
         if let Some(error) = found.error.filter(|_| found.is_violation) {
             let message = format!("target \"{}\": {}", target.name, error.diagnostic.message);
-            let failure = Failure::new(Kind::Definition, message).note(lint::lint_text(&found.warnings, file, sources));
+            let text = lint::lint_text(&found.warnings, file, sources);
+            let failure = Failure::new(Kind::Definition, message).note(text.trim());
             return Err(failure.hint("mend them, or take `error=true` out of the line `# check=`"));
         }
         warnings.extend(found.warnings.iter().map(|warning| BuildWarning {

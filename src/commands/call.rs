@@ -133,11 +133,12 @@ struct Answer {
 /// # Errors
 /// A Dockerfile cannot be read, or, with the same output, the checks found something.
 pub fn run(call: Call, project: &mut Project, store: Option<&PathBuf>, host: &Host) -> Result<String, Failure> {
-    let plan = project.plan(host)?;
+    let plan = project.plan_of_dockerfiles(host)?;
     let files = DiskFiles::new(&host.directory);
     let mut targets = Vec::new();
     for target in &plan.targets {
-        let planned = &target.platforms[0];
+        // What Dockerfiles say hardly hangs on the platform; the peer looks at one, too.
+        let Some(planned) = target.platforms.iter().chain(&target.linked_platforms).next() else { continue };
         match frontend::read(planned, &files, &mut project.sources) {
             Ok((file, ignore)) => targets.push((planned, file, ignore)),
             Err(found) => definition_failure(&found, &project.sources)?,

@@ -118,8 +118,7 @@ impl<'a> Walk<'a> {
         self.globals = predefined(self.request.target, last_name);
         self.check_defaults(&written);
         self.declare_globals(&written)?;
-        let stages = written.stages.into_iter();
-        stages.map(|stage| self.add_stage(stage)).collect::<Outcome<()>>()?;
+        written.stages.into_iter().try_for_each(|stage| self.add_stage(stage))?;
         let target = self.target_stage()?;
         for index in 0..self.states.len() {
             let steps = self.states[index].steps.clone();

@@ -4,8 +4,8 @@
 
 use bake::diagnostic::SourceMap;
 use bake::dockerfile::lint::{LineRange, Warning};
+use bake::frontend::Resolved;
 use bake::frontend::lint::{self, Lint, Location, Outline, Request};
-use bake::frontend::{Need, Resolved};
 use bake::plan::PlannedTarget;
 use serde_json::{Value, json};
 
