@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_is_near_is_suggested_and_what_is_there_is_not() {
-        assert_eq!(meant("PAHT", ["PATH", "PAT"]), Some("PATH".to_owned()));
+        assert_eq!(meant("PAHT", ["PATH", "PA"]), Some("PATH".to_owned()));
         assert_eq!(meant("VERSON", ["VERSION", "PERSON"]), Some("VERSION".to_owned()));
         assert_eq!(meant("PATH", ["PATHS", "PATH"]), None);
         assert_eq!(meant("ANYTHING", ["ELSE"]), None);

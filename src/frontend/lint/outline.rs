@@ -82,42 +82,31 @@ impl Walk<'_> {
             stack.extend(state.deps.iter().rev().map(|(dep, _)| *dep));
             stack.extend(state.base);
         }
-        let arg = |(name, arg): (&str, &ArgUse)| OutlineArg {
+        let arg = |name: &str, arg: &ArgUse| OutlineArg {
             name: name.to_owned(),
             description: arg.description.clone().unwrap_or_default(),
             value: arg.value.clone(),
             location: Some(Location::of(Some(arg.lines))),
         };
-        outline.args = by_line(args.into_iter()).map(arg).collect();
-        outline.secrets = by_line(secrets.into_iter()).map(mount).collect();
-        outline.ssh = by_line(ssh.into_iter()).map(mount).collect();
+        let mount = |name: &str, mount: &MountUse| OutlineMount {
+            name: name.to_owned(),
+            required: mount.is_required,
+            location: Some(Location::of(Some(mount.lines))),
+        };
+        outline.args = by_line(&args, |arg| arg.lines, arg);
+        outline.secrets = by_line(&secrets, |secret| secret.lines, mount);
+        outline.ssh = by_line(&ssh, |ssh| ssh.lines, mount);
         outline
     }
 }
 
-fn mount((name, mount): (&str, &MountUse)) -> OutlineMount {
-    OutlineMount { name: name.to_owned(), required: mount.is_required, location: Some(Location::of(Some(mount.lines))) }
-}
-
-/// What stands on lines.
-trait OnLines {
-    fn lines(&self) -> LineRange;
-}
-
-impl OnLines for &ArgUse {
-    fn lines(&self) -> LineRange {
-        self.lines
-    }
-}
-
-impl OnLines for &MountUse {
-    fn lines(&self) -> LineRange {
-        self.lines
-    }
-}
-
-fn by_line<'n, T: OnLines>(entries: impl Iterator<Item = (&'n str, T)>) -> impl Iterator<Item = (&'n str, T)> {
-    let mut entries: Vec<(&str, T)> = entries.collect();
-    entries.sort_by_key(|(_, entry)| entry.lines().first);
-    entries.into_iter()
+/// Shows entries in the order of their lines, those of one line by name.
+fn by_line<T, S>(
+    entries: &BTreeMap<&str, &T>,
+    lines: impl Fn(&T) -> LineRange,
+    show: impl Fn(&str, &T) -> S,
+) -> Vec<S> {
+    let mut sorted: Vec<(&str, &T)> = entries.iter().map(|(name, entry)| (*name, *entry)).collect();
+    sorted.sort_by_key(|(_, entry)| lines(entry).first);
+    sorted.into_iter().map(|(name, entry)| show(name, entry)).collect()
 }
