@@ -80,6 +80,11 @@ impl SourceMap {
         self.files.iter().map(|file| file.name.as_str())
     }
 
+    /// Returns all files, in the order in which they were added.
+    pub fn files(&self) -> impl Iterator<Item = FileId> {
+        (0_u32..).zip(&self.files).map(|(index, _)| FileId(index))
+    }
+
     /// Returns a file's text.
     pub fn text(&self, file: FileId) -> &str {
         &self.files[file.0 as usize].text

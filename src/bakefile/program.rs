@@ -75,6 +75,8 @@ pub(super) struct Program<'a> {
     /// What is being evaluated, outermost first.
     pub(super) stack: RefCell<Vec<(String, Span)>>,
     pub(super) depth: Cell<usize>,
+    /// What evaluation cost so far, in the units of `Scope::spend`.
+    pub(super) work: Cell<usize>,
     /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
     pub(super) n_variables: Cell<usize>,
 }
@@ -107,6 +109,7 @@ impl<'a> Program<'a> {
             groups: BTreeMap::new(),
             stack: RefCell::default(),
             depth: Cell::new(0),
+            work: Cell::new(0),
             n_variables: Cell::new(0),
         };
         for body in bodies {

@@ -7,7 +7,7 @@ use super::program::{Program, TargetCell};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::lang::ast::{Call, Step, StepKind};
 use crate::lang::functions::{Argument, World, wrong_count};
-use crate::lang::{EvalContext, EvalError, MAX_DEPTH, Scope, Type, Value};
+use crate::lang::{EvalContext, EvalError, MAX_DEPTH, MAX_WORK, Scope, Type, Value};
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
@@ -92,6 +92,11 @@ impl Scope for Program<'_> {
 
     fn leave(&self) {
         self.depth.set(self.depth.get().saturating_sub(1));
+    }
+
+    fn spend(&self, n_units: usize) -> bool {
+        self.work.set(self.work.get().saturating_add(n_units));
+        self.work.get() <= MAX_WORK
     }
 }
 

@@ -130,7 +130,7 @@ pub struct ProjectFlags {
     /// Attach how the image was built; not supported yet
     #[arg(long, value_name = "SPEC")]
     provenance: Option<String>,
-    /// What to do in place of building: build, check, outline, targets; only build is supported yet
+    /// What to do in place of building: build, check, outline, targets; with ,format=json as JSON
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
     /// The same as --call=check
@@ -332,6 +332,9 @@ impl ListFlags {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub struct CheckFlags {
+    /// Targets and groups whose Dockerfiles are checked; `default` if none is named
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
     #[command(flatten)]
     file: FileFlags,
     /// Report what bake adds to the peer's language, with what the peer does on meeting it
@@ -355,7 +358,11 @@ impl CheckFlags {
     /// Returns what is asked for.
     pub fn request(self) -> CheckRequest {
         let is_json = self.format == CheckFormatFlag::Json;
-        CheckRequest { project: self.file.request(), is_compat: self.compat, is_json }
+        CheckRequest {
+            project: ProjectRequest { targets: self.targets, ..self.file.request() },
+            is_compat: self.compat,
+            is_json,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! `bake build`: plan, lower, solve, export, lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::build_warnings::{self, BuildWarning};
+use super::call::{self, Call};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::solve::{self, Lowered};
@@ -62,6 +64,9 @@ const N_ASSEMBLERS: usize = 4;
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut project = project::load(&request.project, host)?;
+    if let Some(call) = Call::of(&request.project, &project)? {
+        return call::run(call, &mut project, request.store.as_deref(), host);
+    }
     for ignored in &request.ignored {
         host.talk.line(&format!("warning: {ignored}"));
     }
@@ -88,6 +93,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     })?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
+        if !built.warnings.is_empty() {
+            host.talk.line(&build_warnings::text(&built.warnings));
+        }
     }
     metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
@@ -102,6 +110,7 @@ struct Built {
     /// In the plan's order.
     results: Vec<TargetResult>,
     released: Released,
+    warnings: BTreeSet<BuildWarning>,
 }
 
 struct Build<'a> {
@@ -147,7 +156,7 @@ impl Build<'_> {
         let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         lockfile::write(project, &lock, &update)?;
-        Ok(Built { results, released })
+        Ok(Built { results, released, warnings: lowered.warnings })
     }
 
     fn solve(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::call::{self, Call, Format, Method};
 use super::project::{self, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, findings};
@@ -16,7 +17,7 @@ use crate::sys::files::DiskFiles;
 pub struct CheckRequest {
     /// Which bakefile.
     pub project: ProjectRequest,
-    /// Report what the peer reads otherwise.
+    /// Report what the peer reads otherwise, and nothing of Dockerfiles.
     pub is_compat: bool,
     /// Give the findings as JSON.
     pub is_json: bool,
@@ -26,7 +27,7 @@ pub struct CheckRequest {
 /// those that are built. Returns what the peer would do otherwise, a line each, or the findings as JSON, as is asked for.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Everything that is wrong in the bakefile, or that the checks found something.
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
@@ -35,7 +36,15 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
-        let data = findings::json(&found, &sources);
+        let mut objects = findings::objects(&found, &sources);
+        if let (Some(bakefile), false) = (&bakefile, found.has_errors()) {
+            objects.extend(call::findings(&mut project::load(&checked(request, bakefile), host)?, host)?);
+        }
+        let data = findings::json(&objects);
+        let is_lint = |object: &serde_json::Value| object.get("rule").is_some();
+        if objects.iter().any(is_lint) {
+            return Err(Failure::new(Kind::Build, "the checks found something").data(data));
+        }
         let n_errors = found.sorted(&sources).iter().filter(|finding| finding.severity == Severity::Error).count();
         return match n_errors {
             0 => Ok(data),
@@ -46,8 +55,26 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     definition_failure(&found, &sources)?;
     project::tell(&found, &sources, host);
     let read: Vec<&str> = sources.names().collect();
-    let compat = |bakefile: &Bakefile| compat(bakefile, &names, &read);
-    Ok(bakefile.as_ref().filter(|_| request.is_compat).map_or_else(String::new, compat))
+    let Some(bakefile) = bakefile else { return Ok(String::new()) };
+    if request.is_compat {
+        return Ok(compat(&bakefile, &names, &read));
+    }
+    let call = Call { method: Method::Check, format: Format::Text, ignores_status: false };
+    call::run(call, &mut project::load(&checked(request, &bakefile), host)?, None, host)
+}
+
+/// Returns the request for the targets whose Dockerfiles the build checks are run on.
+fn checked(request: &CheckRequest, bakefile: &Bakefile) -> ProjectRequest {
+    let mut asked = request.project.clone();
+    if asked.targets.is_empty() && !has(bakefile, "default") {
+        asked.targets = vec!["all".to_owned()];
+    }
+    asked
+}
+
+fn has(bakefile: &Bakefile, name: &str) -> bool {
+    bakefile.groups().iter().any(|group| group.name == name)
+        || bakefile.targets().iter().any(|target| target.name == name)
 }
 
 /// Puts every target and group together, and reads the Dockerfiles of what is built.
@@ -104,11 +131,7 @@ fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
             lines.push(format!("{file}: the peer does not look for this name; give it `-f {file}`"));
         }
     }
-    let has = |name: &str| {
-        bakefile.groups().iter().any(|group| group.name == name)
-            || bakefile.targets().iter().any(|target| target.name == name)
-    };
-    if !has("all") {
+    if !has(bakefile, "all") {
         lines.push("all: the group is bake's own; the peer fails with \"failed to find target all\"".to_owned());
     }
     lines.iter().map(|line| format!("{line}\n")).collect()

@@ -2,7 +2,7 @@
 
 mod registry_file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use super::build::{client_options, store_path};
 use super::project::build_platform;
 use super::solve::resolve_failure;
 use super::{Failure, Host, Kind, input};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
+use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
 use crate::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
@@ -82,16 +83,20 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     with_images(request, host, &mut |images| {
         let mut compiler = Compiler { loaded: &loaded, sources: &sources, images, known: BTreeMap::new() };
         let mut document = json!({ "file": name, "parse": parse, "compile": {} });
+        for (name, value) in compiler.calls(file, &first) {
+            document[name] = value;
+        }
         for platform in &platforms {
             let target = planned(platform, request.target.clone());
-            document["compile"][platform.to_string()] = compiler.target(&target);
+            document["compile"][platform.to_string()] = compiler.checked_target(file, &target);
         }
         if let (true, Ok(loaded)) = (request.is_for_all_stages, &loaded) {
             document["stages"] = json!({});
             let names = loaded.dockerfile.stages.iter().filter_map(|stage| stage.name.as_ref());
             for name in names {
                 let target = planned(&platforms[0], Some(name.text.clone()));
-                document["stages"][&name.text] = compiler.target(&target);
+                document["stages"][&name.text] = compiler.checked_target(file, &target);
+                document["stages"][&name.text]["outline"] = compiler.outline(file, &target);
             }
         }
         document
@@ -200,6 +205,65 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
+    /// Returns the checks, outline and targets of the file, by name.
+    fn calls(&mut self, file: FileId, target: &PlannedTarget) -> Vec<(&'static str, Value)> {
+        let lint = self.lint(file, target, &lint::lint);
+        let targets = lint::targets(file, self.sources);
+        vec![
+            ("lint", json!(LintDocument::new(&lint, file, self.sources))),
+            ("outline", self.outline(file, target)),
+            ("targets", targets.map_or_else(|found| self.error(&found), |targets| json!(targets))),
+        ]
+    }
+
+    /// Returns what [`Compiler::target`] does, and what building it warns of. Where the file asks that warnings are errors,
+    /// they are.
+    fn checked_target(&mut self, file: FileId, target: &PlannedTarget) -> Value {
+        let lint = self.lint(file, target, &lint::build_warnings);
+        let mut value = match lint.error.as_ref().filter(|_| lint.is_violation) {
+            Some(error) => self.error(&Diagnostics::from(error.diagnostic.clone())),
+            None => self.target(target),
+        };
+        value["warnings"] = json!(LintDocument::new(&lint, file, self.sources).warnings.unwrap_or_default());
+        value
+    }
+
+    fn outline(&mut self, file: FileId, target: &PlannedTarget) -> Value {
+        // What the outline looks at is what a build looks at.
+        self.lint(file, target, &lint::build_warnings);
+        let resolved = Resolved { images: self.known.clone(), ..Resolved::default() };
+        let outline = lint::outline(&self.request(file, target, &resolved));
+        outline.map_or_else(|found| self.error(&found), |outline| json!(outline))
+    }
+
+    /// Runs checks with as many images as can be had.
+    fn lint(&mut self, file: FileId, target: &PlannedTarget, run: &dyn Fn(&Request<'_>) -> Lint) -> Lint {
+        let mut missing = BTreeSet::new();
+        loop {
+            let resolved = Resolved { images: self.known.clone(), ..Resolved::default() };
+            let found = run(&self.request(file, target, &resolved));
+            let wanted: Vec<Need> = found.needs.difference(&missing).cloned().collect();
+            if wanted.is_empty() {
+                return found;
+            }
+            for need in wanted {
+                match (self.images)(&need) {
+                    Ok(image) => _ = self.known.insert(need, image),
+                    Err(_) => _ = missing.insert(need),
+                }
+            }
+        }
+    }
+
+    fn request<'r>(&'r self, file: FileId, target: &'r PlannedTarget, resolved: &'r Resolved) -> Request<'r> {
+        let ignore = self.loaded.as_ref().map_or(&[][..], |loaded| &loaded.ignore);
+        Request { target, file, sources: self.sources, ignore, resolved }
+    }
+
+    fn error(&self, found: &Diagnostics) -> Value {
+        json!({ "error": compiled::error(found, self.sources) })
+    }
+
     /// Returns `{"image", "llb"}`, or `{"error"}`.
     fn target(&mut self, target: &PlannedTarget) -> Value {
         let mut definition = Definition::default();

@@ -5,7 +5,7 @@ use std::fmt;
 /// Whose failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A build step failed: exit code 1.
+    /// A build step failed, or checks found something: exit code 1.
     Build,
     /// The command line is wrong: 2.
     Usage,

@@ -4,14 +4,18 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, SourceMap, Span};
 
-/// Returns an array of findings by place, a line for each; `[]` if there are none.
-pub(super) fn json(found: &Diagnostics, sources: &SourceMap) -> String {
-    let lines: Vec<String> =
-        found.sorted(sources).into_iter().map(|finding| object(finding, sources).to_string()).collect();
+/// Returns an array of findings, a line for each; `[]` if there are none.
+pub(super) fn json(objects: &[Value]) -> String {
+    let lines: Vec<String> = objects.iter().map(Value::to_string).collect();
     match lines.is_empty() {
         true => "[]\n".to_owned(),
         false => format!("[\n{}\n]\n", lines.join(",\n")),
     }
+}
+
+/// Returns findings by place.
+pub(super) fn objects(found: &Diagnostics, sources: &SourceMap) -> Vec<Value> {
+    found.sorted(sources).into_iter().map(|finding| object(finding, sources)).collect()
 }
 
 fn object(finding: &Diagnostic, sources: &SourceMap) -> Value {

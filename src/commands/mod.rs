@@ -1,6 +1,8 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 pub mod build;
+mod build_warnings;
+mod call;
 pub mod check;
 pub mod compile;
 mod failure;

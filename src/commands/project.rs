@@ -146,13 +146,45 @@ impl Project {
         bakefile::print_json(&self.selection)
     }
 
-    /// Works out what is to be built. Warnings are told at once.
+    /// Returns what is asked for: each target with its name, those that they link to as well.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &Target)> {
+        self.selection.targets.iter().map(|(name, target)| (name.as_str(), target))
+    }
+
+    /// Works out what is to be built. Warnings are told at once. What targets ask for in place of a build (`call`) is left
+    /// to the caller.
     ///
     /// # Errors
     /// A platform, name, context or output is wrong.
     pub fn plan(&self, host: &Host) -> Result<Plan, Failure> {
-        let targets: Vec<Target> = self.selection.targets.iter().map(|(_, target)| target.clone()).collect();
-        let (plan, found) = plan::expand(&targets, &build_platform());
+        self.planned(host, std::convert::identity)
+    }
+
+    /// Works out which Dockerfiles are meant, for which platforms. What targets say of their results and of how steps run
+    /// does not matter, and is not looked at.
+    ///
+    /// # Errors
+    /// A platform or context is wrong.
+    pub fn plan_of_dockerfiles(&self, host: &Host) -> Result<Plan, Failure> {
+        self.planned(host, |mut target| {
+            (target.network, target.shm_size, target.pull) = (None, None, None);
+            target.annotations.clear();
+            target.attest.clear();
+            target.cache_from.clear();
+            target.cache_to.clear();
+            target.entitlements.clear();
+            target.extra_hosts.clear();
+            target.output.clear();
+            target.policy.clear();
+            target.resources.clear();
+            target.ulimits.clear();
+            target
+        })
+    }
+
+    fn planned(&self, host: &Host, change: impl Fn(Target) -> Target) -> Result<Plan, Failure> {
+        let targets = self.selection.targets.iter().map(|(_, target)| change(target.clone()));
+        let (plan, found) = plan::expand(&targets.collect::<Vec<_>>(), &build_platform());
         definition_failure(&found, &self.sources)?;
         tell(&found, &self.sources, host);
         Ok(plan)

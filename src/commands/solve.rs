@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
@@ -26,6 +27,8 @@ pub struct Lowered {
     pub targets: BTreeMap<(String, Platform), LoweredTarget>,
     /// What names of base images stood for.
     pub pins: Vec<ResolvedPin>,
+    /// What the build checks say.
+    pub warnings: BTreeSet<BuildWarning>,
 }
 
 impl Lowered {
@@ -71,7 +74,8 @@ pub fn lower(
             Ok((definition, targets)) => {
                 definition_failure(&unsupported_steps(&definition), sources)?;
                 let definition = Arc::new(definition);
-                return Ok(Lowered { definition, targets, pins });
+                let warnings = build_warnings::find(&loaded, &images, &targets, sources)?;
+                return Ok(Lowered { definition, targets, pins, warnings });
             }
             Err(needs) => {
                 if host.cancel.is_cancelled() {

@@ -8,6 +8,7 @@ mod flags;
 pub mod ignore;
 mod instruction;
 mod lines;
+pub mod lint;
 mod mount;
 mod network;
 pub mod shell;

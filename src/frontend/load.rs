@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile::{self, Dockerfile};
 use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
 use crate::sys::files::Files;
@@ -28,11 +28,7 @@ pub struct Loaded {
 /// # Errors
 /// A file is missing, unreadable or no UTF-8, or the Dockerfile is wrong.
 pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) -> Result<Loaded, Diagnostics> {
-    let (name, text) = match &target.dockerfile {
-        DockerfileSource::Inline { name, text } => (name.clone(), text.clone()),
-        DockerfileSource::Path(path) => read_dockerfile(target, path, files)?,
-    };
-    let file = sources.add(name, text);
+    let (file, ignore) = read(target, files, sources)?;
     let (dockerfile, found) = dockerfile::parse(file, sources);
     if found.has_errors() {
         return Err(found);
@@ -44,7 +40,24 @@ pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) 
                 .insert(name.clone(), ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default());
         }
     }
-    Ok(Loaded { dockerfile, warnings: found, ignore: main_ignore(target, files)?, context_ignores })
+    Ok(Loaded { dockerfile, warnings: found, ignore, context_ignores })
+}
+
+/// Reads the Dockerfile of `target`, whatever is in it, and the lines of its main context's ignore file.
+///
+/// # Errors
+/// One of them is missing, unreadable or no UTF-8.
+pub fn read(
+    target: &PlannedTarget,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+) -> Result<(FileId, Vec<String>), Diagnostics> {
+    let (name, text) = match &target.dockerfile {
+        DockerfileSource::Inline { name, text } => (name.clone(), text.clone()),
+        DockerfileSource::Path(path) => read_dockerfile(target, path, files)?,
+    };
+    let ignore = main_ignore(target, files)?;
+    Ok((sources.add(name, text), ignore))
 }
 
 fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Result<(String, String), Diagnostics> {

@@ -232,7 +232,7 @@ fn healthcheck(check: &HealthcheckInstruction) -> Healthcheck {
 }
 
 /// Reads `[[ip:]host:]port[-port][/protocol]`; returns one `port/protocol` for each container port.
-fn port_range(text: &str) -> Result<Vec<String>, &'static str> {
+pub(super) fn port_range(text: &str) -> Result<Vec<String>, &'static str> {
     let (range, protocol) = match text.split_once('/') {
         Some((range, protocol)) => (range, protocol.to_lowercase()),
         None => (text, "tcp".to_owned()),
@@ -251,7 +251,7 @@ fn port_range(text: &str) -> Result<Vec<String>, &'static str> {
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
-fn check_signal(signal: &str, span: Span) -> Result<(), Diagnostic> {
+pub(super) fn check_signal(signal: &str, span: Span) -> Result<(), Diagnostic> {
     const NAMES: [&str; 35] = [
         "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
         "PROF", "PWR", "QUIT", "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN",

@@ -5,12 +5,13 @@
 //!
 //! `load` reads and parses; `stages` finds which stages are reached and what they come from; `lower` walks their
 //! instructions, with `run` and `copy` for those that make steps, `metadata` for those that only change the config, and
-//! `history` for the words that BuildKit uses about them.
+//! `history` for the words that BuildKit uses about them. [`lint`] says what is questionable in a Dockerfile, and what it takes.
 
 pub mod compiled;
 mod copy;
 mod cycles;
 mod history;
+pub mod lint;
 mod load;
 mod lower;
 mod metadata;
@@ -30,7 +31,7 @@ use crate::oci::ImageConfig;
 use crate::plan::ImageSource;
 use crate::platform::Platform;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, read};
 pub use lower::lower;
 pub use syntax::foreign_frontend;
 

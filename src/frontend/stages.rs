@@ -234,21 +234,8 @@ impl<'a> Stages<'a> {
         Ok(Origin::Image(Need { image: ImageSource::Registry(reference), platform: platform.clone() }))
     }
 
-    /// Returns the named context that stands in for `name`, with its key: one for the platform first.
     fn context(&self, name: &str, platform: &Platform) -> Option<(String, BuildContext)> {
-        // These two words always mean what they say.
-        if ["scratch", "context"].iter().any(|word| name.eq_ignore_ascii_case(word)) {
-            return None;
-        }
-        let wanted = normal_name(name);
-        let platform = platform.to_string();
-        let matching = |for_platform: bool| {
-            self.target.contexts.iter().find(|(key, _)| match key.split_once("::") {
-                Some((key, of)) => for_platform && of == platform && normal_name(key) == wanted,
-                None => !for_platform && normal_name(key) == wanted,
-            })
-        };
-        matching(true).or_else(|| matching(false)).map(|(key, context)| (key.clone(), context.clone()))
+        named_context(self.target, name, platform)
     }
 
     /// Returns what the base holds back for the stages that come from it.
@@ -386,6 +373,23 @@ impl<'a> Stages<'a> {
             Diagnostic::error(span, message)
         })
     }
+}
+
+/// Returns the named context of `target` that stands in for `name`, with its key: one for the platform first.
+pub(super) fn named_context(target: &PlannedTarget, name: &str, platform: &Platform) -> Option<(String, BuildContext)> {
+    // These two words always mean what they say.
+    if ["scratch", "context"].iter().any(|word| name.eq_ignore_ascii_case(word)) {
+        return None;
+    }
+    let wanted = normal_name(name);
+    let platform = platform.to_string();
+    let matching = |for_platform: bool| {
+        target.contexts.iter().find(|(key, _)| match key.split_once("::") {
+            Some((key, of)) => for_platform && of == platform && normal_name(key) == wanted,
+            None => !for_platform && normal_name(key) == wanted,
+        })
+    };
+    matching(true).or_else(|| matching(false)).map(|(key, context)| (key.clone(), context.clone()))
 }
 
 fn origin_of_context(key: &str, context: &BuildContext, platform: &Platform) -> Origin {

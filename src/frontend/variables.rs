@@ -61,25 +61,8 @@ pub(super) enum Shown {
 
 /// Returns the variables that FROM sees and that a stage's ARG takes its value from: the platforms' and the global ARGs.
 pub(super) fn globals(target: &PlannedTarget, dockerfile: &Dockerfile) -> Result<Variables, Diagnostic> {
-    let mut globals = Variables::default();
-    for (prefix, platform) in [("BUILD", &target.build_platform), ("TARGET", &target.platform)] {
-        let (os, version) = (&platform.os, platform.os_version.as_deref().unwrap_or(""));
-        let variant = platform.variant.as_deref().unwrap_or("");
-        globals.set(&format!("{prefix}PLATFORM"), &platform.to_string());
-        globals.set(&format!("{prefix}OS"), os);
-        globals.set(&format!("{prefix}OSVERSION"), version);
-        globals.set(&format!("{prefix}ARCH"), &platform.architecture);
-        globals.set(&format!("{prefix}VARIANT"), variant);
-    }
-    let last_name = dockerfile.stages.last().and_then(|stage| stage.name.as_ref()).map(|name| name.text.clone());
-    let stage = target.stage.clone().or(last_name);
-    globals.set("TARGETSTAGE", stage.as_deref().unwrap_or("default"));
-    let predefined: Vec<String> = globals.0.iter().map(|(name, _)| name.clone()).collect();
-    for name in predefined {
-        if let Some(value) = target.args.get(&name) {
-            globals.set(&name, value);
-        }
-    }
+    let last_name = dockerfile.stages.last().and_then(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
+    let mut globals = predefined(target, last_name);
     for arg in &dockerfile.global_args {
         let value = match (target.args.get(&arg.name), &arg.default) {
             (Some(value), _) => Some(value.clone()),
@@ -91,6 +74,28 @@ pub(super) fn globals(target: &PlannedTarget, dockerfile: &Dockerfile) -> Result
         }
     }
     Ok(globals)
+}
+
+/// Returns the variables that the builder sets itself; `last_name` is the name of the Dockerfile's last stage.
+pub(super) fn predefined(target: &PlannedTarget, last_name: Option<&str>) -> Variables {
+    let mut globals = Variables::default();
+    for (prefix, platform) in [("BUILD", &target.build_platform), ("TARGET", &target.platform)] {
+        let (os, version) = (&platform.os, platform.os_version.as_deref().unwrap_or(""));
+        let variant = platform.variant.as_deref().unwrap_or("");
+        globals.set(&format!("{prefix}PLATFORM"), &platform.to_string());
+        globals.set(&format!("{prefix}OS"), os);
+        globals.set(&format!("{prefix}OSVERSION"), version);
+        globals.set(&format!("{prefix}ARCH"), &platform.architecture);
+        globals.set(&format!("{prefix}VARIANT"), variant);
+    }
+    globals.set("TARGETSTAGE", target.stage.as_deref().or(last_name).unwrap_or("default"));
+    let names: Vec<String> = globals.0.iter().map(|(name, _)| name.clone()).collect();
+    for name in names {
+        if let Some(value) = target.args.get(&name) {
+            globals.set(&name, value);
+        }
+    }
+    globals
 }
 
 /// Returns `->arch` for a step that runs on one platform and makes files for another, which it knows from its ARGs.

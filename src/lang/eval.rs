@@ -47,6 +47,10 @@ pub trait Scope {
 
     /// Counts one level up.
     fn leave(&self);
+
+    /// Counts work that was done, in expressions, elements and texts of four bytes; false where all of them together are
+    /// more than [`MAX_WORK`].
+    fn spend(&self, n_units: usize) -> bool;
 }
 
 /// Evaluates in a scope, with the names that `for` and functions bind on top of it.
@@ -59,6 +63,20 @@ pub struct EvalContext<'a> {
 struct Frame<'a> {
     names: &'a BTreeMap<String, Value>,
     outer: Option<&'a Frame<'a>>,
+}
+
+/// Bytes of a text; a Dockerfile or script that is written inline has thousands.
+const MAX_TEXT: usize = 16 << 20;
+
+/// What evaluating all files of a run may cost. Twenty thousand targets take a hundredth of it; what doubles itself, or goes
+/// round and round in functions, ends here before memory does.
+pub const MAX_WORK: usize = 50_000_000;
+
+fn too_much(span: Span) -> EvalError {
+    let message = "this makes more than bake evaluates in all: texts, lists or calls that grow without end";
+    Box::new(
+        Diagnostic::error(span, message).hint("look for values that double, and for functions that call themselves"),
+    )
 }
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
@@ -94,7 +112,16 @@ impl<'a> EvalContext<'a> {
         }
         let value = self.eval_kind(expr);
         self.scope.leave();
-        value
+        let value = value?;
+        // A name costs nothing more: what it stands for was counted when it was made.
+        let n_units = match &expr.kind {
+            ExprKind::Variable(_) | ExprKind::Traversal(_) | ExprKind::Parens(_) => 1,
+            _ => value.weight(MAX_WORK),
+        };
+        match self.scope.spend(n_units) {
+            true => Ok(value),
+            false => Err(too_much(expr.span)),
+        }
     }
 
     fn eval_kind(&self, expr: &Expr) -> Result<Value, EvalError> {
@@ -103,7 +130,7 @@ impl<'a> EvalContext<'a> {
             ExprKind::Bool(flag) => Ok(Value::Bool(*flag)),
             ExprKind::Number(number) => Ok(Value::Number(number.clone())),
             ExprKind::String(text) => Ok(Value::string(text)),
-            ExprKind::Template(parts) => self.template(parts),
+            ExprKind::Template(parts) => self.template(parts, expr.span),
             ExprKind::Tuple(items) => {
                 items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>().map(Value::tuple)
             }
@@ -159,18 +186,22 @@ impl<'a> EvalContext<'a> {
         }
     }
 
-    fn template(&self, parts: &[TemplatePart]) -> Result<Value, EvalError> {
+    fn template(&self, parts: &[TemplatePart], span: Span) -> Result<Value, EvalError> {
         if let [TemplatePart::Interpolation(expr)] = parts {
             return self.eval(expr);
         }
         let mut text = String::new();
-        self.append(parts, &mut text)?;
+        self.append(parts, span, &mut text)?;
         Ok(Value::string(text))
     }
 
-    fn append(&self, parts: &[TemplatePart], text: &mut String) -> Result<(), EvalError> {
+    fn append(&self, parts: &[TemplatePart], span: Span, text: &mut String) -> Result<(), EvalError> {
         for part in parts {
             match part {
+                _ if text.len() > MAX_TEXT => {
+                    let message = format!("this text is longer than {} MiB", MAX_TEXT >> 20);
+                    return Err(error(span, message));
+                }
                 TemplatePart::Literal(literal) => text.push_str(literal),
                 TemplatePart::Interpolation(expr) => {
                     let value = self.eval(expr)?;
@@ -187,13 +218,13 @@ impl<'a> EvalContext<'a> {
                 }
                 TemplatePart::If(directive) => {
                     let is_true = self.condition(&directive.condition)?;
-                    self.append(if is_true { &directive.yes } else { &directive.no }, text)?;
+                    self.append(if is_true { &directive.yes } else { &directive.no }, span, text)?;
                 }
                 TemplatePart::For(directive) => {
                     for (key, element) in self.pairs(&directive.collection)? {
                         let mut names = BTreeMap::from([(directive.element.text.clone(), element)]);
                         names.extend(directive.key.iter().map(|name| (name.text.clone(), key.clone())));
-                        self.bind(&names, |context| context.append(&directive.parts, text))?;
+                        self.bind(&names, |context| context.append(&directive.parts, span, text))?;
                     }
                 }
             }

@@ -23,7 +23,7 @@ mod value;
 
 pub use convert::{convert, primitive_text, unify};
 pub use data_syntax::BlockSchema;
-pub use eval::{EvalContext, EvalError, MAX_DEPTH, Scope};
+pub use eval::{EvalContext, EvalError, MAX_DEPTH, MAX_WORK, Scope};
 pub use format::{format_hcl, shape};
 pub use hcl_syntax::{parse_expr, parse_hcl};
 pub use json_syntax::parse_json;

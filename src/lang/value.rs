@@ -98,6 +98,27 @@ impl Value {
         Value::Map(Arc::new(items))
     }
 
+    /// Returns how much it is, counted as far as `limit`: one for each value in it, however often one and the same is in
+    /// it, and one for each four bytes of text.
+    pub fn weight(&self, limit: usize) -> usize {
+        let all = |items: &mut dyn Iterator<Item = &Value>| {
+            let mut n = 1;
+            for item in items {
+                if n >= limit {
+                    break;
+                }
+                n += item.weight(limit - n);
+            }
+            n
+        };
+        match self {
+            Value::Null(_) | Value::Bool(_) | Value::Number(_) => 1,
+            Value::String(text) => 1 + text.len() / 4,
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => all(&mut items.iter()),
+            Value::Map(entries) | Value::Object(entries) => all(&mut entries.values()),
+        }
+    }
+
     /// Says whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null(_))

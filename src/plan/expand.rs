@@ -209,9 +209,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     if let Some(policy) = target.policy.first() {
         refuse(policy.span, "`policy`".to_owned());
     }
-    if let Some(call) = target.call.as_ref().filter(|call| !matches!(call.value.as_str(), "" | "build")) {
-        refuse(call.span, format!("`call = \"{}\"`", call.value));
-    }
     match target.network.as_ref().map(|network| (network.span, network.value.as_str())) {
         None | Some((_, "" | "default" | "none")) => {}
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod build;
+mod checks;
 mod crash;
 mod failure;
 mod host;

@@ -14,11 +14,11 @@ use bake::platform::Platform;
 use bake::sys::files::MemoryFiles;
 use serde_json::{Value, json};
 
-fn platform(text: &str) -> Platform {
+pub fn platform(text: &str) -> Platform {
     text.parse().expect("a platform")
 }
 
-fn target(dockerfile: &str) -> PlannedTarget {
+pub fn target(dockerfile: &str) -> PlannedTarget {
     PlannedTarget {
         name: "app".to_owned(),
         platform: platform("linux/amd64"),

@@ -13,6 +13,7 @@ mod dockerfile_conformance;
 mod file_ops;
 mod frontend;
 mod fuzz;
+mod lint;
 mod registry;
 mod schemas;
 mod solver;

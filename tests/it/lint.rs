@@ -1,0 +1,4 @@
+//! Build checks, outlines and targets of Dockerfiles.
+
+mod command;
+mod rules;
