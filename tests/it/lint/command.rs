@@ -68,9 +68,12 @@ fn check_shows_what_is_questionable_and_fails() {
 #[test]
 fn check_shows_an_error_with_its_lines() {
     let project = project(&[("build.hcl", "target \"default\" {}"), ("Dockerfile", "FROM scratch\nCOPY x\n")]);
-    let (code, stdout, _) = bake(project.path(), &["check"]);
+    let (code, stdout, _) = bake(project.path(), &["build", "--check"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("error: COPY needs at least two arguments\nDockerfile:2\n"), "{stdout}");
+    let (code, _, stderr) = bake(project.path(), &["check"]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("error: Dockerfile:2:1: COPY needs at least two arguments\n"), "{stderr}");
 }
 
 #[test]
@@ -81,6 +84,11 @@ fn results_are_json_in_the_peers_shape() {
         ("api.Dockerfile", "FROM scratch AS x\n"),
     ]);
     let (code, stdout, _) = bake(project.path(), &["check", "--format=json"]);
+    let findings: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, findings.as_array().map(Vec::len)), (1, Some(1)));
+    assert_eq!(findings[0]["rule"], "LegacyKeyValueFormat");
+    assert_eq!((&findings[0]["file"], &findings[0]["line"]), (&Value::from("Dockerfile"), &Value::from(2)));
+    let (code, stdout, _) = bake(project.path(), &["build", "--call=check,format=json"]);
     let document: Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(code, 1);
     assert_eq!(document["target"]["web"]["check"]["warnings"][0]["ruleName"], "LegacyKeyValueFormat");
