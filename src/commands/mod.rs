@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod check;
+pub mod convert;
 mod failure;
 pub mod fmt;
 pub mod image_inspect;

@@ -6,6 +6,7 @@ mod bake_language;
 mod bakefile;
 mod book;
 mod compose;
+mod convert;
 mod dockerfile;
 mod file_ops;
 mod frontend;
