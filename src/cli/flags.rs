@@ -15,7 +15,7 @@ use crate::commands::{Failure, Kind};
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 8] = ["build", "print", "list", "check", "fmt", "convert", "image", "help"];
+pub const VERBS: [&str; 9] = ["build", "print", "list", "check", "fmt", "convert", "schema", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ pub enum Command {
     Fmt(FmtFlags),
     /// Write a bakefile in another notation: HCL, JSON or TOML
     Convert(ConvertFlags),
+    /// Print the JSON Schema of bakefiles in TOML and JSON
+    Schema,
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),

@@ -61,7 +61,7 @@ fn check(input: &InputFile) -> usize {
     n
 }
 
-fn bakefiles(directory: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn bakefiles(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).expect("listed") {
         let path = entry.expect("listed").path();
         if path.is_dir() {
