@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::model::{Spanned, Target};
 use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, Written};
+use super::vocabulary::{Attribute, Shape, TARGET};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::lang::ast::{Expr, ExprKind};
 use crate::lang::{EvalError, Field, Type, Value, convert, primitive_text};
@@ -20,46 +21,28 @@ pub(super) enum Kind {
     Resources,
 }
 
-/// All attributes of a target, but `matrix` and `name`, which shape the block itself.
-pub(super) const ATTRIBUTES: &[(&str, Kind)] = &[
-    ("annotations", Kind::Texts),
-    ("args", Kind::TextMap),
-    ("attest", Kind::Specs),
-    ("cache-from", Kind::Specs),
-    ("cache-to", Kind::Specs),
-    ("call", Kind::Text),
-    ("context", Kind::Text),
-    ("contexts", Kind::TextMap),
-    ("description", Kind::Text),
-    ("dockerfile", Kind::Text),
-    ("dockerfile-inline", Kind::Text),
-    ("entitlements", Kind::Texts),
-    ("extra-hosts", Kind::TextMap),
-    ("inherits", Kind::Texts),
-    ("labels", Kind::TextMap),
-    ("network", Kind::Text),
-    ("no-cache", Kind::Flag),
-    ("no-cache-filter", Kind::Texts),
-    ("output", Kind::Specs),
-    ("platforms", Kind::Texts),
-    ("policy", Kind::Specs),
-    ("pull", Kind::Flag),
-    ("resources", Kind::Resources),
-    ("secret", Kind::Specs),
-    ("shm-size", Kind::Text),
-    ("ssh", Kind::Specs),
-    ("tags", Kind::Texts),
-    ("target", Kind::Text),
-    ("ulimits", Kind::Texts),
-];
-
 /// Limits that `resources` knows.
 pub(super) const RESOURCES: [&str; 7] =
     ["memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"];
 
-/// Returns the attribute called `name`, with a name that lives as long as the program.
+/// Returns the attribute called `name`, with a name that lives as long as the program; `matrix` and `name`, which shape
+/// the block itself, are none.
 pub(super) fn find(name: &str) -> Option<(&'static str, Kind)> {
-    ATTRIBUTES.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|index| ATTRIBUTES[index])
+    let index = TARGET.binary_search_by(|attribute| attribute.name.cmp(name)).ok()?;
+    evaluated(&TARGET[index])
+}
+
+/// Returns all attributes that `find` finds, sorted by name.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, Kind)> {
+    TARGET.iter().filter_map(evaluated)
+}
+
+fn evaluated(attribute: &Attribute) -> Option<(&'static str, Kind)> {
+    match (attribute.name, attribute.shape) {
+        ("name", _) => None,
+        (name, Shape::Value(kind)) => Some((name, kind)),
+        _ => None,
+    }
 }
 
 /// Converts an evaluated value to the attribute's type.
@@ -272,9 +255,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_so_that_it_can_be_searched() {
-        assert!(ATTRIBUTES.is_sorted_by_key(|(name, _)| *name));
+    fn attributes_are_found_by_name() {
         assert_eq!(find("tags"), Some(("tags", Kind::Texts)));
-        assert_eq!(find("tag"), None);
+        assert_eq!((find("tag"), find("name"), find("matrix")), (None, None, None));
     }
 }

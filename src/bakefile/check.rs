@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attributes::ATTRIBUTES;
 use super::program::{BUILT_IN, Program};
+use super::vocabulary::{Attribute, FUNCTION, GROUP, TARGET, VALIDATION, VARIABLE};
 use super::walk::walk;
 use super::{Bakefile, Spanned};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Span, nearest};
@@ -13,25 +13,27 @@ use crate::lang::ast::{Block, Body};
 pub(super) fn unknown_names(body: &Body, findings: &mut Diagnostics) {
     for block in &body.blocks {
         match block.kind.text.as_str() {
-            "target" => {
-                let known: Vec<&str> = ATTRIBUTES.iter().map(|(name, _)| *name).chain(["matrix", "name"]).collect();
-                warn(block, &known, &[], findings);
-            }
-            "group" => warn(block, &["targets", "description", "matrix", "name"], &[], findings),
+            "target" => warn(block, &names(TARGET), &[], findings),
+            // A matrix in a group is an error of its own.
+            "group" => warn(block, &[names(GROUP), vec!["matrix", "name"]].concat(), &[], findings),
             "variable" => {
                 if let Some(label) = block.labels.first().filter(|label| BUILT_IN.contains(&label.text.as_str())) {
                     let message = format!("\"{}\" is defined by bake; this block means nothing", label.text);
                     findings.push(Diagnostic::warning(label.span, message));
                 }
-                warn(block, &["type", "default", "description", "sensitive"], &["validation"], findings);
+                warn(block, &names(VARIABLE), &["validation"], findings);
                 for validation in block.body.blocks.iter().filter(|b| b.kind.text == "validation") {
-                    warn(validation, &["condition", "error_message"], &[], findings);
+                    warn(validation, &names(VALIDATION), &[], findings);
                 }
             }
-            "function" => warn(block, &["params", "variadic_params", "result", "description"], &[], findings),
+            "function" => warn(block, &names(FUNCTION), &[], findings),
             _ => {}
         }
     }
+}
+
+fn names(attributes: &[Attribute]) -> Vec<&str> {
+    attributes.iter().map(|attribute| attribute.name).collect()
 }
 
 fn warn(block: &Block, attributes: &[&str], blocks: &[&str], findings: &mut Diagnostics) {

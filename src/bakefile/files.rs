@@ -5,7 +5,7 @@ use std::path::Path;
 use super::compose;
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::lang::ast::Body;
-use crate::lang::{BlockSchema, parse_hcl, parse_json, parse_toml};
+use crate::lang::{BlockSchema, Notation, parse_hcl, parse_json, parse_toml};
 use crate::sys::files::Files;
 
 /// A bakefile's text.
@@ -33,7 +33,7 @@ const PEER_NAMES: [&str; 8] = [
 ];
 
 /// Which keys of JSON and TOML are blocks.
-const SCHEMA: &[BlockSchema] = &[
+pub(super) const SCHEMA: &[BlockSchema] = &[
     BlockSchema { kind: "target", n_labels: 1, nested: &[] },
     BlockSchema { kind: "group", n_labels: 1, nested: &[] },
     BlockSchema { kind: "function", n_labels: 1, nested: &[] },
@@ -82,8 +82,8 @@ fn read(files: &dyn Files, name: &str) -> Result<Option<InputFile>, Diagnostics>
 
 /// A file of one of the two families.
 pub(super) enum Parsed {
-    /// HCL, JSON or TOML.
-    Body(Body),
+    /// HCL, JSON or TOML, and which of them.
+    Body(Body, Notation),
     /// YAML, read together with the other Compose files.
     Compose(FileId),
 }
@@ -97,19 +97,17 @@ pub(super) fn parse(input: &InputFile, sources: &mut SourceMap, findings: &mut D
     if has_ending(".yaml") || has_ending(".yml") || (!is_known && compose::is_compose(file, sources)) {
         return Parsed::Compose(file);
     }
-    let (body, errors) = if has_ending(".toml") {
-        parse_toml(file, sources, SCHEMA)
+    let ((body, errors), notation) = if has_ending(".toml") {
+        (parse_toml(file, sources, SCHEMA), Notation::Toml)
     } else if has_ending(".json") {
-        parse_json(file, sources, SCHEMA)
+        (parse_json(file, sources, SCHEMA), Notation::Json)
     } else if has_ending(".hcl") {
-        parse_hcl(file, sources)
+        (parse_hcl(file, sources), Notation::Hcl)
     } else {
-        let (body, errors) = parse_hcl(file, sources);
-        match errors.has_errors() {
-            true => Some(parse_json(file, sources, SCHEMA)).filter(|(_, e)| !e.has_errors()).unwrap_or((body, errors)),
-            false => (body, errors),
-        }
+        let hcl = parse_hcl(file, sources);
+        let json = hcl.1.has_errors().then(|| parse_json(file, sources, SCHEMA)).filter(|(_, e)| !e.has_errors());
+        json.map_or((hcl, Notation::Hcl), |json| (json, Notation::Json))
     };
     findings.extend(errors);
-    Parsed::Body(body)
+    Parsed::Body(body, notation)
 }

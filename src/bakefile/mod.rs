@@ -16,16 +16,19 @@ mod compose;
 mod files;
 mod list;
 mod model;
+mod notation;
 mod overrides;
 mod print;
 mod program;
 mod relative;
+mod schema;
 mod scope;
 mod select;
 mod spec;
 mod table;
 mod variables;
 mod verify;
+mod vocabulary;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -33,8 +36,10 @@ use std::collections::BTreeMap;
 pub use files::{InputFile, default_files};
 pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Spanned, Target};
+pub use notation::convert;
 pub use overrides::{Override, parse_override};
 pub use print::print_json;
+pub use schema::schema;
 pub use select::Selection;
 pub use spec::{
     AttestSpec, CacheSpec, ENTITLEMENTS, OutputSpec, PolicySpec, SecretSpec, SshSpec, is_entitlement, parse_bool,
@@ -102,7 +107,7 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     let (mut bodies, mut compose_files) = (Vec::new(), Vec::new());
     for input in inputs {
         match files::parse(input, sources, &mut findings) {
-            files::Parsed::Body(body) => bodies.push(body),
+            files::Parsed::Body(body, _) => bodies.push(body),
             files::Parsed::Compose(file) => compose_files.push(file),
         }
     }
@@ -165,7 +170,8 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
     let mut variables = Vec::new();
     let mut blocks: Vec<(&str, &Block)> =
         program.variables.iter().filter_map(|(name, variable)| Some((*name, variable.block?))).collect();
-    blocks.sort_by_key(|(_, block)| block.kind.span);
+    // By label: in JSON and TOML many blocks share the word before it.
+    blocks.sort_by_key(|(_, block)| block.labels.first().unwrap_or(&block.kind).span);
     for (name, block) in blocks {
         let value = match program.variable(name) {
             Some(Ok(value)) => value,
@@ -251,7 +257,7 @@ fn add_matrix_group(cell: &TargetCell<'_>, bakefile: &mut Bakefile) {
 
 fn add_groups(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Reported) {
     let mut groups: Vec<&Block> = program.groups.values().copied().collect();
-    groups.sort_by_key(|block| block.kind.span);
+    groups.sort_by_key(|block| block.labels.first().unwrap_or(&block.kind).span);
     for block in groups {
         match group(program, block) {
             Ok(group) => {

@@ -115,8 +115,8 @@ impl<'a> Program<'a> {
             return Ok((self.own_value(&cells, attribute, kind)?, 2));
         }
         let mut entries = BTreeMap::new();
-        for (name, kind) in attributes::ATTRIBUTES {
-            entries.insert((*name).to_owned(), self.own_value(&cells, name, *kind)?);
+        for (name, kind) in attributes::all() {
+            entries.insert(name.to_owned(), self.own_value(&cells, name, kind)?);
         }
         let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
         entries.insert("name".to_owned(), name);

@@ -8,6 +8,7 @@ use crate::bakefile::{ENTITLEMENTS, ListFormat, is_entitlement};
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
 use crate::commands::compile::CompileRequest;
+use crate::commands::convert::ConvertRequest;
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
@@ -15,8 +16,11 @@ use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
 use crate::platform::Platform;
 
+use crate::lang::Notation;
+
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 8] = ["build", "print", "list", "check", "compile", "fmt", "image", "help"];
+pub const VERBS: [&str; 10] =
+    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -48,6 +52,10 @@ pub enum Command {
     Compile(CompileFlags),
     /// Format HCL bakefiles
     Fmt(FmtFlags),
+    /// Write a bakefile in another notation: HCL, JSON or TOML
+    Convert(ConvertFlags),
+    /// Print the JSON Schema of bakefiles in TOML and JSON
+    Schema,
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
@@ -432,6 +440,50 @@ impl FmtFlags {
     /// Returns what is asked for.
     pub fn request(self) -> FmtRequest {
         FmtRequest { files: self.files, is_check: self.check }
+    }
+}
+
+/// Flags of `convert`.
+#[derive(Debug, Args)]
+pub struct ConvertFlags {
+    /// Bakefile, `-` for standard input [default: the one that a build reads]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// Notation of the result
+    #[arg(long, value_enum)]
+    to: NotationFlag,
+    /// Where the result goes, `-` for standard output [default: -]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the result although something has no form in it: warn of that instead of failing
+    #[arg(long)]
+    lossy: bool,
+    /// Let the result replace the file that is read
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// `--to` of `convert`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NotationFlag {
+    /// HCL
+    Hcl,
+    /// TOML with templates in strings
+    Toml,
+    /// HCL's JSON form
+    Json,
+}
+
+impl ConvertFlags {
+    /// Returns what is asked for.
+    pub fn request(self) -> ConvertRequest {
+        let to = match self.to {
+            NotationFlag::Hcl => Notation::Hcl,
+            NotationFlag::Toml => Notation::Toml,
+            NotationFlag::Json => Notation::Json,
+        };
+        let ConvertFlags { file, output, lossy, overwrite, .. } = self;
+        ConvertRequest { file, to, output, is_lossy: lossy, may_overwrite: overwrite }
     }
 }
 

@@ -75,6 +75,8 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         }
         Command::Check(flags) => commands::check::check(&flags.request(), host),
         Command::Compile(flags) => commands::compile::compile(&flags.request(), host),
+        Command::Convert(flags) => commands::convert::convert(&flags.request(), host),
+        Command::Schema => Ok(crate::bakefile::schema()),
         Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
     }

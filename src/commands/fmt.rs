@@ -59,7 +59,7 @@ pub fn fmt(request: &FmtRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Puts the new text in the place of the old one at once; a symbolic link goes on leading to the file.
-fn replace(path: PathBuf, text: &str) -> Result<(), Failure> {
+pub(super) fn replace(path: PathBuf, text: &str) -> Result<(), Failure> {
     let path = path.canonicalize().unwrap_or(path);
     let failed = |source| FileExportError::Io { verb: "write", path: path.clone(), source };
     write_file(&path, |out| out.write_all(text.as_bytes()).map_err(failed))

@@ -5,6 +5,7 @@ mod build_warnings;
 mod call;
 pub mod check;
 pub mod compile;
+pub mod convert;
 mod failure;
 mod findings;
 pub mod fmt;

@@ -5,7 +5,7 @@
 //! lines are neither joined nor broken. Invariant: formatting twice is formatting once.
 
 mod layout;
-mod tokens;
+pub(super) mod tokens;
 
 use super::ast::Body;
 use super::hcl_syntax::parse_hcl;

@@ -10,6 +10,7 @@
 pub mod ast;
 mod convert;
 mod data_syntax;
+mod emit;
 mod eval;
 mod format;
 pub mod functions;
@@ -23,6 +24,7 @@ mod value;
 
 pub use convert::{convert, primitive_text, unify};
 pub use data_syntax::BlockSchema;
+pub use emit::{Emitted, Notation, emit};
 pub use eval::{EvalContext, EvalError, MAX_DEPTH, MAX_WORK, Scope};
 pub use format::{format_hcl, shape};
 pub use hcl_syntax::{parse_expr, parse_hcl};

@@ -42,7 +42,9 @@ fn runner() -> Option<PathBuf> {
 fn formatting_keeps_the_meaning() {
     let Some(runner) = runner() else { return };
     let mut n_formatted = 0;
-    for path in std::fs::read_dir(runner.with_file_name("real")).expect("the corpus has real files") {
+    let folders =
+        ["real", "own"].map(|name| std::fs::read_dir(runner.with_file_name(name)).expect("a folder of cases"));
+    for path in folders.into_iter().flatten() {
         let case = std::fs::read(path.expect("readable").path()).expect("readable");
         let case: serde_json::Value = serde_json::from_slice(&case).expect("JSON");
         for (name, text) in case["files"].as_object().expect("files by name") {
@@ -60,6 +62,8 @@ fn formatting_keeps_the_meaning() {
             let again = parse_hcl(sources.add(name, once.as_str()), &sources).0;
             assert_eq!(shape(&again), shape(&body), "{name}");
             assert_eq!(format(&once, &mut sources), once, "{name}");
+            let comments = |text: &str| text.matches('#').count();
+            assert_eq!(comments(&once), comments(text), "{name}");
         }
     }
     assert!(n_formatted > 50, "only {n_formatted} files are HCL");
@@ -114,6 +118,9 @@ fn fmt_changes_files_only_when_it_may() {
     assert_eq!(bake(directory.path(), &["fmt"]).1, "build.hcl\n");
     assert_eq!(std::fs::read_to_string(&path).expect("there"), "target \"a\" {\n  context = \".\"\n}\n");
     assert_eq!(bake(directory.path(), &["fmt", "--check"]).0, Some(0));
+    std::fs::write(&path, "a=1\r\n# why\r\nlonger=2\r\n").expect("written");
+    assert_eq!(bake(directory.path(), &["fmt", "build.hcl"]).0, Some(0));
+    assert_eq!(std::fs::read_to_string(&path).expect("there"), "a = 1\r\n# why\r\nlonger = 2\r\n");
     std::fs::write(&path, "target \"a\" {").expect("written");
     assert_eq!(bake(directory.path(), &["fmt"]).0, Some(3));
     assert_eq!(std::fs::read_to_string(&path).expect("there"), "target \"a\" {");

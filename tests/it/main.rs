@@ -7,6 +7,7 @@ mod bakefile;
 mod book;
 mod compile;
 mod compose;
+mod convert;
 mod diagnostics;
 mod dockerfile;
 mod dockerfile_conformance;

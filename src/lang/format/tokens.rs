@@ -2,7 +2,7 @@
 
 /// What a word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::lang) enum Kind {
     Newline,
     /// To the end of the line, or between `/*` and `*/`.
     Comment,
@@ -18,16 +18,16 @@ pub(super) enum Kind {
 
 /// A word and its text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
-    pub(super) text: &'a str,
+pub(in crate::lang) struct Token<'a> {
+    pub(in crate::lang) kind: Kind,
+    pub(in crate::lang) text: &'a str,
 }
 
 /// Marks of more than one character, longest first.
 const MARKS: [&str; 9] = ["...", "=>", "==", "!=", "<=", ">=", "&&", "||", "::"];
 
 /// Splits a text into words; blanks are dropped.
-pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
+pub(in crate::lang) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
