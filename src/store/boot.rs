@@ -17,7 +17,7 @@ use crate::sys::tree;
 const GRACE: i64 = 120;
 
 /// Directories whose entries appear by rename.
-const GUARDED: [&str; 6] = ["blobs/sha256", "layers", "snapshots", "records", "memos", "state"];
+const GUARDED: [&str; 7] = ["blobs/sha256", "layers", "snapshots", "records", "memos", "checkouts", "state"];
 
 /// Drops what may not have reached the disk, if this is the first opening since the machine started.
 ///

@@ -1,6 +1,7 @@
 //! The operating system's edge.
 
 pub mod cancel;
+pub mod child;
 pub mod files;
 pub mod overlay;
 pub mod root;
