@@ -93,7 +93,8 @@ impl FileFlags {
 /// Which bakefile, which targets.
 #[derive(Debug, Args)]
 pub struct ProjectFlags {
-    /// Targets and groups; `default` if none is named, `all` is every target
+    /// Targets and groups; `default` if none is named, `all` is every target. Before them may stand the URL of a git
+    /// repository, an archive or a file that the bakefile is in, and a URL that is BAKE_CMD_CONTEXT
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
@@ -220,7 +221,7 @@ pub struct BuildFlags {
 impl BuildFlags {
     /// Returns which bakefile and targets are meant.
     pub fn project(self) -> ProjectRequest {
-        self.project.request()
+        ProjectRequest { store: self.store, ..self.project.request() }
     }
 
     /// Returns what is asked for.
@@ -243,8 +244,9 @@ impl BuildFlags {
             ignored.push(format!("--allow {} is left out: bake grants no such rights", self.allow.join(" --allow ")));
         }
         let BuildFlags { project, jobs, keep_going, store, metadata_file, .. } = self;
+        let project = ProjectRequest { store, ..project.request() };
         let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project: project.request(), n_jobs, keep_going, store, metadata_file, ignored })
+        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, ignored })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct CheckRequest {
 /// # Errors
 /// Everything that is wrong.
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
-    let BakefileText { sources, bakefile, names } = project::read(&request.project, host)?;
+    let BakefileText { sources, bakefile, names, .. } = project::read(&request.project, host)?;
     let mut findings = Diagnostics::default();
     let targets = bakefile.targets().iter().map(|target| &target.name);
     let env = |name: &str| host.env.get(name).cloned();

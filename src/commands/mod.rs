@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod check;
+pub mod definition;
 mod failure;
 pub mod fmt;
 pub mod image_inspect;
@@ -12,6 +13,7 @@ mod metadata;
 pub mod print;
 pub mod project;
 mod release;
+mod remotes;
 mod solve;
 mod step_failure;
 

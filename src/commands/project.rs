@@ -1,13 +1,15 @@
 //! The user's bakefile, read and resolved for what was asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::definition::{self, Definition, Place};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, input};
 use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
 use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
+use crate::remote::{Home, is_remote};
 use crate::sys::files::DiskFiles;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
@@ -17,10 +19,13 @@ const DEFAULT_EPOCH: i64 = 315_532_800;
 /// Which bakefile, which targets.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectRequest {
-    /// Targets, groups or patterns; `default` where none is named.
+    /// Targets, groups or patterns; `default` where none is named. A remote bakefile's URL stands before them, and after it
+    /// may stand the URL that is `BAKE_CMD_CONTEXT`.
     pub targets: Vec<String>,
     /// Bakefiles, merged in this order; the default names where none is named.
     pub files: Vec<String>,
+    /// The store's directory, for what is brought in from the network.
+    pub store: Option<PathBuf>,
     /// `--set`.
     pub set: Vec<String>,
     /// `--var`.
@@ -45,6 +50,18 @@ pub struct ProjectRequest {
     pub call: Option<String>,
 }
 
+impl ProjectRequest {
+    /// Says whether the bakefile is named by a URL before the targets.
+    pub fn is_remote(&self) -> bool {
+        Place::of(&self.targets).url.is_some()
+    }
+
+    /// Says whether the network is needed to read the bakefile.
+    pub fn needs_network(&self) -> bool {
+        self.is_remote() || self.files.iter().any(|name| is_remote(name))
+    }
+}
+
 /// A resolved bakefile.
 pub struct Project {
     /// The directory that the command runs in.
@@ -56,6 +73,7 @@ pub struct Project {
     bakefile: Bakefile,
     selection: Selection,
     request: ProjectRequest,
+    home: Option<Home>,
 }
 
 /// A bakefile as it is, before anything is asked for.
@@ -64,6 +82,8 @@ pub struct BakefileText {
     pub sources: SourceMap,
     /// All of it.
     pub bakefile: Bakefile,
+    /// Where it came from, if relative contexts count from there.
+    pub home: Option<Home>,
     /// The files that were named, by flags or by the environment; empty where the default names count.
     pub names: Vec<String>,
 }
@@ -73,13 +93,14 @@ pub struct BakefileText {
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
-    let BakefileText { sources, bakefile, names } = read(request, host)?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| rendered(&found, &sources))?;
+    let BakefileText { sources, bakefile, names, home } = read(request, host)?;
+    let selection =
+        bakefile.resolve(Place::of(&request.targets).targets).map_err(|found| rendered(&found, &sources))?;
     let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
     definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
     let (directory, epoch) = (host.directory.clone(), epoch(host)?);
     let request = ProjectRequest { files: names, ..request.clone() };
-    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+    Ok(Project { directory, sources, epoch, bakefile, selection, request, home })
 }
 
 /// Reads the bakefile and evaluates it. Warnings are told at once.
@@ -89,19 +110,28 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
 pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
     let names = input::names(&request.files, host);
-    let files = DiskFiles::new(&host.directory);
-    let inputs = input::read(&names, &files).map_err(|found| rendered(&found, &sources))?;
+    let place = Place::of(&request.targets);
+    let Definition { inputs, home, files } = definition::read(&place, &names, request.store.as_deref(), host)?;
     let overrides = overrides(request).map_err(|found| rendered(&found, &sources))?;
     let vars = input::vars(&request.var)?;
     let env = |name: &str| host.env.get(name).cloned();
     let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
     let local_platform = build_platform();
-    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
+    let options = Options {
+        env: &env,
+        vars: &vars,
+        overrides: &overrides,
+        local_platform,
+        cmd_context: place.cmd_context,
+        home: home.as_ref(),
+        now,
+        files: &*files,
+    };
     let (bakefile, found) = bakefile::load(&inputs, &options, &mut sources);
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
-    Ok(BakefileText { sources, bakefile, names })
+    Ok(BakefileText { sources, bakefile, names, home })
 }
 
 impl Project {
@@ -116,7 +146,7 @@ impl Project {
     /// A platform, name, context or output is wrong.
     pub fn plan(&self, host: &Host) -> Result<Plan, Failure> {
         let targets: Vec<Target> = self.selection.targets.iter().map(|(_, target)| target.clone()).collect();
-        let (plan, found) = plan::expand(&targets, &build_platform());
+        let (plan, found) = plan::expand(&targets, &build_platform(), self.home.as_ref());
         definition_failure(&found, &self.sources)?;
         tell(&found, &self.sources, host);
         Ok(plan)
@@ -129,6 +159,16 @@ impl Project {
             Some((directory, _)) => format!("{directory}/bake.lock"),
             None => "bake.lock".to_owned(),
         }
+    }
+
+    /// Says whether the bakefile is not beside the command; then no lockfile is there for it.
+    pub fn is_remote(&self) -> bool {
+        self.request.is_remote()
+    }
+
+    /// Returns where a remote bakefile's relative contexts are.
+    pub fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
     }
 
     /// Says whether every target of the bakefile is built.
@@ -157,6 +197,22 @@ pub fn epoch(host: &Host) -> Result<i64, Failure> {
     text.parse().map_err(|_| {
         Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH=`{text}` is no time"))
             .hint("give whole seconds since 1970-01-01T00:00:00Z")
+    })
+}
+
+/// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
+///
+/// # Errors
+/// There is no place for it.
+pub fn store_path(given: Option<&Path>, host: &Host) -> Result<PathBuf, Failure> {
+    let given = given.map(Path::to_owned).or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
+    let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
+    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
+    let path = given.or_else(data).or_else(home);
+    let path = path.map(|path| host.directory.join(path));
+    path.ok_or_else(|| {
+        Failure::new(Kind::Environment, "there is no place for the store: HOME is not set")
+            .hint("name one with --store DIR or BAKE_STORE")
     })
 }
 

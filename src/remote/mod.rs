@@ -4,10 +4,12 @@
 //! `?ref=…&subdir=…`, `ssh://`, `git://`, `user@host:path`, and `github.com/owner/repo`. Only text is looked at here.
 
 mod git;
+mod home;
 
 use std::fmt;
 
 pub use git::{GitUrl, Mtime, is_commit};
+pub use home::Home;
 
 /// A git repository, or a file over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +66,9 @@ impl Remote {
         }
     }
 }
+
+/// The name of the only file of a context that is a single downloaded file, as the peer calls it.
+pub const SINGLE_FILE: &str = "context";
 
 /// Says whether `text` names a place on the network, right or wrong.
 pub fn is_remote(text: &str) -> bool {

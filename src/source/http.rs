@@ -18,7 +18,7 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, FieldHasher};
-use crate::remote::HttpUrl;
+use crate::remote::{HttpUrl, SINGLE_FILE};
 use crate::store::{Store, StoreError, archive, unpack};
 use crate::sys::cancel::CancelToken;
 use crate::sys::root::Root;
@@ -30,9 +30,6 @@ const QUIET: Duration = Duration::from_secs(60);
 /// The longest time for a whole file: one that drips must end too.
 const LONGEST: Duration = Duration::from_secs(3600);
 const CHUNK: usize = 128 << 10;
-
-/// The name of the only file of a context that is no archive, as the peer calls it.
-pub const CONTEXT_FILE: &str = "context";
 
 /// Why a file could not be downloaded. Nothing in it is secret.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +116,7 @@ pub struct HttpFile {
 /// A downloaded file as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpContext {
-    /// What was in the archive, or the one file [`CONTEXT_FILE`]; in the store, never changed.
+    /// What was in the archive, or the one file [`SINGLE_FILE`]; in the store, never changed.
     pub directory: PathBuf,
     /// It was an archive.
     pub is_archive: bool,
@@ -217,14 +214,12 @@ impl<'a> HttpSource<'a> {
             Some(compression) => {
                 let root = Root::open(&tree).map_err(unreadable)?;
                 let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-                archive::unpack(blob, compression, &root, PathBuf::new(), Some(owner))
-                    .map_err(|error: unpack::UnpackError| HttpError::Archive {
-                        url: url.clone(),
-                        reason: error.to_string(),
-                    })?;
+                archive::unpack(blob, compression, &root, PathBuf::new(), Some(owner)).map_err(
+                    |error: unpack::UnpackError| HttpError::Archive { url: url.clone(), reason: error.to_string() },
+                )?;
             }
             None => {
-                blob.rewind().and_then(|()| write_file(&mut blob, &tree.join(CONTEXT_FILE))).map_err(unreadable)?;
+                blob.rewind().and_then(|()| write_file(&mut blob, &tree.join(SINGLE_FILE))).map_err(unreadable)?;
             }
         }
         Ok(HttpContext { directory: builder.commit(&tree, &key)?, is_archive, digest })

@@ -4,3 +4,6 @@ pub mod git;
 pub mod http;
 pub mod image;
 mod layout;
+mod subdirectory;
+
+pub use subdirectory::subdirectory;

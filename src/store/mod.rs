@@ -198,19 +198,8 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 11] = [
-    "blobs/sha256",
-    "layers",
-    "snapshots",
-    "records",
-    "memos",
-    "mounts",
-    "checkouts",
-    "git",
-    "state",
-    "empty",
-    "tmp",
-];
+const LAYOUT: [&str; 11] =
+    ["blobs/sha256", "layers", "snapshots", "records", "memos", "mounts", "checkouts", "git", "state", "empty", "tmp"];
 
 /// Says whether the directory, which has no version, holds what no half-made store holds.
 fn has_others_files(path: &Path) -> io::Result<bool> {

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod child;
 pub mod files;
 pub mod overlay;
+pub mod placed;
 pub mod root;
 pub mod threads;
 pub mod tree;

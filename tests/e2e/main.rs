@@ -12,5 +12,6 @@ mod host;
 mod output;
 mod push;
 mod readers;
+mod remote;
 mod rootless;
 mod support;

@@ -119,7 +119,8 @@ impl<'a> Git<'a> {
     /// Fetches from a repository of the store, the only one that is no remote.
     pub(super) fn fetch_from(&self, bare: &Path, refspec: &str) -> Result<(), GitError> {
         let bare = format!("file://{}", bare.display());
-        let arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--update-head-ok", "--"];
+        let arguments =
+            ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--update-head-ok", "--"];
         let mut command = self.command(&[&arguments[..], &[&bare, refspec]].concat());
         command.env("GIT_ALLOW_PROTOCOL", "file");
         self.finish(command).map(drop)
@@ -210,14 +211,15 @@ impl<'a> Git<'a> {
     fn finish(&self, mut command: Command) -> Result<String, GitError> {
         let timeout = self.source.host.timeout;
         let remote = || self.url.shown_remote();
-        let finished = child::run(&mut command, timeout, MAX_OUTPUT, self.source.cancel).map_err(|error| match error {
-            ChildError::Start(error) if error.kind() == io::ErrorKind::NotFound => {
-                GitError::NotInstalled { url: self.url.clone() }
-            }
-            ChildError::TimedOut(limit) => GitError::TimedOut { remote: remote(), limit },
-            ChildError::Cancelled => GitError::Cancelled,
-            error => GitError::Failed { remote: remote(), reason: error.to_string() },
-        })?;
+        let finished =
+            child::run(&mut command, timeout, MAX_OUTPUT, self.source.cancel).map_err(|error| match error {
+                ChildError::Start(error) if error.kind() == io::ErrorKind::NotFound => {
+                    GitError::NotInstalled { url: self.url.clone() }
+                }
+                ChildError::TimedOut(limit) => GitError::TimedOut { remote: remote(), limit },
+                ChildError::Cancelled => GitError::Cancelled,
+                error => GitError::Failed { remote: remote(), reason: error.to_string() },
+            })?;
         if finished.status.success() {
             return Ok(String::from_utf8_lossy(&finished.stdout).into_owned());
         }

@@ -1,25 +1,9 @@
 //! The files of a checkout before they are put in place.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-
-/// Returns the directory `subdir` of `tree`, whose components are directories and no links to such.
-pub(super) fn directory(tree: &Path, subdir: &str) -> Result<PathBuf, String> {
-    let mut path = tree.to_owned();
-    for name in subdir.split('/').filter(|name| !name.is_empty()) {
-        path.push(name);
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(metadata) if metadata.is_symlink() => return Err(format!("`{name}` is a symbolic link")),
-            Ok(_) => return Err(format!("`{name}` is no directory")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(format!("there is no `{name}`")),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Ok(path)
-}
 
 /// Gives all below `directory` the modification time `time`, seconds since 1970, and removes what ties submodules to
 /// their repositories unless those are kept.

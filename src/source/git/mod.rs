@@ -141,7 +141,9 @@ impl GitSource<'_> {
         };
         let answer = git.run(&["ls-remote", "--", "origin", &git_ref, &format!("{git_ref}^{{}}")])?;
         let named = |name: &str| {
-            answer.lines().find_map(|line| line.split_once('\t').filter(|(_, of)| *of == name).map(|(object, _)| object))
+            answer
+                .lines()
+                .find_map(|line| line.split_once('\t').filter(|(_, of)| *of == name).map(|(object, _)| object))
         };
         let full = |prefix: &str| format!("{prefix}{}", git_ref.strip_prefix(prefix).unwrap_or(&git_ref));
         let (exact, branch, tag) = (full("refs/"), full("refs/heads/"), full("refs/tags/"));
@@ -233,8 +235,8 @@ impl GitSource<'_> {
             own.run(&["config", "remote.origin.url", &url.shown_remote()])?;
             _ = std::fs::remove_file(git_dir.join("FETCH_HEAD"));
         }
-        let wanted = files::directory(&tree, &url.subdir)
-            .map_err(|reason| GitError::Subdir { url: url.clone(), reason })?;
+        let wanted =
+            super::subdirectory(&tree, &url.subdir).map_err(|reason| GitError::Subdir { url: url.clone(), reason })?;
         files::settle(&wanted, time, keep_git_dir).map_err(|error| GitError::io("write", &wanted, error))?;
         Ok(GitCheckout { directory: builder.commit(&wanted, key)?, commit })
     }

@@ -13,8 +13,8 @@ use super::mode::Change;
 use super::select::{Entry, Kind, Selected, select, stat_at};
 use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
 use super::{FileError, SourceTree, io_error, shown};
-use crate::store::archive;
 use crate::graph::CopyAction;
+use crate::store::archive;
 use crate::sys::root::Root;
 
 /// Carries out `action`: copies what it selects of `from` into `root`. `owner` is what `action.owner` stands for in the
