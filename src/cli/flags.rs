@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bakefile::ListFormat;
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
+use crate::commands::entitlements::Granted;
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
@@ -163,22 +164,7 @@ fn go_bool(text: &str) -> Result<bool, String> {
 
 /// Reads a right that is granted to a build.
 fn entitlement(text: &str) -> Result<String, String> {
-    const KEYS: [&str; 9] = [
-        "buildx.local.delete",
-        "device",
-        "fs",
-        "fs.read",
-        "fs.write",
-        "network.host",
-        "security.insecure",
-        "ssh",
-        "image",
-    ];
-    let key = text.split('=').next().unwrap_or(text);
-    match KEYS.contains(&key) || key.starts_with("image.") {
-        true => Ok(text.to_owned()),
-        false => Err(format!("no such right; there are {}", KEYS.join(", "))),
-    }
+    Granted::parse(&[text.to_owned()]).map(|_| text.to_owned())
 }
 
 /// Flags of `build`.
@@ -210,7 +196,8 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// Grant a right, as for the peer; steps of bake get no rights that could be granted
+    /// Grant what the bakefile wants beyond its directory: fs.read=PATH, fs.write=PATH, fs=PATH, ssh, network.host,
+    /// security.insecure, device[=NAME], buildx.local.delete
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
     allow: Vec<String>,
     /// Name a builder, as for the peer; bake is its own and ignores it
@@ -240,13 +227,10 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        if !self.allow.is_empty() {
-            ignored.push(format!("--allow {} is left out: bake grants no such rights", self.allow.join(" --allow ")));
-        }
-        let BuildFlags { project, jobs, keep_going, store, metadata_file, .. } = self;
+        let BuildFlags { project, jobs, keep_going, store, metadata_file, allow, .. } = self;
         let project = ProjectRequest { store, ..project.request() };
         let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, ignored })
+        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, allow, ignored })
     }
 }
 

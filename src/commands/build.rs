@@ -9,7 +9,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, lockfile, metadata};
+use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage};
 use crate::lock::Lockfile;
@@ -45,6 +45,8 @@ pub struct BuildRequest {
     pub keep_going: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// `--allow`: what the targets may reach outside the directory that the command runs in.
+    pub allow: Vec<String>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -69,6 +71,8 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     for ignored in &request.ignored {
         host.talk.line(&format!("warning: {ignored}"));
     }
+    let place = (project.is_remote(), project.home());
+    entitlements::check(&project.targets(), &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)

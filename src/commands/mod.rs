@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 pub mod definition;
+pub mod entitlements;
 mod failure;
 pub mod fmt;
 pub mod image_inspect;

@@ -140,6 +140,11 @@ impl Project {
         bakefile::print_json(&self.selection)
     }
 
+    /// Returns what was selected, linked targets among it.
+    pub fn targets(&self) -> Vec<&Target> {
+        self.selection.targets.iter().map(|(_, target)| target).collect()
+    }
+
     /// Works out what is to be built. Warnings are told at once.
     ///
     /// # Errors
@@ -161,9 +166,9 @@ impl Project {
         }
     }
 
-    /// Says whether the bakefile is not beside the command; then no lockfile is there for it.
+    /// Says whether the bakefile came from the network; then no lockfile is there for it.
     pub fn is_remote(&self) -> bool {
-        self.request.is_remote()
+        self.request.is_remote() || self.request.files.first().is_some_and(|first| is_remote(first))
     }
 
     /// Returns where a remote bakefile's relative contexts are.

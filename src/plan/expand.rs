@@ -219,7 +219,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
         ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-        ("entitlements", target.entitlements.iter().find(|e| e.value != "network.host").map(|e| e.span)),
         ("ulimits", target.ulimits.first().map(|limit| limit.span)),
         ("shm-size", target.shm_size.as_ref().map(|size| size.span)),
         ("resources", target.resources.values().next().map(|limit| limit.span)),

@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod child;
+pub mod existing;
 pub mod files;
 pub mod overlay;
 pub mod placed;

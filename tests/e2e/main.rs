@@ -7,6 +7,7 @@
 
 mod build;
 mod crash;
+mod entitlements;
 mod failure;
 mod host;
 mod output;
