@@ -11,6 +11,7 @@
 //! remaining global attributes. Every error is reported, not the first alone.
 
 mod attributes;
+mod call;
 mod check;
 mod compose;
 mod files;
@@ -30,6 +31,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+pub use call::Call;
 pub use files::{InputFile, default_files};
 pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Spanned, Target};

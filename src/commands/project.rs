@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::definition::{self, Definition, Place};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, input};
-use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
-use crate::diagnostic::{Diagnostics, SourceMap};
+use crate::bakefile::{self, Bakefile, Call, Options, Override, Selection, Surroundings, Target};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
 use crate::remote::{Home, is_remote};
@@ -244,8 +244,13 @@ fn overrides(request: &ProjectRequest) -> Result<Vec<Override>, Diagnostics> {
         let text = text.as_deref()?;
         Some((name, attest(kind, text)?, text.to_owned()))
     });
-    let call = request.call.as_deref().and_then(call_name).map(|name| flag("--call", "call", name));
     let mut found = Diagnostics::default();
+    let text = request.call.as_deref().unwrap_or("");
+    let call = Call::parse(text).unwrap_or_else(|reason| {
+        found.push(Diagnostic::error_without_place(format!("--call {text}: {reason}")));
+        None
+    });
+    let call = call.map(|call| flag("--call", "call", &call.method));
     let mut overrides = Vec::new();
     for (flag, text, shown) in set.chain(platforms).chain(outputs).chain(switches).chain(attests).chain(call) {
         match bakefile::parse_override(&text) {
@@ -264,14 +269,6 @@ fn attest(kind: &str, text: &str) -> Option<String> {
             Some(is_on) => format!("*.attest=type={kind},disabled={}", !is_on),
             None => format!("*.attest=type={kind},{text}"),
         }),
-    }
-}
-
-/// Returns the method that `--call` names, in the word that the peer prints: `check` is an old `lint`.
-fn call_name(text: &str) -> Option<&str> {
-    match text.split(',').find(|field| !field.contains('=')) {
-        Some("check") => Some("lint"),
-        name => name.filter(|name| !name.is_empty()),
     }
 }
 

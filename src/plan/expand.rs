@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
-use crate::bakefile::{Spanned, Target};
+use crate::bakefile::{Call, Spanned, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
 use crate::lang::text::clean_path;
@@ -195,6 +195,10 @@ impl Single {
 /// What would change the result, or whether there is one, and is not built yet is refused; what only makes it slower or
 /// adds to it is said.
 fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
+    if let Some((call, Err(reason))) = target.call.as_ref().map(|call| (call, Call::parse(&call.value))) {
+        let message = format!("`call = \"{}\"` of target \"{}\": {reason}", call.value, target.name);
+        found.push(Diagnostic::error(call.span, message));
+    }
     let mut refuse = |span, what: String| {
         found.push(Diagnostic::error(span, format!("{what} (target \"{}\") is not supported yet", target.name)));
     };
@@ -207,8 +211,10 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     if let Some(policy) = target.policy.first() {
         refuse(policy.span, "`policy`".to_owned());
     }
-    if let Some(call) = target.call.as_ref().filter(|call| !matches!(call.value.as_str(), "" | "build")) {
-        refuse(call.span, format!("`call = \"{}\"`", call.value));
+    match target.call.as_ref().map(|call| (call, Call::parse(&call.value))) {
+        None | Some((_, Ok(None))) => {}
+        Some((call, Ok(Some(_)))) => refuse(call.span, format!("`call = \"{}\"`", call.value)),
+        Some((_, Err(_))) => {}
     }
     match target.network.as_ref().map(|network| (network.span, network.value.as_str())) {
         None | Some((_, "" | "default" | "none")) => {}
