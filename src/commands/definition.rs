@@ -1,6 +1,6 @@
 //! Where a command's bakefiles are: beside the command, in a git repository, in an archive or a file over HTTP.
 
-use super::remotes::Fetcher;
+use super::remotes::{Fetcher, MAX_DEFINITION};
 use super::{Failure, Host, Kind, input, project};
 use crate::bakefile::{self, InputFile};
 use crate::diagnostic::Diagnostics;
@@ -65,7 +65,7 @@ pub fn read(
     }
     let store =
         Store::open(&project::store_path(store, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
-    let fetcher = Fetcher::new(&store, host)?;
+    let fetcher = Fetcher::new(&store, host, MAX_DEFINITION)?;
     let Some(url) = place.url else {
         let inputs = names.iter().map(|name| read_any(name, &fetcher, &store, &disk));
         return Ok(Definition { inputs: inputs.collect::<Result<_, _>>()?, home: None, files: Box::new(disk) });

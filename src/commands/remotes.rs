@@ -20,8 +20,11 @@ use crate::sys::threads;
 /// Contexts that are brought in at once.
 const N_FETCHERS: usize = 4;
 
-/// The largest file that is downloaded.
-const MAX_DOWNLOAD: u64 = 8 << 30;
+/// The largest build context that is downloaded, in bytes.
+const MAX_CONTEXT: u64 = 8 << 30;
+
+/// The largest bakefile that is downloaded, with the archive that it is in, in bytes.
+pub(super) const MAX_DEFINITION: u64 = 256 << 20;
 
 /// The longest time that one run of git may take, where BAKE_GIT_TIMEOUT does not say it.
 const GIT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -63,7 +66,7 @@ pub fn bring_in(
     activities: &Activities<'_>,
 ) -> Result<Checkouts, Failure> {
     let remotes: Remotes = std::mem::take(&mut plan.remotes);
-    let fetcher = Fetcher::new(store, host)?;
+    let fetcher = Fetcher::new(store, host, MAX_CONTEXT)?;
     let fetched = threads::map(remotes.into_iter().collect(), N_FETCHERS, |(name, context)| {
         let activity = activities.start(&format!("load {name}"));
         let failed = |failure: Failure| failure.note(format!("target \"{}\" reads it", context.target));
@@ -114,12 +117,12 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    /// Knows of `host` what its environment says.
+    /// Knows of `host` what its environment says; downloads files of at most `max_size` bytes.
     ///
     /// # Errors
     /// `BAKE_GIT_TIMEOUT` is no number.
-    pub(super) fn new(store: &'a Store, host: &'a Host) -> Result<Fetcher<'a>, Failure> {
-        Ok(Fetcher { store, host, git: git_host(host)?, http: HttpSource::new(store, &host.cancel, MAX_DOWNLOAD) })
+    pub(super) fn new(store: &'a Store, host: &'a Host, max_size: u64) -> Result<Fetcher<'a>, Failure> {
+        Ok(Fetcher { store, host, git: git_host(host)?, http: HttpSource::new(store, &host.cancel, max_size) })
     }
 
     fn context(&self, context: &RemoteContext, home: Option<&str>) -> Result<Fetched, Failure> {

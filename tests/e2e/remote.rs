@@ -221,7 +221,13 @@ fn a_server_that_does_not_behave_is_an_error() {
         ("/loop", Answer::Redirect("/loop".to_owned())),
         ("/file", Answer::Redirect("file:///etc/passwd".to_owned())),
     ]);
-    for (path, words) in [("/loop", "redirects"), ("/file", "only HTTP"), ("/none", "404"), ("/x.git", "not found")] {
+    for (path, words) in [
+        ("/loop", "redirects"),
+        ("/file", "only HTTP"),
+        ("/none", "404"),
+        ("/endless.hcl", "is larger than"),
+        ("/x.git", "not found"),
+    ] {
         let ran = project.bake(&["print", &format!("http://{}{path}", http.host)]);
         assert_eq!(ran.code, Some(5), "{path}: {}", ran.stderr);
         assert!(ran.stderr.contains(words), "{path}: {}", ran.stderr);
@@ -236,4 +242,33 @@ fn a_server_that_does_not_behave_is_an_error() {
     let ran: crate::support::Ran = without_git.env("PATH", "/nowhere").output().expect("bake starts").into();
     assert_eq!(ran.code, Some(4), "{}", ran.stderr);
     assert!(ran.stderr.contains("no program `git`"), "{}", ran.stderr);
+}
+
+#[test]
+fn two_builds_at_once_and_one_that_was_killed_leave_a_whole_checkout() {
+    let project = Project::alone();
+    let repository = Repository::new(project.home(), "repo.git");
+    let texts: Vec<(String, String)> = (0..400).map(|n| (format!("d/{n}"), "x".repeat(n))).collect();
+    let mut files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    files.push(("Dockerfile", COPY));
+    repository.commit(&files);
+    let http = served(project.home());
+    project.write("build.hcl", &bakefile(&format!("http://{}/repo.git", http.host)));
+    for wait in [10, 30, 50, 70, 90] {
+        let mut child = project.command(&["build", "--quiet"]).spawn().expect("bake starts");
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().expect("killed");
+        child.wait().expect("waited");
+    }
+    let quietly = || {
+        let mut command = project.command(&["build", "--quiet", "--set", "*.output=type=cacheonly"]);
+        command.stdout(std::process::Stdio::null()).spawn().expect("bake starts")
+    };
+    let builds: Vec<_> = (0..3).map(|_| quietly()).collect();
+    for mut build in builds {
+        assert!(build.wait().expect("waited").success());
+    }
+    project.bake(&["build"]).succeeds();
+    assert_eq!(std::fs::read_dir(project.path().join("out/d")).expect("a directory").count(), 400);
+    assert_eq!(project.read("out/d/399").len(), 399);
 }
