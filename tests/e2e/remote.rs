@@ -272,3 +272,14 @@ fn two_builds_at_once_and_one_that_was_killed_leave_a_whole_checkout() {
     assert_eq!(std::fs::read_dir(project.path().join("out/d")).expect("a directory").count(), 400);
     assert_eq!(project.read("out/d/399").len(), 399);
 }
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let project = Project::alone();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("git://{}/x", silent.local_addr().expect("bound"));
+    let mut command = project.command(&["print", &url]);
+    let ran: crate::support::Ran = command.env("BAKE_GIT_TIMEOUT", "1").output().expect("bake starts").into();
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    assert!(ran.stderr.contains("longer than 1s") && ran.stderr.contains("BAKE_GIT_TIMEOUT"), "{}", ran.stderr);
+}

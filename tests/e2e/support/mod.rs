@@ -111,7 +111,8 @@ fn push_base(registry: &Registry) {
         )
         .replace("${TARGETARCH}", "$${TARGETARCH}"),
     );
-    project.bake(&["build", "--push"]).succeeds();
+    let allow = format!("--allow=fs.read={}", rootfs().display());
+    project.bake(&["build", "--push", &allow]).succeeds();
 }
 
 /// A directory with a bakefile, a store of its own and a home of its own.
