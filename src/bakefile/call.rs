@@ -15,7 +15,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Reads `METHOD[,format=FORMAT][,ignorestatus=BOOL]` as the peer does (buildx v0.30, `ParseCallFunc`); `None` for
+    /// Reads `METHOD[,format=FORMAT][,ignorestatus=BOOL]` as the peer does (buildx v0.36, `ParseCallFunc`); `None` for
     /// `build`, and for nothing.
     ///
     /// # Errors

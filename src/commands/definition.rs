@@ -13,7 +13,7 @@ use crate::sys::root::Root;
 /// The largest bakefile that is downloaded, as for the peer.
 const MAX_BAKEFILE: usize = 2 << 20;
 
-/// What a command line says of its bakefile: `[URL [CONTEXT-URL]] TARGET…` (buildx v0.30, `bakeArgs`).
+/// What a command line says of its bakefile: `[URL [CONTEXT-URL]] TARGET…` (buildx v0.36, `bakeArgs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     /// Where the bakefile is; `None` beside the command.

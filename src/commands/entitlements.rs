@@ -1,4 +1,4 @@
-//! What a bakefile may reach outside its directory: asked of the user before anything is built (buildx v0.30,
+//! What a bakefile may reach outside its directory: asked of the user before anything is built (buildx v0.36,
 //! `bake/entitlements.go`).
 //!
 //! Everything below the directory that the command runs in may be read and written; `--allow` grants more, and so does

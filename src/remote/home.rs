@@ -3,7 +3,7 @@
 use super::{Remote, is_remote, with_subdir};
 use crate::remote::git::clean;
 
-/// The place that a remote bakefile came from: what its relative contexts mean (buildx v0.30, `updateContext`).
+/// The place that a remote bakefile came from: what its relative contexts mean (buildx v0.36, `updateContext`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The URL of a repository or of an archive.

@@ -81,7 +81,7 @@ pub fn is_http(text: &str) -> bool {
 }
 
 /// Returns `url` as it names the directory `subdir` below what it names, in the notation that it is in; anything but a git
-/// URL stays as it is (buildx v0.30, `remoteURLWithSubdir`).
+/// URL stays as it is (buildx v0.36, `remoteURLWithSubdir`).
 pub fn with_subdir(url: &str, subdir: &str) -> String {
     let subdir = subdir.trim_start_matches("./").trim_end_matches('/');
     let Some(Ok(git)) = GitUrl::parse(url).filter(|_| !matches!(subdir, "" | ".")) else { return url.to_owned() };

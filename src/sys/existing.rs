@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 255;
 
 /// Follows `path`, absolute, through every symbolic link; returns what is there of it, without links, and the rest, which
-/// is not (buildx v0.30, `EvaluateToExistingPath`).
+/// is not (buildx v0.36, `EvaluateToExistingPath`).
 ///
 /// # Errors
 /// What is no directory has something below it, or links lead in a circle.
