@@ -328,7 +328,7 @@ impl<'a> Program<'a> {
         let (name, variable) = self.variables.get_key_value(name)?;
         let Some(block) = variable.block else {
             return Some(Ok(match *name {
-                "BAKE_CMD_CONTEXT" => Value::string("cwd://"),
+                "BAKE_CMD_CONTEXT" => Value::string(self.options.cmd_context),
                 _ => Value::string(self.options.local_platform.to_string()),
             }));
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{self, Call, Format, Method};
-use super::project::{self, ProjectRequest};
+use super::project::{self, Evaluated, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, findings};
 use crate::bakefile::{Bakefile, Surroundings, Target};
@@ -31,7 +31,7 @@ pub struct CheckRequest {
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
-    let (bakefile, mut found) = project::evaluate(&request.project, &names, host, &mut sources)?;
+    let Evaluated { bakefile, mut found, .. } = project::evaluate(&request.project, &names, host, &mut sources)?;
     if let Some(bakefile) = &bakefile {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
@@ -96,8 +96,12 @@ fn check_targets(bakefile: &Bakefile, host: &Host, sources: &mut SourceMap, foun
     }
     // A target that cannot be planned says so at its build; here its Dockerfile counts.
     for target in built.values() {
-        let (plan, refused) = plan::expand(std::slice::from_ref(target), &project::build_platform());
+        let (plan, refused) = plan::expand(std::slice::from_ref(target), &project::build_platform(), None);
         let Some(planned) = plan.planned().next().filter(|_| !refused.has_errors()) else { continue };
+        if !plan.remotes.is_empty() {
+            // What is on the network is brought in by a build alone.
+            continue;
+        }
         match frontend::load(planned, &files, sources) {
             Ok(loaded) => found.extend(loaded.warnings),
             // What has no place is about the target: a Dockerfile that is not there.

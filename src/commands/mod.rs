@@ -6,6 +6,8 @@ mod call;
 pub mod check;
 pub mod compile;
 pub mod convert;
+pub mod definition;
+pub mod entitlements;
 mod failure;
 mod findings;
 pub mod fmt;
@@ -17,6 +19,7 @@ mod metadata;
 pub mod print;
 pub mod project;
 mod release;
+mod remotes;
 mod solve;
 mod step_failure;
 

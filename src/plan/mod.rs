@@ -4,6 +4,7 @@
 
 mod expand;
 mod output;
+mod remotes;
 
 use std::collections::BTreeMap;
 
@@ -12,12 +13,15 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use expand::expand;
+pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In that order.
     pub targets: Vec<TargetPlan>,
+    /// Local contexts and Dockerfiles that are brought in first, by the path that they have in the targets.
+    pub remotes: Remotes,
 }
 
 /// One target for all its platforms.
@@ -126,7 +130,7 @@ pub struct PlannedTarget {
 /// Where a Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {
-    /// A path relative to the directory that the command runs in.
+    /// A path relative to the directory that the command runs in, or below a name of [`Plan::remotes`].
     Path(String),
     /// `dockerfile-inline`; messages call it by this name.
     Inline {
@@ -140,7 +144,7 @@ pub enum DockerfileSource {
 /// Files or an image that a build reads by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildContext {
-    /// A directory; relative to the directory that the command runs in.
+    /// A directory; relative to the directory that the command runs in, or a name of [`Plan::remotes`].
     Local(String),
     /// `docker-image://` or `oci-layout://`.
     Image(ImageSource),

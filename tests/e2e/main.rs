@@ -8,11 +8,13 @@
 mod build;
 mod checks;
 mod crash;
+mod entitlements;
 mod failure;
 mod host;
 mod output;
 mod push;
 mod readers;
 mod recopy;
+mod remote;
 mod rootless;
 mod support;

@@ -20,6 +20,8 @@ fn meaning(input: &InputFile) -> Option<Vec<String>> {
         vars: &[],
         overrides: &[],
         local_platform: Platform::new("linux", "amd64", None),
+        cmd_context: "cwd://",
+        home: None,
         now: 1_700_000_000,
         files: &MemoryFiles::default(),
     };
