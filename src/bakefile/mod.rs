@@ -89,10 +89,21 @@ pub struct Bakefile {
     is_compose_alone: bool,
     /// Where the bakefile came from, if that is not the directory that the command runs in.
     home: Option<Home>,
+    /// Where the files use what the peer's language does not have.
+    additions: Vec<Addition>,
     /// Overrides by the name of the target that they match.
     overrides: BTreeMap<String, Vec<overrides::Placed>>,
     /// `SOURCE_DATE_EPOCH` of the environment: an argument of every target that does not set it.
     source_date_epoch: Option<String>,
+}
+
+/// A word of ours that the peer's language does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addition {
+    /// Where it stands.
+    pub span: Span,
+    /// What it is, and what the peer does on meeting it.
+    pub text: &'static str,
 }
 
 /// A variable, as `--list=variables` shows it.
@@ -142,6 +153,7 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
         is_compose_alone: bodies.is_empty(),
+        additions: bodies.iter().flat_map(check::additions).collect(),
         home: options.home.cloned(),
     };
     compose.targets.into_iter().for_each(|target| bakefile.add(target));
@@ -320,6 +332,11 @@ impl Bakefile {
     /// Returns the targets in order of definition, before inheritance and overrides.
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Returns where the files use what the peer's language does not have, in order.
+    pub fn additions(&self) -> &[Addition] {
+        &self.additions
     }
 
     /// Returns the groups of the files and of matrices, in order of definition.

@@ -136,6 +136,7 @@ impl<'a> Program<'a> {
             Kind::Text => Value::Null(Type::String),
             Kind::Texts => Value::Null(Type::List(Box::new(Type::String))),
             Kind::TextMap => Value::Null(Type::Map(Box::new(Type::String))),
+            Kind::TextMaps => Value::Null(Type::Map(Box::new(Type::Map(Box::new(Type::String))))),
             Kind::Flag | Kind::Resources => Value::NULL,
         })
     }

@@ -32,7 +32,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
     let Evaluated { bakefile, mut found, .. } = project::evaluate(&request.project, &names, host, &mut sources)?;
-    if let Some(bakefile) = &bakefile {
+    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
@@ -57,7 +57,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let read: Vec<&str> = sources.names().collect();
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
     if request.is_compat {
-        return Ok(compat(&bakefile, &names, &read));
+        return Ok(compat(&bakefile, &names, &read, &sources));
     }
     let call = Call { method: Method::Check, format: Format::Text, ignores_status: false };
     call::run(call, &mut project::load(&checked(request, &bakefile), host)?, None, host)
@@ -126,7 +126,7 @@ fn only_parents(bakefile: &Bakefile) -> BTreeSet<&str> {
 }
 
 /// Reports what bake adds to the language, with what the peer does on meeting it.
-fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
+fn compat(bakefile: &Bakefile, named: &[String], files: &[&str], sources: &SourceMap) -> String {
     let mut lines = Vec::new();
     for file in files {
         if file.to_lowercase().ends_with(".toml") {
@@ -134,6 +134,10 @@ fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
         } else if named.is_empty() && file.starts_with("build.") {
             lines.push(format!("{file}: the peer does not look for this name; give it `-f {file}`"));
         }
+    }
+    for addition in bakefile.additions() {
+        let place = sources.place(addition.span);
+        lines.push(format!("{}:{}:{}: {}", place.file, place.line, place.column, addition.text));
     }
     if !has(bakefile, "all") {
         lines.push("all: the group is bake's own; the peer fails with \"failed to find target all\"".to_owned());

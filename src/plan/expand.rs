@@ -149,6 +149,8 @@ fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<Stri
 /// What is the same for all platforms of a target.
 struct Single {
     planned: PlannedTarget,
+    /// Arguments on top of the target's, by platform.
+    platform_args: BTreeMap<Platform, BTreeMap<String, String>>,
 }
 
 impl Single {
@@ -170,6 +172,7 @@ impl Single {
             Some("none") => NetworkMode::None,
             _ => NetworkMode::Default,
         };
+        let platform_args = platform_args(target, reader.found);
         let planned = PlannedTarget {
             name: target.name.clone(),
             platform: build_platform.clone(),
@@ -184,12 +187,32 @@ impl Single {
             no_cache,
             network,
         };
-        Single { planned }
+        Single { planned, platform_args }
     }
 
     fn planned(&self, platform: &Platform, is_multi_platform: bool) -> PlannedTarget {
-        PlannedTarget { platform: platform.clone(), is_multi_platform, ..self.planned.clone() }
+        let mut planned = PlannedTarget { platform: platform.clone(), is_multi_platform, ..self.planned.clone() };
+        planned.args.extend(self.platform_args.get(platform).cloned().unwrap_or_default());
+        planned
     }
+}
+
+/// Returns `platform-args` by platform.
+fn platform_args(target: &Target, found: &mut Diagnostics) -> BTreeMap<Platform, BTreeMap<String, String>> {
+    let mut by_platform: BTreeMap<Platform, BTreeMap<String, String>> = BTreeMap::new();
+    for (name, args) in &target.platform_args {
+        match name.parse::<Platform>() {
+            Ok(platform) => {
+                let set = args.value.iter().filter_map(|(key, value)| Some((key.clone(), value.value.clone()?)));
+                by_platform.entry(platform).or_default().extend(set);
+            }
+            Err(wrong) => {
+                let message = format!("`platform-args` of target \"{}\": {wrong}", target.name);
+                found.push(Diagnostic::error(args.span, message));
+            }
+        }
+    }
+    by_platform
 }
 
 /// What would change the result, or whether there is one, and is not built yet is refused; what only makes it slower or
