@@ -116,7 +116,11 @@ impl<'a> Program<'a> {
         }
         let mut entries = BTreeMap::new();
         for (name, kind) in attributes::all() {
-            entries.insert(name.to_owned(), self.own_value(&cells, name, kind)?);
+            let value = self.own_value(&cells, name, kind)?;
+            // The peer's object has no such name, so it shows only where it is used.
+            if name != "platform-args" || !value.is_null() {
+                entries.insert(name.to_owned(), value);
+            }
         }
         let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
         entries.insert("name".to_owned(), name);
