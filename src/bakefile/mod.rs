@@ -72,6 +72,8 @@ pub struct Options<'a> {
     pub home: Option<&'a Home>,
     /// What `timestamp()` says, in seconds since 1970 (UTC).
     pub now: i64,
+    /// Random; what `uuidv4()` and the salt of `bcrypt()` are drawn from.
+    pub seed: [u8; 32],
     /// Reads what Compose files name: `.env`, `extends`, `include`, `env_file`.
     pub files: &'a dyn Files,
 }

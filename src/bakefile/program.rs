@@ -103,7 +103,7 @@ impl<'a> Program<'a> {
     /// Collects the definitions of all bodies; of two variables, functions, groups or attributes of one name the last
     /// one counts.
     pub(super) fn collect(bodies: &'a [Body], options: &'a Options<'a>, findings: &mut Diagnostics) -> Program<'a> {
-        let world = World { now: options.now, home: (options.env)("HOME") };
+        let world = World { now: options.now, home: (options.env)("HOME"), seed: options.seed, ..World::default() };
         let mut program = Program {
             options,
             var_places: Vec::new(),

@@ -43,6 +43,8 @@ pub struct Host {
     pub begin: Instant,
     /// The same on the calendar: since 1970. Only what the user asks the time for, and the stat cache, may use it.
     pub now: Duration,
+    /// Random bytes, for `uuidv4()` and the salt of `bcrypt()` in bakefiles alone.
+    pub seed: [u8; 32],
     /// This program, to be started again as a step's first process.
     pub program: PathBuf,
     /// Where talk goes (standard error).

@@ -173,6 +173,7 @@ pub fn evaluate(
         cmd_context: place.cmd_context,
         home: home.as_ref(),
         now: i64::try_from(host.now.as_secs()).unwrap_or(0),
+        seed: host.seed,
         files: &*files,
     };
     let (bakefile, found) = bakefile::load(&inputs, &options, sources);

@@ -46,6 +46,7 @@ pub fn bakefile(data: &[u8]) {
         overrides: &overrides,
         local_platform: "linux/amd64".parse().expect("a platform"),
         cmd_context: "cwd://",
+        seed: [0; 32],
         home: None,
         now: 1_700_000_000,
         files: &NoFiles,

@@ -13,6 +13,7 @@ fn selection(text: &str, name: &str) -> Selection {
         overrides: &[],
         local_platform: "linux/amd64".parse().expect("a platform"),
         cmd_context: "cwd://",
+        seed: [0; 32],
         home: None,
         now: 0,
         files: &DiskFiles::new("/nowhere"),

@@ -43,6 +43,7 @@ impl<'a> Run<'a> {
             overrides: &overrides,
             local_platform,
             cmd_context: "cwd://",
+            seed: [0; 32],
             home: None,
             now,
             files: &files,

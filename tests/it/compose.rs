@@ -24,6 +24,7 @@ fn output(given: &[&str], files: &[(&str, &str)]) -> String {
         overrides: &[],
         local_platform,
         cmd_context: "cwd://",
+        seed: [0; 32],
         home: None,
         now: 0,
         files: &disk,
