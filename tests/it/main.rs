@@ -14,6 +14,7 @@ mod dockerfile;
 mod dockerfile_conformance;
 mod file_ops;
 mod frontend;
+mod functions;
 mod fuzz;
 mod lint;
 mod registry;
