@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Spanned, Target};
+use super::model::{Nullables, Spanned, Target};
 use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, Written};
 use super::vocabulary::{Attribute, Shape, TARGET};
 use crate::diagnostic::{Diagnostic, Span};
@@ -232,10 +232,7 @@ fn assign_map(target: &mut Target, name: &str, entries: &BTreeMap<String, Value>
 }
 
 /// Returns maps of texts by name, with their places.
-fn nested(
-    entries: &BTreeMap<String, Value>,
-    expr: &Expr,
-) -> BTreeMap<String, Spanned<BTreeMap<String, Spanned<Option<String>>>>> {
+fn nested(entries: &BTreeMap<String, Value>, expr: &Expr) -> BTreeMap<String, Spanned<Nullables>> {
     let map = |(key, value): (&String, &Value)| {
         let span = entry_span(expr, key);
         let texts = value.as_entries()?.iter();

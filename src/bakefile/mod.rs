@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 pub use call::Call;
 pub use files::{InputFile, default_files};
 pub use list::{ListFormat, list_targets, list_variables};
-pub use model::{Group, Spanned, Target};
+pub use model::{Group, Nullables, Spanned, Target};
 pub use notation::convert;
 pub use overrides::{Override, parse_override};
 pub use print::print_json;

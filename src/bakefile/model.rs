@@ -6,6 +6,9 @@ use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, Ssh
 use crate::diagnostic::Span;
 use crate::platform::{InvalidPlatform, Platform};
 
+/// Texts by name; null ones are `None` and mean nothing.
+pub type Nullables = BTreeMap<String, Spanned<Option<String>>>;
+
 /// A value and where the user wrote it: in a bakefile, or in a `--set`.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
@@ -55,7 +58,7 @@ pub struct Target {
     /// `args`; null ones are `None` and mean nothing.
     pub args: BTreeMap<String, Spanned<Option<String>>>,
     /// `platform-args`: arguments by platform, as written; null ones are `None` and mean nothing.
-    pub platform_args: BTreeMap<String, Spanned<BTreeMap<String, Spanned<Option<String>>>>>,
+    pub platform_args: BTreeMap<String, Spanned<Nullables>>,
     /// `labels`; null ones are `None` and mean nothing.
     pub labels: BTreeMap<String, Spanned<Option<String>>>,
     /// `tags`, in order, each once.

@@ -8,7 +8,7 @@ use crate::lang::value::Value;
 
 pub(super) const TABLE: &[Function] = &[
     variadic("bcrypt", &[Text], Number, |world, v| {
-        let cost = v.get(1).map_or(Ok(DEFAULT_COST), |cost| cost_of(cost))?;
+        let cost = v.get(1).map_or(Ok(DEFAULT_COST), cost_of)?;
         if v.len() > 2 {
             return Err("there is one cost".into());
         }
@@ -17,7 +17,9 @@ pub(super) const TABLE: &[Function] = &[
     fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
     fixed("bytesslice", &[Any, Number, Number], |_, v| Err(no_buffer(v))),
     fixed("md5", &[Text], |_, v| Ok(Value::string(hex(&md5(text_at(v, 0).as_bytes()))))),
-    fixed("rsadecrypt", &[Text, Text], |_, _| Err("a decrypted secret would stand in the values of the bakefile; give it to a step with `secret`".into())),
+    fixed("rsadecrypt", &[Text, Text], |_, _| {
+        Err("a decrypted secret would stand in the values of the bakefile; give it to a step with `secret`".into())
+    }),
     fixed("sha1", &[Text], |_, v| Ok(Value::string(hex(&sha1(text_at(v, 0).as_bytes()))))),
     fixed("sha256", &[Text], |_, v| Ok(Value::string(hex(&Sha256::digest(text_at(v, 0)))))),
     fixed("sha512", &[Text], |_, v| Ok(Value::string(hex(&Sha512::digest(text_at(v, 0)))))),
