@@ -1,26 +1,15 @@
 //! What bake adds to the peer's language: it prints as what it means.
 
-use bake::bakefile::{InputFile, Options, Selection, load, print_json};
+use bake::bakefile::{Selection, print_json};
 use bake::diagnostic::SourceMap;
 use bake::plan;
-use bake::sys::files::DiskFiles;
 use serde_json::{Value, json};
 
+use crate::support::evaluated;
+
 fn selection(text: &str, name: &str) -> Selection {
-    let options = Options {
-        env: &|_| None,
-        vars: &[],
-        overrides: &[],
-        local_platform: "linux/amd64".parse().expect("a platform"),
-        cmd_context: "cwd://",
-        seed: [0; 32],
-        home: None,
-        now: 0,
-        files: &DiskFiles::new("/nowhere"),
-    };
     let mut sources = SourceMap::default();
-    let inputs = [InputFile { name: "build.hcl".to_owned(), text: text.to_owned() }];
-    let (bakefile, found) = load(&inputs, &options, &mut sources);
+    let (bakefile, found) = evaluated(text, &mut sources);
     let bakefile = bakefile.unwrap_or_else(|| panic!("{}", found.render(&sources)));
     bakefile.resolve(&[name.to_owned()]).unwrap_or_else(|found| panic!("{}", found.render(&sources)))
 }
