@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
-use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
+use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
 use crate::bakefile::{ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
@@ -47,6 +47,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnosti
             linked_platforms,
             outputs,
             tags,
+            given: Given::of(target),
             is_linked: target.is_linked,
         });
     }

@@ -3,6 +3,7 @@
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
 mod expand;
+mod given;
 mod output;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use expand::expand;
+pub use given::{Given, SecretPlace};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct TargetPlan {
     pub tags: Vec<Reference>,
     /// Where it goes; empty where nothing is said: its image is made and stays in the store.
     pub outputs: Vec<Output>,
+    /// What its steps may mount that is no part of any result.
+    pub given: Given,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }

@@ -15,4 +15,5 @@ mod push;
 mod readers;
 mod recopy;
 mod rootless;
+mod secrets;
 mod support;
