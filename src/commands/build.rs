@@ -35,6 +35,7 @@ use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
 use crate::worker::platforms::Platforms;
 use crate::worker::sandbox::{self, IdMapping, Launcher, SandboxError};
+use crate::worker::secrets::Secrets;
 
 /// What `bake build` is asked.
 #[derive(Clone, Debug, Default)]
@@ -193,12 +194,15 @@ impl Build<'_> {
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
         let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
+        let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
+        let secrets = Secrets::new(given, &host.env, &host.directory);
         let worker = LocalWorker {
             definition: &lowered.definition,
             store: self.store,
             layers,
             contexts,
             platforms: &platforms,
+            secrets: &secrets,
             settings: &settings,
         };
         let drive = Drive {

@@ -54,7 +54,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
-        WorkerError::Unsupported(_) => Kind::Definition,
+        WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
     }
 }
 
@@ -141,6 +141,7 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
     match error {
         WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),
+        WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],
         _ => Vec::new(),
     }

@@ -124,7 +124,7 @@ pub struct SecretEnv {
     pub name: String,
     /// The secret.
     pub id: String,
-    /// A secret that is not there leaves the variable unset; else it fails the step.
+    /// A secret that is not there leaves the variable empty; else it fails the step.
     pub is_optional: bool,
 }
 

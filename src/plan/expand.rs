@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
 use super::remotes::{self, Remotes};
-use super::{BuildContext, DockerfileSource, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
+use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
@@ -52,6 +52,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             linked_platforms,
             outputs,
             tags,
+            given: Given::of(target),
             is_linked: target.is_linked,
         });
     }

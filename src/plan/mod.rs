@@ -3,6 +3,7 @@
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
 mod expand;
+mod given;
 mod output;
 mod remotes;
 
@@ -13,6 +14,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use expand::expand;
+pub use given::{Given, SecretPlace};
 pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
@@ -37,6 +39,8 @@ pub struct TargetPlan {
     pub tags: Vec<Reference>,
     /// Where it goes; empty where nothing is said: its image is made and stays in the store.
     pub outputs: Vec<Output>,
+    /// What its steps may mount that is no part of any result.
+    pub given: Given,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }

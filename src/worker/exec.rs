@@ -1,5 +1,6 @@
 //! Runs an exec op: prepares its root file system and mounts, and hands them to the [`sandbox`].
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -7,8 +8,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
+use super::secrets::SecretError;
 use crate::digest::DiffId;
-use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, Vertex};
+use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, Vertex};
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
 use crate::store::{ActiveSnapshot, CacheMountLease};
@@ -17,7 +19,7 @@ use crate::sys::root::Root;
 /// What BuildKit's steps see as well.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
-/// Something that is mounted, kept open while the step runs.
+/// Something that is mounted, kept open while the step runs. No `Debug`: it may hold a secret.
 enum Held<'s> {
     /// Files of an input: the path in it, and the tree, which writes go to and are dropped with.
     Bind {
@@ -28,6 +30,8 @@ enum Held<'s> {
     Tmpfs {
         size: Option<u64>,
     },
+    /// A secret's value, and how its file is to be.
+    Secret(Vec<u8>, SecretFile),
 }
 
 /// Runs the process and returns the stack after it.
@@ -42,19 +46,17 @@ pub(super) fn run(
     worker.layers.materialise(parent)?;
     let snapshot = worker.store.prepare(parent)?;
     let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
+    let mut env = environment(op);
+    add_secrets(worker, op, step, &mut env)?;
     worker.check_unchanged(vertex, step)?;
-    let mounts = op.mounts.iter().zip(&held).map(|(mount, held)| sandbox::Mount {
-        target: mount.target.clone(),
-        is_read_only: mount.is_read_only,
-        source: match held {
-            Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
-            Held::Cache(lease) => MountSource::Tree(lease.directory()),
-            Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
-        },
+    let mounts = op.mounts.iter().zip(&held).filter_map(|(mount, held)| {
+        let held = held.as_ref()?;
+        let is_read_only = mount.is_read_only || matches!(held, Held::Secret(..));
+        Some(sandbox::Mount { target: target(&op.cwd, &mount.target), is_read_only, source: source(held) })
     });
     let spec = Spec {
         args: op.args.clone(),
-        env: environment(op),
+        env,
         cwd: op.cwd.clone(),
         user: op.user.clone(),
         hostname: op.hostname.clone(),
@@ -73,6 +75,57 @@ pub(super) fn run(
     drop(held);
     let diff_id = snapshot.commit(worker.settings.epoch)?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
+}
+
+fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
+    match held {
+        Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
+        Held::Cache(lease) => MountSource::Tree(lease.directory()),
+        Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
+        Held::Secret(content, SecretFile { uid, gid, mode, .. }) => {
+            MountSource::File { content: content.clone(), mode: mode & 0o777, uid: *uid, gid: *gid }
+        }
+    }
+}
+
+/// A secret's or agent's target may be relative to the working directory.
+fn target(cwd: &str, target: &str) -> String {
+    let absolute = Path::new("/").join(cwd).join(target);
+    absolute.to_string_lossy().into_owned()
+}
+
+/// Sets the variables that hold secrets, over those of the same name.
+fn add_secrets(
+    worker: &LocalWorker<'_>,
+    op: &ExecOp,
+    step: &Step<'_>,
+    env: &mut Vec<(String, String)>,
+) -> Result<(), WorkerError> {
+    for secret in &op.secret_env {
+        let value = secret_value(worker, step, &secret.id, secret.is_optional)?.unwrap_or_default();
+        let not_text = |_| SecretError::NotText { id: secret.id.clone(), name: secret.name.clone() };
+        let value = String::from_utf8(value).map_err(not_text)?;
+        env.retain(|(name, _)| *name != secret.name);
+        env.push((secret.name.clone(), value));
+    }
+    Ok(())
+}
+
+/// Returns a secret's value; `None` where it is not given and need not be.
+fn secret_value(
+    worker: &LocalWorker<'_>,
+    step: &Step<'_>,
+    id: &str,
+    is_optional: bool,
+) -> Result<Option<Vec<u8>>, SecretError> {
+    match worker.secrets.value(&targets(worker, step), id)? {
+        None if !is_optional => Err(SecretError::NotGiven { id: id.to_owned() }),
+        value => Ok(value),
+    }
+}
+
+fn targets<'a>(worker: &LocalWorker<'a>, step: &Step<'_>) -> BTreeSet<&'a str> {
+    worker.definition.targets_of(step.vertex).collect()
 }
 
 /// Returns the step's environment with the build's proxies, in both cases, where it does not set them itself.
@@ -96,12 +149,16 @@ fn hold<'s>(
     vertex: &Vertex,
     kind: &MountKind,
     step: &Step<'_>,
-) -> Result<Held<'s>, WorkerError> {
-    match kind {
-        MountKind::Tmpfs { size } => Ok(Held::Tmpfs { size: *size }),
-        MountKind::Secret(_) | MountKind::Ssh(_) => Err(WorkerError::Unsupported("a mount of a secret or an agent")),
+) -> Result<Option<Held<'s>>, WorkerError> {
+    Ok(Some(match kind {
+        MountKind::Tmpfs { size } => Held::Tmpfs { size: *size },
+        MountKind::Secret(file) => {
+            let value = secret_value(worker, step, &file.id, file.is_optional)?;
+            return Ok(value.map(|value| Held::Secret(value, file.clone())));
+        }
+        MountKind::Ssh(_) => return Err(WorkerError::Unsupported("a mount of an agent")),
         MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
-            Ok(Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?))
+            Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?)
         }
         MountKind::Bind { input, selector } => {
             let index = input.0 as usize;
@@ -110,12 +167,12 @@ fn hold<'s>(
                     worker.layers.materialise(stack)?;
                     let snapshot = worker.store.prepare(stack)?;
                     let path = open_path(snapshot.root(), Path::new(selector))?;
-                    Ok(Held::Bind { path, _tree: snapshot })
+                    Held::Bind { path, _tree: snapshot }
                 }
-                Content::Local => hold_local(worker, vertex, index, selector),
+                Content::Local => hold_local(worker, vertex, index, selector)?,
             }
         }
-    }
+    }))
 }
 
 /// A step sees of a local context what a COPY would see: without what is ignored, with normal modes.

@@ -9,6 +9,7 @@ use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
 use super::platforms::Platforms;
 use super::sandbox::{Launcher, SandboxError};
+use super::secrets::{SecretError, Secrets};
 use super::unsupported::unsupported;
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
 use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
@@ -41,6 +42,9 @@ pub enum WorkerError {
     /// The graph says what this engine cannot do; found before anything runs, so nobody should meet it.
     #[error("{0} is not supported yet")]
     Unsupported(&'static str),
+    /// A secret or an agent that the step is to have is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -106,6 +110,8 @@ pub struct LocalWorker<'a> {
     pub contexts: &'a Contexts,
     /// Which platforms' binaries run here, and how.
     pub platforms: &'a Platforms,
+    /// What steps may mount that is no part of any result.
+    pub secrets: &'a Secrets,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
 }

@@ -9,6 +9,7 @@ pub mod local;
 pub mod platforms;
 mod recopy;
 pub mod sandbox;
+pub mod secrets;
 mod unsupported;
 
 pub use unsupported::unsupported;

@@ -19,9 +19,6 @@ fn unsupported_exec(exec: &ExecOp) -> Option<&'static str> {
     if exec.security == SecurityMode::Insecure {
         return Some("`RUN --security=insecure`");
     }
-    if !exec.secret_env.is_empty() {
-        return Some("`RUN --mount=type=secret`");
-    }
     if !exec.extra_hosts.is_empty() {
         return Some("`extra-hosts`");
     }
@@ -29,11 +26,10 @@ fn unsupported_exec(exec: &ExecOp) -> Option<&'static str> {
         return Some("a step that may end with another code than zero");
     }
     exec.mounts.iter().find_map(|mount| match &mount.kind {
-        MountKind::Secret(_) => Some("`RUN --mount=type=secret`"),
         MountKind::Ssh(_) => Some("`RUN --mount=type=ssh`"),
         MountKind::Cache { from: Some(_), .. } => Some("a cache mount that starts `from` files"),
         MountKind::Cache { selector, .. } if selector != "/" => Some("a cache mount of a `source` directory"),
-        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Secret(_) => None,
     })
 }
 

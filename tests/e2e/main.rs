@@ -17,4 +17,5 @@ mod readers;
 mod recopy;
 mod remote;
 mod rootless;
+mod secrets;
 mod support;

@@ -66,7 +66,7 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
     for (index, (mount, tree)) in request.mounts.iter().zip(trees).enumerate() {
         let attached = mount_one(&root, &staging, index, mount, tree);
         if !mount.is_optional {
-            attached.map_err(Failure::setup(format!("mounting {}", mount.target)))?;
+            attached.map_err(|error| mount_failure(mount, error))?;
         }
     }
     let workdir = || Failure::setup(format!("working directory {}", request.cwd));
@@ -86,13 +86,24 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
 }
 
 fn not_mapped(identity: &Identity, error: io::Error) -> String {
-    if error.raw_os_error() == Some(libc::EINVAL) {
-        let (uid, gid) = (identity.uid, identity.gid);
-        return format!(
-            "this host maps no user {uid} or group {gid} for you; give yourself subordinate ids (see subuid(5))"
-        );
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => no_such_ids(identity.uid, identity.gid),
+        _ => error.to_string(),
     }
-    error.to_string()
+}
+
+fn no_such_ids(uid: u32, gid: u32) -> String {
+    format!("this host maps no user {uid} or group {gid} for you; give yourself subordinate ids (see subuid(5))")
+}
+
+fn mount_failure(mount: &RequestMount, error: io::Error) -> Failure {
+    let what = format!("mounting {}", mount.target);
+    match mount.source {
+        RequestSource::File { uid, gid, .. } if error.raw_os_error() == Some(libc::EINVAL) => {
+            Failure::new(FailureKind::Setup, what, no_such_ids(uid, gid))
+        }
+        _ => Failure::setup(what)(error),
+    }
 }
 
 fn die_with_parent() -> io::Result<()> {
