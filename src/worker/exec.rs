@@ -6,11 +6,13 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::agent::Forwarder;
 use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
 use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, Vertex};
+use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
 use crate::store::{ActiveSnapshot, CacheMountLease};
@@ -32,6 +34,7 @@ enum Held<'s> {
     },
     /// A secret's value, and how its file is to be.
     Secret(Vec<u8>, SecretFile),
+    Agent(Forwarder),
 }
 
 /// Runs the process and returns the stack after it.
@@ -82,6 +85,7 @@ fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
         Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
         Held::Cache(lease) => MountSource::Tree(lease.directory()),
         Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
+        Held::Agent(forwarder) => MountSource::Tree(forwarder.socket()),
         Held::Secret(content, SecretFile { uid, gid, mode, .. }) => {
             MountSource::File { content: content.clone(), mode: mode & 0o777, uid: *uid, gid: *gid }
         }
@@ -124,6 +128,19 @@ fn secret_value(
     }
 }
 
+/// Returns a way to an agent; `None` where it is not given and need not be.
+fn forwarder(worker: &LocalWorker<'_>, step: &Step<'_>, file: &SecretFile) -> Result<Option<Forwarder>, WorkerError> {
+    let id = Given::agent_id(&file.id);
+    let Some(agent) = worker.secrets.agent(&targets(worker, step), id)? else {
+        return match file.is_optional {
+            true => Ok(None),
+            false => Err(SecretError::AgentNotGiven { id: id.to_owned() }.into()),
+        };
+    };
+    let failed = |source| SecretError::Agent { id: id.to_owned(), path: agent.display().to_string(), source };
+    Ok(Some(Forwarder::start(&agent, file, worker.store.private_directory()?).map_err(failed)?))
+}
+
 fn targets<'a>(worker: &LocalWorker<'a>, step: &Step<'_>) -> BTreeSet<&'a str> {
     worker.definition.targets_of(step.vertex).collect()
 }
@@ -156,7 +173,7 @@ fn hold<'s>(
             let value = secret_value(worker, step, &file.id, file.is_optional)?;
             return Ok(value.map(|value| Held::Secret(value, file.clone())));
         }
-        MountKind::Ssh(_) => return Err(WorkerError::Unsupported("a mount of an agent")),
+        MountKind::Ssh(file) => return Ok(forwarder(worker, step, file)?.map(Held::Agent)),
         MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
             Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?)
         }

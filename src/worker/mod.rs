@@ -1,5 +1,6 @@
 //! Runs one op.
 
+mod agent;
 pub mod contexts;
 pub mod emulation;
 mod exec;

@@ -26,10 +26,13 @@ fn unsupported_exec(exec: &ExecOp) -> Option<&'static str> {
         return Some("a step that may end with another code than zero");
     }
     exec.mounts.iter().find_map(|mount| match &mount.kind {
-        MountKind::Ssh(_) => Some("`RUN --mount=type=ssh`"),
         MountKind::Cache { from: Some(_), .. } => Some("a cache mount that starts `from` files"),
         MountKind::Cache { selector, .. } if selector != "/" => Some("a cache mount of a `source` directory"),
-        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Secret(_) => None,
+        MountKind::Cache { .. }
+        | MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret(_)
+        | MountKind::Ssh(_) => None,
     })
 }
 

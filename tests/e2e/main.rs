@@ -16,4 +16,5 @@ mod readers;
 mod recopy;
 mod rootless;
 mod secrets;
+mod ssh;
 mod support;
