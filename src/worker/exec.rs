@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::agent::Forwarder;
+use super::cache_mount::{self, HeldCache};
 use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
@@ -15,7 +16,7 @@ use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFi
 use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
-use crate::store::{ActiveSnapshot, CacheMountLease};
+use crate::store::ActiveSnapshot;
 use crate::sys::root::Root;
 
 /// What BuildKit's steps see as well.
@@ -28,7 +29,7 @@ enum Held<'s> {
         path: OwnedFd,
         _tree: ActiveSnapshot<'s>,
     },
-    Cache(CacheMountLease),
+    Cache(HeldCache),
     Tmpfs {
         size: Option<u64>,
     },
@@ -83,7 +84,7 @@ pub(super) fn run(
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
     match held {
         Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
-        Held::Cache(lease) => MountSource::Tree(lease.directory()),
+        Held::Cache(cache) => MountSource::Tree(cache.path()),
         Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
         Held::Agent(forwarder) => MountSource::Tree(forwarder.socket()),
         Held::Secret(content, SecretFile { uid, gid, mode, .. }) => {
@@ -174,8 +175,10 @@ fn hold<'s>(
             return Ok(value.map(|value| Held::Secret(value, file.clone())));
         }
         MountKind::Ssh(file) => return Ok(forwarder(worker, step, file)?.map(Held::Agent)),
-        MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
-            Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?)
+        MountKind::Cache { id, sharing, mode, uid, gid, selector, .. } => {
+            let (mode, owner, from) = (*mode, (*uid, *gid), kind.first_content());
+            let wanted = cache_mount::Wanted { id, sharing: *sharing, mode, owner, from, selector };
+            Held::Cache(cache_mount::hold(worker, vertex, step, &wanted)?)
         }
         MountKind::Bind { input, selector } => {
             let index = input.0 as usize;
@@ -208,7 +211,7 @@ fn hold_local<'s>(
     Ok(Held::Bind { path, _tree: snapshot })
 }
 
-fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
+pub(super) fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
     let opened = root.open_at(path, OFlags::PATH, Mode::empty());
     opened.map_err(|source| WorkerError::Io { what: format!("mount `{}`", path.display()), source })
 }

@@ -10,6 +10,7 @@ mod checks;
 mod crash;
 mod failure;
 mod host;
+mod mounts;
 mod output;
 mod push;
 mod readers;
