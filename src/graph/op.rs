@@ -218,6 +218,17 @@ pub enum MountKind {
     Ssh(SecretFile),
 }
 
+impl MountKind {
+    /// Returns the input whose files a cache holds when it is first made; `None` for an empty one. A directory for which
+    /// a mode or owner is asked is always made empty, whatever the mount's `from` says, as in LLB.
+    pub fn first_content(&self) -> Option<InputIndex> {
+        match self {
+            MountKind::Cache { from, has_owner: false, .. } => *from,
+            _ => None,
+        }
+    }
+}
+
 /// A file that holds a secret, or a socket that leads to an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecretFile {

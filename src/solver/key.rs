@@ -15,6 +15,7 @@
 //! | latest time that a layer may hold | ✓ |
 //! | which secret or agent a step gets, and where | ✓ |
 //! | value of a secret, proxies | – |
+//! | files that a cache mount starts from | ✓ |
 //! | id of a cache mount, content of a cache mount | – |
 //! | step name, stage name, target, Dockerfile line | – |
 //!
@@ -68,17 +69,21 @@ pub struct Selection {
 pub fn selections(op: &Op) -> Vec<Selection> {
     match op {
         Op::Source(_) | Op::Merge(_) | Op::Diff(_) => Vec::new(),
-        Op::Exec(exec) => exec.mounts.iter().filter_map(bind_selection).collect(),
+        Op::Exec(exec) => exec.mounts.iter().filter_map(mount_selection).collect(),
         Op::File(file) => file.actions.iter().filter_map(copy_selection).collect(),
     }
 }
 
-fn bind_selection(mount: &Mount) -> Option<Selection> {
+fn mount_selection(mount: &Mount) -> Option<Selection> {
     match &mount.kind {
         MountKind::Bind { input, selector } => {
             Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
         }
-        MountKind::Cache { .. } | MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
+        MountKind::Cache { selector, .. } => {
+            let input = mount.kind.first_content()?;
+            Some(Selection { input, source: selector.clone(), exclude: Vec::new() })
+        }
+        MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
     }
 }
 
@@ -176,7 +181,12 @@ impl KeyBuilder<'_> {
                     self.add(format!("bind {}", mount.target), access);
                     self.files(format!("files at {}", mount.target));
                 }
-                MountKind::Cache { .. } => self.add(format!("cache {}", mount.target), access),
+                MountKind::Cache { .. } => {
+                    self.add(format!("cache {}", mount.target), access);
+                    if mount.kind.first_content().is_some() {
+                        self.files(format!("first files at {}", mount.target));
+                    }
+                }
                 MountKind::Tmpfs { size } => self.add(format!("tmpfs {}", mount.target), json(size)),
                 MountKind::Secret(secret) => self.add(format!("secret {}", mount.target), json(secret)),
                 MountKind::Ssh(agent) => self.add(format!("ssh {}", mount.target), json(agent)),

@@ -2,12 +2,15 @@
 
 use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, RenameFlags, Uid, renameat_with};
 
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::graph::CacheSharing;
+use crate::sys::root::Root;
+use crate::sys::tree;
 
 /// A cache directory in use; its lock is held until this is dropped.
 #[derive(Debug)]
@@ -37,6 +40,42 @@ impl Store {
         mode: u32,
         owner: (u32, u32),
     ) -> Result<CacheMountLease, StoreError> {
+        self.lease(id, sharing, |place| {
+            let make = || -> std::io::Result<()> {
+                std::fs::create_dir(place)?;
+                rustix::fs::chmodat(CWD, place, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?;
+                if owner != (0, 0) {
+                    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+                    rustix::fs::chownat(CWD, place, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                }
+                Ok(())
+            };
+            make().map_err(|error| StoreError::io("create", place, error))
+        })
+    }
+
+    /// As [`cache_mount`](Store::cache_mount); `fill` puts the first content into a directory that is made.
+    ///
+    /// # Errors
+    /// The store cannot be written, or `fill` fails.
+    pub fn cache_mount_from<E: From<StoreError>>(
+        &self,
+        id: &str,
+        sharing: CacheSharing,
+        fill: impl Fn(&Root) -> Result<(), E>,
+    ) -> Result<CacheMountLease, E> {
+        self.lease(id, sharing, |place| {
+            let made = std::fs::create_dir(place).and_then(|()| Root::open(place));
+            fill(&made.map_err(|error| StoreError::io("create", place, error))?)
+        })
+    }
+
+    fn lease<E: From<StoreError>>(
+        &self,
+        id: &str,
+        sharing: CacheSharing,
+        make: impl Fn(&Path) -> Result<(), E>,
+    ) -> Result<CacheMountLease, E> {
         let hex = Digest::of(id.as_bytes()).hex();
         for n in 0..u32::MAX {
             let name = if n == 0 { hex.clone() } else { format!("{hex}.{n}") };
@@ -50,33 +89,30 @@ impl Store {
                 CacheSharing::Private => match lock.try_lock() {
                     Ok(()) => {}
                     Err(TryLockError::WouldBlock) => continue,
-                    Err(TryLockError::Error(error)) => return Err(failed(error)),
+                    Err(TryLockError::Error(error)) => return Err(failed(error).into()),
                 },
             }
-            let directory = self.cache_directory(&path, mode, owner)?;
+            if !path.exists() {
+                let temporary = self.temporary();
+                make(&temporary)?;
+                put(&temporary, &path).map_err(|error| StoreError::io("create", &path, error))?;
+            }
+            let directory = File::open(&path).map_err(|error| StoreError::io("open", &path, error))?;
             return Ok(CacheMountLease { directory, _lock: lock });
         }
         unreachable!("fewer steps run at once")
     }
+}
 
-    fn cache_directory(&self, path: &std::path::Path, mode: u32, owner: (u32, u32)) -> Result<File, StoreError> {
-        if !path.exists() {
-            let temporary = self.temporary();
-            let make = || -> std::io::Result<()> {
-                std::fs::create_dir(&temporary)?;
-                rustix::fs::chmodat(CWD, &temporary, Mode::from_raw_mode(mode & 0o7777), AtFlags::empty())?;
-                if owner != (0, 0) {
-                    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-                    rustix::fs::chownat(CWD, &temporary, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-                }
-                // Two that share may make it at once; the first one stays.
-                match std::fs::rename(&temporary, path) {
-                    Err(_) if path.exists() => std::fs::remove_dir(&temporary),
-                    result => result,
-                }
-            };
-            make().map_err(|error| StoreError::io("create", path, error))?;
-        }
-        File::open(path).map_err(|error| StoreError::io("open", path, error))
+/// Puts a directory in place. Two that share may make it at once; the first one stays, though it is empty still.
+fn put(temporary: &Path, path: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::EXIST) => tree::remove(temporary),
+        // A file system that cannot say so in one call.
+        Err(rustix::io::Errno::INVAL) => match std::fs::rename(temporary, path) {
+            Err(_) if path.exists() => tree::remove(temporary),
+            result => result,
+        },
+        result => Ok(result?),
     }
 }

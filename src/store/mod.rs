@@ -180,6 +180,15 @@ impl Store {
         self.write_file(&self.path.join("state").join(name), bytes)
     }
 
+    /// Returns a fresh directory that only this user may enter, gone with the value or with this process.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn private_directory(&self) -> Result<tempfile::TempDir, StoreError> {
+        let made = tempfile::Builder::new().prefix("private").tempdir_in(&self.temporaries);
+        made.map_err(|error| StoreError::io("create a directory in", &self.temporaries, error))
+    }
+
     /// Returns a fresh path for a temporary, below this process's own directory.
     fn temporary(&self) -> PathBuf {
         self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())

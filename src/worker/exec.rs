@@ -6,14 +6,17 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::agent::Forwarder;
+use super::cache_mount::{self, HeldCache};
 use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
 use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, Vertex};
+use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
-use crate::store::{ActiveSnapshot, CacheMountLease};
+use crate::store::ActiveSnapshot;
 use crate::sys::root::Root;
 
 /// What BuildKit's steps see as well.
@@ -26,12 +29,13 @@ enum Held<'s> {
         path: OwnedFd,
         _tree: ActiveSnapshot<'s>,
     },
-    Cache(CacheMountLease),
+    Cache(HeldCache),
     Tmpfs {
         size: Option<u64>,
     },
     /// A secret's value, and how its file is to be.
     Secret(Vec<u8>, SecretFile),
+    Agent(Forwarder),
 }
 
 /// Runs the process and returns the stack after it.
@@ -80,8 +84,9 @@ pub(super) fn run(
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
     match held {
         Held::Bind { path, .. } => MountSource::Tree(path.as_fd()),
-        Held::Cache(lease) => MountSource::Tree(lease.directory()),
+        Held::Cache(cache) => MountSource::Tree(cache.path()),
         Held::Tmpfs { size } => MountSource::Tmpfs { size: *size },
+        Held::Agent(forwarder) => MountSource::Tree(forwarder.socket()),
         Held::Secret(content, SecretFile { uid, gid, mode, .. }) => {
             MountSource::File { content: content.clone(), mode: mode & 0o777, uid: *uid, gid: *gid }
         }
@@ -124,6 +129,19 @@ fn secret_value(
     }
 }
 
+/// Returns a way to an agent; `None` where it is not given and need not be.
+fn forwarder(worker: &LocalWorker<'_>, step: &Step<'_>, file: &SecretFile) -> Result<Option<Forwarder>, WorkerError> {
+    let id = Given::agent_id(&file.id);
+    let Some(agent) = worker.secrets.agent(&targets(worker, step), id)? else {
+        return match file.is_optional {
+            true => Ok(None),
+            false => Err(SecretError::AgentNotGiven { id: id.to_owned() }.into()),
+        };
+    };
+    let failed = |source| SecretError::Agent { id: id.to_owned(), path: agent.display().to_string(), source };
+    Ok(Some(Forwarder::start(&agent, file, worker.store.private_directory()?).map_err(failed)?))
+}
+
 fn targets<'a>(worker: &LocalWorker<'a>, step: &Step<'_>) -> BTreeSet<&'a str> {
     worker.definition.targets_of(step.vertex).collect()
 }
@@ -156,9 +174,11 @@ fn hold<'s>(
             let value = secret_value(worker, step, &file.id, file.is_optional)?;
             return Ok(value.map(|value| Held::Secret(value, file.clone())));
         }
-        MountKind::Ssh(_) => return Err(WorkerError::Unsupported("a mount of an agent")),
-        MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
-            Held::Cache(worker.store.cache_mount(id, *sharing, *mode, (*uid, *gid))?)
+        MountKind::Ssh(file) => return Ok(forwarder(worker, step, file)?.map(Held::Agent)),
+        MountKind::Cache { id, sharing, mode, uid, gid, selector, .. } => {
+            let (mode, owner, from) = (*mode, (*uid, *gid), kind.first_content());
+            let wanted = cache_mount::Wanted { id, sharing: *sharing, mode, owner, from, selector };
+            Held::Cache(cache_mount::hold(worker, vertex, step, &wanted)?)
         }
         MountKind::Bind { input, selector } => {
             let index = input.0 as usize;
@@ -191,7 +211,7 @@ fn hold_local<'s>(
     Ok(Held::Bind { path, _tree: snapshot })
 }
 
-fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
+pub(super) fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError> {
     let opened = root.open_at(path, OFlags::PATH, Mode::empty());
     opened.map_err(|source| WorkerError::Io { what: format!("mount `{}`", path.display()), source })
 }

@@ -173,14 +173,21 @@ impl LocalWorker<'_> {
     }
 
     fn selected(&self, vertex: &Vertex, inputs: &[Content]) -> Result<Vec<Digest>, WorkerError> {
-        let digest = |selection: &Selection| {
-            let input = selection.input.0 as usize;
-            match &inputs[input] {
-                Content::Local => self.local_digest(vertex.inputs[input], selection),
-                Content::Rootfs(stack) => self.rootfs_digest(stack, selection),
-            }
-        };
-        selections(&vertex.op).iter().map(digest).collect()
+        selections(&vertex.op).iter().map(|selection| self.selection_digest(vertex, inputs, selection)).collect()
+    }
+
+    /// Returns the digest of the files that are selected of an input.
+    pub(super) fn selection_digest(
+        &self,
+        vertex: &Vertex,
+        inputs: &[Content],
+        selection: &Selection,
+    ) -> Result<Digest, WorkerError> {
+        let input = selection.input.0 as usize;
+        match &inputs[input] {
+            Content::Local => self.local_digest(vertex.inputs[input], selection),
+            Content::Rootfs(stack) => self.rootfs_digest(stack, selection),
+        }
     }
 
     pub(super) fn local_digest(&self, input: VertexId, selection: &Selection) -> Result<Digest, WorkerError> {

@@ -1,5 +1,7 @@
 //! Runs one op.
 
+mod agent;
+mod cache_mount;
 pub mod contexts;
 pub mod emulation;
 mod exec;

@@ -1,4 +1,4 @@
-//! Secrets of a build: where each target has them, and their values for as long as a step needs them.
+//! Secrets and agents of a build: where each target has them, and values for as long as a step needs them.
 //!
 //! A value is read when its step starts, goes into a file in memory or a variable of that step, and is dropped with it.
 //! It is in no cache key, record, layer or message: nothing here that holds one can be printed.
@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
 
 use crate::plan::{Given, SecretPlace};
 use crate::sys::files::{DiskFiles, Files};
@@ -46,6 +48,42 @@ pub enum SecretError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// No target of the step gives that agent.
+    #[error("the SSH agent `{id}` is required and not given")]
+    AgentNotGiven {
+        /// Which.
+        id: String,
+    },
+    /// The environment's agent is meant, and there is none.
+    #[error("the SSH agent `{id}` is that of the environment, and SSH_AUTH_SOCK is not set")]
+    NoAgent {
+        /// Which.
+        id: String,
+    },
+    /// What is named is no agent's socket.
+    #[error("`{path}` of the SSH agent `{id}` is no socket")]
+    NoSocket {
+        /// Which.
+        id: String,
+        /// As the target has it.
+        path: String,
+    },
+    /// An agent's socket is named beside something else.
+    #[error("the SSH agent `{id}` has more than one path")]
+    ManyPaths {
+        /// Which.
+        id: String,
+    },
+    /// The way to the agent cannot be made.
+    #[error("cannot forward the SSH agent `{id}` from `{path}`: {source}")]
+    Agent {
+        /// Which.
+        id: String,
+        /// The agent's socket.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// A variable was to hold bytes that are no text.
     #[error("the secret `{id}` cannot be the variable `{name}`: it is no text")]
     NotText {
@@ -66,6 +104,18 @@ impl SecretError {
             ),
             SecretError::TooLarge { .. } => "mount large files as `type=bind`; a secret is a key or a token".to_owned(),
             SecretError::Unreadable { .. } => "name a regular file that you may read".to_owned(),
+            SecretError::AgentNotGiven { id } => format!(
+                "give it in the bakefile: `ssh = [\"{id}\"]` for the agent that runs, `ssh = [\"{id}=SOCKET\"]` for another; or \
+                 for one build: --set TARGET.ssh={id}"
+            ),
+            SecretError::NoAgent { .. } => "run `eval $(ssh-agent)` and `ssh-add`".to_owned(),
+            SecretError::NoSocket { id, .. } | SecretError::ManyPaths { id } => format!(
+                "keys stay with an agent: run `eval $(ssh-agent)` and `ssh-add KEY`, and write `ssh = [\"{id}\"]`"
+            ),
+            SecretError::Agent { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                "the socket's owner is none that you can give; give yourself subordinate ids (see subuid(5))".to_owned()
+            }
+            SecretError::Agent { .. } => "see whether the agent still runs: `ssh-add -l`".to_owned(),
             SecretError::NotText { .. } => "mount it as a file: leave `env` out, or name a `target`".to_owned(),
         }
     }
@@ -93,6 +143,34 @@ impl Secrets {
         match value.len() > MAX_SIZE {
             true => Err(SecretError::TooLarge { id: id.to_owned() }),
             false => Ok(Some(value)),
+        }
+    }
+
+    /// Returns the socket of an agent for a step that `targets` want; `None` where none of them gives it.
+    ///
+    /// # Errors
+    /// It is given, and what is given is no agent.
+    pub fn agent(&self, targets: &BTreeSet<&str>, id: &str) -> Result<Option<PathBuf>, SecretError> {
+        let id = Given::agent_id(id);
+        let Some(paths) = self.of(targets).find_map(|given| given.agents.get(id)) else { return Ok(None) };
+        let path = match paths.as_slice() {
+            [] => self.env.get("SSH_AUTH_SOCK").filter(|path| !path.is_empty()),
+            [path] => Some(path),
+            _ => return Err(SecretError::ManyPaths { id: id.to_owned() }),
+        };
+        let path = path.ok_or_else(|| SecretError::NoAgent { id: id.to_owned() })?;
+        let full = self.directory.join(path);
+        let named = || (id.to_owned(), path.clone());
+        match rustix::fs::stat(&full).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Ok(FileType::Socket) => Ok(Some(full)),
+            Ok(_) => {
+                let (id, path) = named();
+                Err(SecretError::NoSocket { id, path })
+            }
+            Err(error) => {
+                let (id, path) = named();
+                Err(SecretError::Agent { id, path, source: error.into() })
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a graph can say and this engine cannot do yet. All of it stands here: what is built next takes its line out.
 
-use crate::graph::{ExecOp, FileAction, FileOp, MountKind, Op, SecurityMode, SourceOp};
+use crate::graph::{ExecOp, FileAction, FileOp, Op, SecurityMode, SourceOp};
 
 /// Returns what of `op` cannot run here, as its Dockerfile would call it; `None` where it can run.
 pub fn unsupported(op: &Op) -> Option<&'static str> {
@@ -25,12 +25,7 @@ fn unsupported_exec(exec: &ExecOp) -> Option<&'static str> {
     if !exec.valid_exit_codes.is_empty() {
         return Some("a step that may end with another code than zero");
     }
-    exec.mounts.iter().find_map(|mount| match &mount.kind {
-        MountKind::Ssh(_) => Some("`RUN --mount=type=ssh`"),
-        MountKind::Cache { from: Some(_), .. } => Some("a cache mount that starts `from` files"),
-        MountKind::Cache { selector, .. } if selector != "/" => Some("a cache mount of a `source` directory"),
-        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Secret(_) => None,
-    })
+    None
 }
 
 fn unsupported_file(file: &FileOp) -> Option<&'static str> {

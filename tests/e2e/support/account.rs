@@ -54,7 +54,11 @@ impl Account {
 
     /// Gives the project to this user, whose home and store are in it from then on.
     pub fn adopt(&self, project: &Project) {
-        let directory = project.home();
+        self.give(project.home());
+    }
+
+    /// Gives a directory with all that is in it to this user.
+    pub fn give(&self, directory: &Path) {
         let ran = super::run("chown", &["-R", &format!("{0}:{0}", self.name), &directory.display().to_string()]);
         ran.succeeds();
     }
@@ -74,7 +78,8 @@ impl Account {
         self.command(Path::new(program)).args(arguments).output().expect("setpriv starts").into()
     }
 
-    fn command(&self, program: &Path) -> Command {
+    /// Returns a program as this user runs it, to be changed or spawned.
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", self.name, "--regid", self.name, "--clear-groups"]).arg(program).stdin(Stdio::null());
         command

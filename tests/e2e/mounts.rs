@@ -1,0 +1,67 @@
+//! Cache and tmpfs mounts with all their options.
+
+use crate::secrets::project;
+use crate::support::registry;
+
+#[test]
+fn a_cache_has_the_mode_and_owner_asked_for_and_keeps_its_files() {
+    let Some(registry) = registry() else { return };
+    let mount = "--mount=type=cache,id=own,target=/c,mode=0711,uid=7,gid=8";
+    let steps = format!(
+        "RUN {mount} stat -c '%a %u:%g' /c > /seen && echo kept > /c/f\nRUN {mount} cat /c/f >> /seen\n\
+         RUN --mount=type=cache,id=own,target=/c,readonly if touch /c/x; then echo written; else echo refused; fi >> /seen\n"
+    );
+    let project = project(registry, "", &steps);
+    project.bake(&["build"]).succeeds();
+    assert_eq!(project.read("out/seen"), "711 7:8\nkept\nrefused\n");
+    assert!(!project.exists("out/c"));
+}
+
+#[test]
+fn a_cache_may_start_from_files_of_a_stage_an_image_or_a_context() {
+    let Some(registry) = registry() else { return };
+    let cache = "--mount=type=cache,target=/c";
+    let base = "FROM ${REGISTRY}/base/busybox:1";
+    let steps = format!(
+        "RUN mkdir -p /d/sub && chmod 0750 /d && echo first > /d/f && chown 7:8 /d\n{base}\n\
+         RUN {cache},from=first,source=/d stat -c '%a %u:%g' /c > /seen && cat /c/f >> /seen && echo second > /c/f\n\
+         RUN {cache},from=first,source=/d cat /c/f >> /seen\n\
+         RUN {cache},from=first,source=/d,mode=0755 cat /c/f >> /seen\n\
+         RUN {cache} [ ! -e /c/f ] && echo other >> /seen\n\
+         RUN {cache},from=first,source=/d/f cat /c >> /seen\n\
+         RUN {cache},from=files,source=/data cat /c/text >> /seen\n"
+    );
+    let project = project(registry, "contexts = { files = \"files\" }", &steps);
+    let dockerfile = project.read("Dockerfile").replacen(base, &format!("{base} AS first"), 1);
+    project.write("Dockerfile", &dockerfile).write("files/data/text", "local\n");
+    project.bake(&["build"]).succeeds();
+    let first = "750 7:8\nfirst\nsecond\nsecond\nother\nfirst\nlocal\n";
+    assert_eq!(project.read("out/seen"), first);
+    // Another file is another cache, and the step runs again.
+    project.write("files/data/text", "changed\n");
+    project.bake(&["build"]).succeeds();
+    assert_eq!(project.read("out/seen"), first.replace("local", "changed"));
+}
+
+#[test]
+fn a_directory_that_a_cache_lacks_is_an_error() {
+    let Some(registry) = registry() else { return };
+    let project = project(registry, "", "RUN --mount=type=cache,id=a,target=/c,source=/gone true\n");
+    let failed = project.bake(&["build"]).fails(4);
+    for part in ["mount `/gone`", "Dockerfile:3"] {
+        assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
+    }
+}
+
+#[test]
+fn a_tmpfs_is_empty_in_memory_and_as_large_as_said() {
+    let Some(registry) = registry() else { return };
+    let steps = "RUN --mount=type=tmpfs,target=/t,size=1m grep ' /t ' /proc/mounts > /mounts; ls -A /t > /list; \
+                 if head -c 2097152 /dev/zero > /t/f; then echo fits; else echo full; fi > /seen\n";
+    let project = project(registry, "", steps);
+    project.bake(&["build"]).succeeds();
+    let mounts = project.read("out/mounts");
+    assert!(mounts.contains(" tmpfs ") && mounts.contains("size=1024k"), "{mounts}");
+    assert_eq!((project.read("out/list"), project.read("out/seen")), (String::new(), "full\n".to_owned()));
+    assert!(!project.exists("out/t"));
+}
