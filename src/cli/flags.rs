@@ -14,6 +14,7 @@ use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
+use crate::plan::Right;
 use crate::platform::Platform;
 
 use crate::lang::Notation;
@@ -228,7 +229,7 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// Grant a right, as for the peer; steps of bake get no rights that could be granted
+    /// Grant a right that targets ask for: network.host or security.insecure
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
     allow: Vec<String>,
     /// Name a builder, as for the peer; bake is its own and ignores it
@@ -268,12 +269,14 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        if !self.allow.is_empty() {
-            ignored.push(format!("--allow {} is left out: bake grants no such rights", self.allow.join(" --allow ")));
+        let BuildFlags { project, jobs, keep_going, store, metadata_file, allow, .. } = self;
+        let (granted, others): (Vec<_>, Vec<_>) = allow.into_iter().partition(|right| Right::named(right).is_some());
+        if !others.is_empty() {
+            ignored.push(format!("--allow {} is left out: bake grants no such rights", others.join(" --allow ")));
         }
-        let BuildFlags { project, jobs, keep_going, store, metadata_file, .. } = self;
+        let granted = granted.iter().filter_map(|right| Right::named(right)).collect();
         let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project: project.request(), n_jobs, keep_going, store, metadata_file, ignored })
+        Ok(BuildRequest { project: project.request(), n_jobs, keep_going, store, metadata_file, granted, ignored })
     }
 }
 

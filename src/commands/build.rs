@@ -8,12 +8,13 @@ use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
+use super::rights;
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, lockfile, metadata};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
-use crate::plan::{Output, Plan};
+use crate::plan::{Output, Plan, Right};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
@@ -47,6 +48,8 @@ pub struct BuildRequest {
     pub store: Option<PathBuf>,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// What steps may do if their targets ask for it.
+    pub granted: BTreeSet<Right>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -72,6 +75,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         host.talk.line(&format!("warning: {ignored}"));
     }
     let plan = project.plan(host)?;
+    rights::check_granted(&project, &request.granted)?;
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let mapping = sandbox::enter().map_err(|error| environment(&error))?;
     let store = Store::open(&store_path(request.store.as_deref(), host)?)

@@ -17,6 +17,7 @@ mod metadata;
 pub mod print;
 pub mod project;
 mod release;
+mod rights;
 mod solve;
 mod step_failure;
 

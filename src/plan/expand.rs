@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
-use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
+use super::{
+    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, Right, TargetPlan,
+};
 use crate::bakefile::{ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
@@ -166,6 +168,7 @@ impl Single {
         };
         let network = match target.network.as_ref().map(|network| network.value.as_str()) {
             Some("none") => NetworkMode::None,
+            Some("host") => NetworkMode::Host,
             _ => NetworkMode::Default,
         };
         let planned = PlannedTarget {
@@ -211,7 +214,7 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         refuse(policy.span, "`policy`".to_owned());
     }
     match target.network.as_ref().map(|network| (network.span, network.value.as_str())) {
-        None | Some((_, "" | "default" | "none")) => {}
+        None | Some((_, "" | "default" | "none" | "host")) => {}
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
     }
     let ignored = [
@@ -219,7 +222,7 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
         ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-        ("entitlements", target.entitlements.iter().find(|e| e.value != "network.host").map(|e| e.span)),
+        ("entitlements", target.entitlements.iter().find(|e| Right::named(&e.value).is_none()).map(|e| e.span)),
         ("ulimits", target.ulimits.first().map(|limit| limit.span)),
         ("shm-size", target.shm_size.as_ref().map(|size| size.span)),
         ("resources", target.resources.values().next().map(|limit| limit.span)),

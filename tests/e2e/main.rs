@@ -15,6 +15,7 @@ mod output;
 mod push;
 mod readers;
 mod recopy;
+mod rights;
 mod rootless;
 mod secrets;
 mod ssh;
