@@ -42,9 +42,11 @@ pub fn become_user(identity: &Identity) -> io::Result<()> {
 /// `--security=insecure`, they are ambient too.
 pub fn become_privileged_user(identity: &Identity) -> io::Result<()> {
     set_groups(&identity.groups)?;
-    // SAFETY: these take numbers.
+    // SAFETY: takes three numbers.
     check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) })?;
+    // SAFETY: takes numbers.
     check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) })?;
+    // SAFETY: takes three numbers.
     check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) })?;
     // SAFETY: takes numbers; past the last capability of this kernel it is an error.
     let is_bounding = |capability: &u32| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *capability, 0, 0, 0) } == 1;
