@@ -15,7 +15,7 @@
 //! | 6 | `report` | events → progress and summary |
 //! | 6 | `export` | results → image, OCI layout, local directory, tar; the release transaction |
 //! | 5 | `worker` | runs one op: file ops, native and emulated exec; `worker::sandbox` holds namespaces and mounts |
-//! | 5 | `source` | brings images and local contexts in |
+//! | 5 | `source` | brings images, git trees and files over HTTP in |
 //! | 4 | `registry` | OCI distribution client: auth, pull, push, retries |
 //! | 4 | `store` | content-addressed blobs, snapshots, cache records; the layout on disk |
 //! | 3 | `solver` | a pure state machine: states, priorities, hits and misses; `solver::drive` is its one thread |
@@ -30,6 +30,7 @@
 //! | 0 | `digest` | SHA-256 content addresses, diff ids, chain ids |
 //! | 0 | `platform` | os/architecture/variant |
 //! | 0 | `reference` | image names |
+//! | 0 | `remote` | URLs of git repositories and of files over HTTP |
 //! | 0 | `diagnostic` | findings in the user's files, with the source shown |
 //! | 0 | `sys` | the operating system's edge: files beneath a root |
 //!
@@ -51,6 +52,7 @@ pub mod plan;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+pub mod remote;
 pub mod report;
 pub mod solver;
 pub mod source;

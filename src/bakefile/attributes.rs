@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Spanned, Target};
+use super::model::{Nullables, Spanned, Target};
 use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec, Written};
 use super::vocabulary::{Attribute, Shape, TARGET};
 use crate::diagnostic::{Diagnostic, Span};
@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Flag,
     Texts,
     TextMap,
+    /// Maps of texts by name.
+    TextMaps,
     /// Records as CSV or objects.
     Specs,
     Resources,
@@ -52,6 +54,7 @@ pub(super) fn converted(kind: Kind, value: &Value, expr: &Expr) -> Result<Value,
         Kind::Flag => Type::Bool,
         Kind::Texts => Type::List(Box::new(Type::String)),
         Kind::TextMap => Type::Map(Box::new(Type::String)),
+        Kind::TextMaps => Type::Map(Box::new(Type::Map(Box::new(Type::String)))),
         Kind::Resources => {
             let field = |name: &&str| ((*name).to_owned(), Field { kind: Type::String, is_optional: true });
             Type::Object(RESOURCES.iter().map(field).collect())
@@ -86,6 +89,7 @@ fn not_converted(kind: Kind, value: &Value, expr: &Expr, why: String) -> EvalErr
     Box::new(match (kind, value) {
         (Kind::Texts, Value::String(_)) => finding.hint("put it in brackets: `[…]`"),
         (Kind::TextMap, Value::List(_) | Value::Tuple(_)) => finding.hint("write `{ NAME = VALUE }`"),
+        (Kind::TextMaps, _) => finding.hint("write `{ \"PLATFORM\" = { NAME = VALUE } }`"),
         _ => finding,
     })
 }
@@ -222,8 +226,20 @@ fn assign_map(target: &mut Target, name: &str, entries: &BTreeMap<String, Value>
         "labels" => target.labels = nullable.collect(),
         "extra-hosts" => target.extra_hosts = nullable.collect(),
         "resources" => target.resources = set.collect(),
+        "platform-args" => target.platform_args = nested(entries, expr),
         _ => target.contexts = set.collect(),
     }
+}
+
+/// Returns maps of texts by name, with their places.
+fn nested(entries: &BTreeMap<String, Value>, expr: &Expr) -> BTreeMap<String, Spanned<Nullables>> {
+    let map = |(key, value): (&String, &Value)| {
+        let span = entry_span(expr, key);
+        let texts = value.as_entries()?.iter();
+        let texts = texts.map(|(name, text)| (name.clone(), Spanned::new(text.as_str().map(str::to_owned), span)));
+        Some((key.clone(), Spanned::new(texts.collect(), span)))
+    };
+    entries.iter().filter_map(map).collect()
 }
 
 fn written(value: &Value) -> Written {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::program::{BUILT_IN, Program};
 use super::vocabulary::{Attribute, FUNCTION, GROUP, TARGET, VALIDATION, VARIABLE};
 use super::walk::walk;
-use super::{Bakefile, Spanned};
+use super::{Addition, Bakefile, Spanned};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Span, nearest};
 use crate::lang::ast::{Block, Body};
 
@@ -34,6 +34,23 @@ pub(super) fn unknown_names(body: &Body, findings: &mut Diagnostics) {
 
 fn names(attributes: &[Attribute]) -> Vec<&str> {
     attributes.iter().map(|attribute| attribute.name).collect()
+}
+
+/// Returns where a body uses what the peer's language does not have.
+pub(super) fn additions(body: &Body) -> Vec<Addition> {
+    let targets = body.blocks.iter().filter(|block| block.kind.text == "target");
+    let attributes = targets.flat_map(|block| &block.body.attributes);
+    let addition = |attribute: &crate::lang::ast::Attribute| {
+        let text = match attribute.name.text.as_str() {
+            "exclude" => "`exclude` is bake's own; the peer ignores it and builds every combination of the matrix",
+            "platform-args" => {
+                "`platform-args` is bake's own; the peer ignores it, so no platform gets these arguments"
+            }
+            _ => return None,
+        };
+        Some(Addition { span: attribute.name.span, text })
+    };
+    attributes.filter_map(addition).collect()
 }
 
 fn warn(block: &Block, attributes: &[&str], blocks: &[&str], findings: &mut Diagnostics) {

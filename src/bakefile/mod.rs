@@ -11,6 +11,7 @@
 //! remaining global attributes. Every error is reported, not the first alone.
 
 mod attributes;
+mod call;
 mod check;
 mod compose;
 mod files;
@@ -33,9 +34,10 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+pub use call::Call;
 pub use files::{InputFile, default_files};
 pub use list::{ListFormat, list_targets, list_variables};
-pub use model::{Group, Spanned, Target};
+pub use model::{Group, Nullables, Spanned, Target};
 pub use notation::convert;
 pub use overrides::{Override, parse_override};
 pub use print::print_json;
@@ -50,6 +52,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::Block;
 use crate::lang::{EvalContext, EvalError, Type, Value};
 use crate::platform::Platform;
+use crate::remote::Home;
 use crate::sys::files::Files;
 use program::{Program, TargetCell};
 
@@ -63,8 +66,14 @@ pub struct Options<'a> {
     pub overrides: &'a [Override],
     /// `BAKE_LOCAL_PLATFORM`.
     pub local_platform: Platform,
+    /// `BAKE_CMD_CONTEXT`: where the command runs, or the URL that the user named in its place.
+    pub cmd_context: &'a str,
+    /// Where the bakefile came from, if that is not the directory that the command runs in.
+    pub home: Option<&'a Home>,
     /// What `timestamp()` says, in seconds since 1970 (UTC).
     pub now: i64,
+    /// Random; what `uuidv4()` and the salt of `bcrypt()` are drawn from.
+    pub seed: [u8; 32],
     /// Reads what Compose files name: `.env`, `extends`, `include`, `env_file`.
     pub files: &'a dyn Files,
 }
@@ -80,10 +89,23 @@ pub struct Bakefile {
     variables: Vec<VariableInfo>,
     /// All of the files are Compose's, which have no variables; the peer lists those as `null`.
     is_compose_alone: bool,
+    /// Where the bakefile came from, if that is not the directory that the command runs in.
+    home: Option<Home>,
+    /// Where the files use what the peer's language does not have.
+    additions: Vec<Addition>,
     /// Overrides by the name of the target that they match.
     overrides: BTreeMap<String, Vec<overrides::Placed>>,
     /// `SOURCE_DATE_EPOCH` of the environment: an argument of every target that does not set it.
     source_date_epoch: Option<String>,
+}
+
+/// A word of ours that the peer's language does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addition {
+    /// Where it stands.
+    pub span: Span,
+    /// What it is, and what the peer does on meeting it.
+    pub text: &'static str,
 }
 
 /// A variable, as `--list=variables` shows it.
@@ -133,6 +155,8 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
         is_compose_alone: bodies.is_empty(),
+        additions: bodies.iter().flat_map(check::additions).collect(),
+        home: options.home.cloned(),
     };
     compose.targets.into_iter().for_each(|target| bakefile.add(target));
     bakefile.groups.extend(compose.group);
@@ -310,6 +334,11 @@ impl Bakefile {
     /// Returns the targets in order of definition, before inheritance and overrides.
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Returns where the files use what the peer's language does not have, in order.
+    pub fn additions(&self) -> &[Addition] {
+        &self.additions
     }
 
     /// Returns the groups of the files and of matrices, in order of definition.

@@ -6,6 +6,9 @@ use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, Ssh
 use crate::diagnostic::Span;
 use crate::platform::{InvalidPlatform, Platform};
 
+/// Texts by name; null ones are `None` and mean nothing.
+pub type Nullables = BTreeMap<String, Spanned<Option<String>>>;
+
 /// A value and where the user wrote it: in a bakefile, or in a `--set`.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
@@ -54,6 +57,8 @@ pub struct Target {
     pub dockerfile_inline: Option<Spanned<String>>,
     /// `args`; null ones are `None` and mean nothing.
     pub args: BTreeMap<String, Spanned<Option<String>>>,
+    /// `platform-args`: arguments by platform, as written; null ones are `None` and mean nothing.
+    pub platform_args: BTreeMap<String, Spanned<Nullables>>,
     /// `labels`; null ones are `None` and mean nothing.
     pub labels: BTreeMap<String, Spanned<Option<String>>>,
     /// `tags`, in order, each once.
@@ -115,6 +120,7 @@ impl Target {
             dockerfile: None,
             dockerfile_inline: None,
             args: BTreeMap::new(),
+            platform_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             tags: Vec::new(),
             cache_from: Vec::new(),
@@ -170,6 +176,11 @@ impl Target {
         self.merge_lists(other);
         merge_nullable(&mut self.args, &other.args);
         merge_nullable(&mut self.labels, &other.labels);
+        for (platform, args) in &other.platform_args {
+            let mine =
+                self.platform_args.entry(platform.clone()).or_insert_with(|| Spanned::new(BTreeMap::new(), args.span));
+            merge_nullable(&mut mine.value, &args.value);
+        }
         merge_nullable(&mut self.extra_hosts, &other.extra_hosts);
         self.contexts.extend(other.contexts.clone());
         self.resources.extend(other.resources.clone());

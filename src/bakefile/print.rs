@@ -138,6 +138,12 @@ fn target_json(target: &Target) -> Json {
     let inline = target.dockerfile_inline.as_ref().map(|inline| escaped(&inline.value));
     members.text("dockerfile-inline", inline.as_deref());
     members.nullable("args", &target.args);
+    let platform_args = target.platform_args.iter().map(|(platform, args)| {
+        let mut members = Members::default();
+        members.nullable(platform, &args.value);
+        members.0
+    });
+    members.map("platform-args", platform_args.flatten().collect());
     members.nullable("labels", &target.labels);
     members.list("tags", &target.tags, plain);
     members.list("cache-from", &target.cache_from, cache_json);

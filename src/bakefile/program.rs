@@ -42,6 +42,14 @@ pub(super) struct UserFunction<'a> {
     pub(super) result: &'a Expr,
 }
 
+/// Says whether an axis has this value, a number like the text that it is written as.
+fn is_same(value: &Value, wanted: &Value) -> bool {
+    match (crate::lang::primitive_text(value), crate::lang::primitive_text(wanted)) {
+        (Some(value), Some(wanted)) => value == wanted,
+        _ => value == wanted,
+    }
+}
+
 /// A `target` block, or one cell of its matrix.
 pub(super) struct TargetCell<'a> {
     pub(super) name: Name,
@@ -95,7 +103,7 @@ impl<'a> Program<'a> {
     /// Collects the definitions of all bodies; of two variables, functions, groups or attributes of one name the last
     /// one counts.
     pub(super) fn collect(bodies: &'a [Body], options: &'a Options<'a>, findings: &mut Diagnostics) -> Program<'a> {
-        let world = World { now: options.now, home: (options.env)("HOME") };
+        let world = World { now: options.now, home: (options.env)("HOME"), seed: options.seed, ..World::default() };
         let mut program = Program {
             options,
             var_places: Vec::new(),
@@ -248,6 +256,12 @@ impl<'a> Program<'a> {
     fn make_cells(&self, block: &'a Block, label: &Name) -> Result<Vec<TargetCell<'a>>, EvalError> {
         let name = block.body.attribute("name");
         let Some(matrix) = block.body.attribute("matrix") else {
+            if let Some(exclude) = block.body.attribute("exclude") {
+                return Err(Box::new(
+                    Diagnostic::error(exclude.name.span, "`exclude` needs a `matrix`")
+                        .hint("it leaves combinations of a matrix out; remove it"),
+                ));
+            }
             return match name {
                 Some(name) => Err(Box::new(
                     Diagnostic::error(name.name.span, "`name` needs a `matrix`")
@@ -256,7 +270,10 @@ impl<'a> Program<'a> {
                 None => Ok(vec![TargetCell::new(block, label.clone(), BTreeMap::new())]),
             };
         };
-        let rows = self.matrix_rows(matrix)?;
+        let mut rows = self.matrix_rows(matrix)?;
+        if let Some(exclude) = block.body.attribute("exclude") {
+            self.exclude(exclude, matrix, &mut rows)?;
+        }
         let mut cells: Vec<TargetCell<'a>> = Vec::with_capacity(rows.len());
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for locals in rows {
@@ -312,6 +329,38 @@ impl<'a> Program<'a> {
         Ok(rows)
     }
 
+    /// Leaves out the combinations that `exclude` names: each of its maps says values of some axes.
+    fn exclude(
+        &self,
+        exclude: &Attribute,
+        matrix: &Attribute,
+        rows: &mut Vec<BTreeMap<String, Value>>,
+    ) -> Result<(), EvalError> {
+        let value = EvalContext::new(self).eval(&exclude.value)?;
+        let wrong = |message: String| error(exclude.value.span, message);
+        let items = value
+            .as_items()
+            .ok_or_else(|| wrong(format!("`exclude` is a list of maps; this is of the type {}", value.type_of())))?;
+        for item in items {
+            let entries = item.as_entries().ok_or_else(|| {
+                wrong(format!("`exclude` is a list of maps; one of these is of the type {}", item.type_of()))
+            })?;
+            let axes = rows.first().into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+            if let Some(unknown) = entries.keys().find(|key| axes.clone().all(|axis| axis != key.as_str())) {
+                let finding = Diagnostic::error(exclude.value.span, format!("the matrix has no axis \"{unknown}\""));
+                return Err(Box::new(finding.label(matrix.name.span, "this matrix").suggest(unknown, axes)));
+            }
+            let fits = |row: &BTreeMap<String, Value>| {
+                entries.iter().all(|(key, wanted)| row.get(key).is_some_and(|value| is_same(value, wanted)))
+            };
+            rows.retain(|row| !fits(row));
+            if rows.is_empty() {
+                return Err(wrong("this leaves nothing of the matrix".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns an attribute of a cell, converted to its type; `None` if the block does not set it.
     pub(super) fn attribute(&self, cell: &TargetCell<'a>, name: &str) -> Result<Option<(Value, &'a Expr)>, EvalError> {
         let Some((known, kind, attribute, memo)) = cell.memos.get(name) else { return Ok(None) };
@@ -328,7 +377,7 @@ impl<'a> Program<'a> {
         let (name, variable) = self.variables.get_key_value(name)?;
         let Some(block) = variable.block else {
             return Some(Ok(match *name {
-                "BAKE_CMD_CONTEXT" => Value::string("cwd://"),
+                "BAKE_CMD_CONTEXT" => Value::string(self.options.cmd_context),
                 _ => Value::string(self.options.local_platform.to_string()),
             }));
         };

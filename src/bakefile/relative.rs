@@ -19,6 +19,7 @@ pub(super) fn from_files(targets: &mut [Target], sources: &SourceMap) {
 fn join(context: &mut Spanned<String>, sources: &SourceMap) {
     let is_fixed = context.value.is_empty() || context.value == "-" || context.value.starts_with('/');
     let Some((directory, _)) = sources.name(context.span.file).rsplit_once('/') else { return };
+    let is_fixed = is_fixed || directory.contains("://");
     if !is_fixed && is_local(&context.value) {
         context.value = clean_path(&format!("{directory}/{}", context.value));
     }

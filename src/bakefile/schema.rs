@@ -74,6 +74,7 @@ fn property(attribute: &Attribute) -> Value {
         Shape::Value(Kind::Flag) => reference("flag"),
         Shape::Value(Kind::Texts) => reference("texts"),
         Shape::Value(Kind::TextMap) => reference("textMap"),
+        Shape::Value(Kind::TextMaps) => reference("textMaps"),
         Shape::Value(Kind::Resources) => reference("resources"),
         Shape::Value(Kind::Specs) => records(attribute.name),
     }];
@@ -139,6 +140,7 @@ fn shapes() -> Map<String, Value> {
         },
         "texts": list_of(json!({ "type": ["string", "number", "boolean"] })),
         "textMap": map_with(keywords(json!({ "additionalProperties": reference("text") }))),
+        "textMaps": map_with(keywords(json!({ "additionalProperties": reference("textMap") }))),
         "resources": map_with(keywords(json!({ "properties": limits, "additionalProperties": false }))),
         "matrix": map_with(keywords(json!({
             "additionalProperties": { "type": ["array", "object", "string"], "pattern": TEMPLATE },

@@ -116,7 +116,11 @@ impl<'a> Program<'a> {
         }
         let mut entries = BTreeMap::new();
         for (name, kind) in attributes::all() {
-            entries.insert(name.to_owned(), self.own_value(&cells, name, kind)?);
+            let value = self.own_value(&cells, name, kind)?;
+            // The peer's object has no such name, so it shows only where it is used.
+            if name != "platform-args" || !value.is_null() {
+                entries.insert(name.to_owned(), value);
+            }
         }
         let name = cells.last().map_or(Value::NULL, |cell| Value::string(&cell.name.text));
         entries.insert("name".to_owned(), name);
@@ -136,6 +140,7 @@ impl<'a> Program<'a> {
             Kind::Text => Value::Null(Type::String),
             Kind::Texts => Value::Null(Type::List(Box::new(Type::String))),
             Kind::TextMap => Value::Null(Type::Map(Box::new(Type::String))),
+            Kind::TextMaps => Value::Null(Type::Map(Box::new(Type::Map(Box::new(Type::String))))),
             Kind::Flag | Kind::Resources => Value::NULL,
         })
     }

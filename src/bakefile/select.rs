@@ -10,6 +10,7 @@ use super::{Bakefile, overrides};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::text::clean_path;
 use crate::platform::Platform;
+use crate::remote::{Home, is_remote};
 
 /// What is built: targets with everything inherited, overridden and filled in.
 #[derive(Clone, Debug)]
@@ -264,7 +265,7 @@ impl<'a> Resolver<'a> {
         if context.value == "-" {
             return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
         }
-        context.value = cleaned_context(&context.value);
+        context.value = cleaned_context(&context.value, self.bakefile.home.as_ref());
         if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {
             target.dockerfile = Some(Spanned::new("Dockerfile".into(), place));
         }
@@ -363,8 +364,9 @@ fn join(name: &str, linked: &str, span: Span, targets: &mut BTreeMap<String, Tar
     Ok(())
 }
 
-/// Cleans a local path; a URL stays as it is.
-fn cleaned_context(context: &str) -> String {
+/// Cleans a local path; a URL stays as it is. A path of a remote bakefile's is the URL of what it means there.
+fn cleaned_context(context: &str, home: Option<&Home>) -> String {
+    let context = &home.map_or_else(|| context.to_owned(), |home| home.context(context));
     if let Some(path) = context.strip_prefix("cwd://") {
         return clean_path(path);
     }
@@ -373,8 +375,7 @@ fn cleaned_context(context: &str) -> String {
 
 /// Says whether a context is a path, and not a URL or another target.
 pub(super) fn is_local(context: &str) -> bool {
-    let is_remote = context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/");
-    !is_remote && !context.starts_with("target:")
+    !is_remote(context) && !context.contains("://") && !context.starts_with("target:")
 }
 
 /// Says whether a name matches a pattern of `*`, `?`, `[a-z]`, `[^a]` and `\`-escapes, as Go's path.Match does for names

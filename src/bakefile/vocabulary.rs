@@ -79,6 +79,11 @@ pub(super) const TARGET: &[Attribute] = &[
     value("dockerfile-inline", Kind::Text, "The Dockerfile's text, instead of a file."),
     value("entitlements", Kind::Texts, "Privileges that the build asks for. Merged: appended.")
         .offers(&["network.host", "security.insecure"]),
+    shaped(
+        "exclude",
+        Shape::Any,
+        "Combinations that a matrix leaves out: a list of maps; one that names only some axes leaves out all that fit.",
+    ),
     value("extra-hosts", Kind::TextMap, "Host names and addresses for steps. Merged by key."),
     value("inherits", Kind::Texts, "Targets to start from, left to right. Merged: appended."),
     value("labels", Kind::TextMap, "Labels of the image config. Merged by key; null does not overwrite."),
@@ -93,6 +98,11 @@ pub(super) const TARGET: &[Attribute] = &[
     value("no-cache", Kind::Flag, "Runs every step again."),
     value("no-cache-filter", Kind::Texts, "Stages whose steps run again. Merged: appended."),
     value("output", Kind::Specs, "Where results go, as CSV, a path or records with a `type`. Merged: replaced."),
+    value(
+        "platform-args",
+        Kind::TextMaps,
+        "Build arguments for single platforms, by platform, on top of `args`. Merged by platform and key.",
+    ),
     value("platforms", Kind::Texts, "Platforms to build for, such as `linux/arm64`. Merged: replaced.")
         .offers(&["linux/amd64", "linux/arm64"]),
     value("policy", Kind::Specs, "Source policies. Merged: appended."),

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::bakefile::{ENTITLEMENTS, ListFormat, is_entitlement};
+use crate::bakefile::{ENTITLEMENTS, ListFormat};
 use crate::commands::build::BuildRequest;
 use crate::commands::check::CheckRequest;
 use crate::commands::compile::CompileRequest;
 use crate::commands::convert::ConvertRequest;
+use crate::commands::entitlements::Granted;
 use crate::commands::fmt::FmtRequest;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
-use crate::plan::Right;
 use crate::platform::Platform;
 
 use crate::lang::Notation;
@@ -107,7 +107,8 @@ impl FileFlags {
 /// Which bakefile, which targets.
 #[derive(Debug, Args)]
 pub struct ProjectFlags {
-    /// Targets and groups; `default` if none is named, `all` is every target
+    /// Targets and groups; `default` if none is named, `all` is every target. Before them may stand the URL of a git
+    /// repository, an archive or a file that the bakefile is in, and a URL that is BAKE_CMD_CONTEXT
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
@@ -184,10 +185,10 @@ fn go_bool(text: &str) -> Result<bool, String> {
 /// Reads a right that is granted to a build.
 fn entitlement(text: &str) -> Result<String, String> {
     let key = text.split('=').next().unwrap_or(text);
-    match (is_entitlement(text), nearest(key, ENTITLEMENTS)) {
-        (true, _) => Ok(text.to_owned()),
-        (false, Some(near)) => Err(format!("no such right; did you mean `{near}`?")),
-        (false, None) => Err(format!("no such right; there are {}", ENTITLEMENTS.join(", "))),
+    match (Granted::parse(&[text.to_owned()]), nearest(key, ENTITLEMENTS)) {
+        (Ok(_), _) => Ok(text.to_owned()),
+        (Err(_), Some(near)) => Err(format!("no such right; did you mean `{near}`?")),
+        (Err(reason), None) => Err(reason),
     }
 }
 
@@ -229,7 +230,8 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// Grant a right that targets ask for: network.host or security.insecure
+    /// Grant what the bakefile wants beyond its directory: fs.read=PATH, fs.write=PATH, fs=PATH, ssh, network.host,
+    /// security.insecure, device[=NAME], buildx.local.delete
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
     allow: Vec<String>,
     /// Name a builder, as for the peer; bake is its own and ignores it
@@ -247,7 +249,7 @@ impl BuildFlags {
 
     /// Returns which bakefile and targets are meant.
     pub fn project(self) -> ProjectRequest {
-        self.project.request()
+        ProjectRequest { store: self.store, ..self.project.request() }
     }
 
     /// Returns what is asked for.
@@ -270,13 +272,9 @@ impl BuildFlags {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
         let BuildFlags { project, jobs, keep_going, store, metadata_file, allow, .. } = self;
-        let (granted, others): (Vec<_>, Vec<_>) = allow.into_iter().partition(|right| Right::named(right).is_some());
-        if !others.is_empty() {
-            ignored.push(format!("--allow {} is left out: bake grants no such rights", others.join(" --allow ")));
-        }
-        let granted = granted.iter().filter_map(|right| Right::named(right)).collect();
+        let project = ProjectRequest { store, ..project.request() };
         let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project: project.request(), n_jobs, keep_going, store, metadata_file, granted, ignored })
+        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, allow, ignored })
     }
 }
 

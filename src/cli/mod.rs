@@ -101,7 +101,10 @@ fn host(begin: Instant, arguments: &Arguments, talk: Talk) -> Result<Host, Failu
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
     let (progress, is_colored, cancel) = (Progress::Plain, false, CancelToken::default());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let mut host = Host { env, directory, begin, now, program, talk, progress, is_colored, cancel };
+    let mut seed = [0; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Failure::new(Kind::Environment, format!("the system gives no random bytes: {error}")))?;
+    let mut host = Host { env, directory, begin, now, seed, program, talk, progress, is_colored, cancel };
     let is_terminal = std::io::stderr().is_terminal();
     host.is_colored = is_terminal && host.var("NO_COLOR").is_none();
     host.progress = match arguments.command.progress() {

@@ -1,22 +1,24 @@
 //! `bake build`: plan, lower, solve, export, lock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
-use super::rights;
+use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, lockfile, metadata};
+use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
-use crate::plan::{Output, Plan, Right};
+use crate::lock::Lockfile;
+use crate::plan::{Output, Plan};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
+use crate::remote::Home;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
 use crate::solver::drive::{Drive, Solved};
@@ -44,12 +46,10 @@ pub struct BuildRequest {
     pub n_jobs: Option<usize>,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
-    /// The store's directory.
-    pub store: Option<PathBuf>,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
-    /// What steps may do if their targets ask for it.
-    pub granted: BTreeSet<Right>,
+    /// `--allow`: what the targets may reach outside the directory that the command runs in.
+    pub allow: Vec<String>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -67,18 +67,22 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    // Before any thread is started: a process with threads cannot enter a user namespace.
+    let entered =
+        request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
     let mut project = project::load(&request.project, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
-        return call::run(call, &mut project, request.store.as_deref(), host);
+        return call::run(call, &mut project, request.project.store.as_deref(), host);
     }
     for ignored in &request.ignored {
         host.talk.line(&format!("warning: {ignored}"));
     }
-    let plan = project.plan(host)?;
-    rights::check_granted(&project, &request.granted)?;
-    // Before any thread is started: a process with threads cannot enter a user namespace.
-    let mapping = sandbox::enter().map_err(|error| environment(&error))?;
-    let store = Store::open(&store_path(request.store.as_deref(), host)?)
+    let place = (project.is_remote(), project.home());
+    let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
+    entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
+    let mut plan = project.plan(host)?;
+    let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
+    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
         .map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
@@ -86,7 +90,10 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));
     let (store, client, activities) = (&store, &client, &activities);
-    let build = Build { request, host, plan: &plan, store, mapping: &mapping, client, activities };
+    let home = project.home().and_then(Home::host);
+    let checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let build =
+        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
     let result = build.run(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -122,6 +129,7 @@ struct Build<'a> {
     request: &'a BuildRequest,
     host: &'a Host,
     plan: &'a Plan,
+    checkouts: &'a Checkouts,
     store: &'a Store,
     mapping: &'a IdMapping,
     client: &'a Client,
@@ -131,7 +139,12 @@ struct Build<'a> {
 impl Build<'_> {
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let files = DiskFiles::new(&self.host.directory);
-        let lock = lockfile::read(&project.lock_path(), &files, &mut project.sources)?;
+        let lock = match project.is_remote() {
+            // The lockfile here is that of another bakefile.
+            true => Lockfile::default(),
+            false => lockfile::read(&project.lock_path(), &files, &mut project.sources)?,
+        };
+        let files = self.checkouts.files(self.host)?;
         let pins = lock.pins().map(|(reference, pin)| (reference.to_string(), pin.digest)).collect();
         let resolver = ImageResolver {
             store: self.store,
@@ -143,7 +156,8 @@ impl Build<'_> {
         };
         let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
         let layers = Layers::new(self.store, self.client, self.activities);
-        let contexts = Contexts::new(self.host.directory.clone(), self.store, self.host.now);
+        let placed = self.checkouts.directories.clone();
+        let contexts = Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now);
         let solved = self.solve(&lowered, &layers, &contexts, listener)?;
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
@@ -160,7 +174,9 @@ impl Build<'_> {
         };
         let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
-        lockfile::write(project, &lock, &update)?;
+        if !project.is_remote() {
+            lockfile::write(project, &lock, &update)?;
+        }
         Ok(Built { results, released, warnings: lowered.warnings })
     }
 
@@ -294,19 +310,6 @@ fn environment(error: &SandboxError) -> Failure {
         SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),
         _ => failure,
     }
-}
-
-/// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
-pub(super) fn store_path(flag: Option<&Path>, host: &Host) -> Result<PathBuf, Failure> {
-    let given = flag.map(PathBuf::from).or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
-    let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
-    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
-    let path = given.or_else(data).or_else(home);
-    let path = path.map(|path| host.directory.join(path));
-    path.ok_or_else(|| {
-        Failure::new(Kind::Environment, "there is no place for the store: HOME is not set")
-            .hint("name one with --store DIR or BAKE_STORE")
-    })
 }
 
 /// Returns how to talk to registries: Docker's own configuration.

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::project::{Project, ProjectRequest};
+use super::project::{self, Project, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, build, lockfile};
+use crate::bakefile;
 use crate::diagnostic::{FileId, SourceMap};
 use crate::dockerfile::lint::LineRange;
 use crate::frontend::lint::{self, Lint, LintDocument, Request, Undecided};
 use crate::frontend::{self, Need, Resolved};
-use crate::plan::PlannedTarget;
+use crate::plan::{DockerfileSource, PlannedTarget};
 use crate::registry::Client;
 use crate::report::Fanout;
 use crate::solver::activity::Activities;
@@ -58,31 +59,20 @@ impl Call {
     /// # Errors
     /// The method or a field is unknown.
     pub fn parse(text: &str) -> Result<Option<Call>, Failure> {
-        let mut call = Call { method: Method::Check, format: Format::Text, ignores_status: false };
-        let mut is_build = true;
-        for field in text.split(',').filter(|field| !field.is_empty()) {
-            match field.split_once('=') {
-                Some(("format", "json")) => call.format = Format::Json,
-                Some(("format", "text" | "")) => call.format = Format::Text,
-                Some(("ignorestatus", value)) if crate::bakefile::parse_bool(value).is_some() => {
-                    call.ignores_status = crate::bakefile::parse_bool(value) == Some(true);
-                }
-                None => {
-                    is_build = field == "build";
-                    call.method = match field {
-                        "build" | "check" | "lint" => Method::Check,
-                        "outline" => Method::Outline,
-                        "targets" => Method::Targets,
-                        other => return Err(unknown(other)),
-                    };
-                }
-                Some(_) => {
-                    let failure = Failure::new(Kind::Usage, format!("`{field}` is no part of a call"));
-                    return Err(failure.hint("write METHOD, format=json, ignorestatus=true, joined by commas"));
-                }
-            }
-        }
-        Ok((!is_build).then_some(call))
+        let wrong = |reason: String| Failure::new(Kind::Usage, format!("call `{text}`: {reason}"));
+        let Some(asked) = bakefile::Call::parse(text).map_err(wrong)? else { return Ok(None) };
+        let method = match asked.method.as_str() {
+            "lint" => Method::Check,
+            "outline" => Method::Outline,
+            "targets" => Method::Targets,
+            other => return Err(unknown(other)),
+        };
+        let format = match asked.format.as_str() {
+            "" | "text" => Format::Text,
+            "json" => Format::Json,
+            other => return Err(wrong(format!("there is no format `{other}`; there are text and json"))),
+        };
+        Ok(Some(Call { method, format, ignores_status: asked.ignores_status }))
     }
 
     /// Returns what is asked for: by `--call`, else by the targets themselves.
@@ -196,6 +186,14 @@ fn dockerfiles(project: &mut Project, host: &Host) -> Result<Vec<ReadDockerfile>
     let files = DiskFiles::new(&host.directory);
     let mut targets = Vec::new();
     for target in plan.targets {
+        let is_remote = |planned: &PlannedTarget| {
+            matches!(&planned.dockerfile, DockerfileSource::Path(path)
+                if plan.remotes.keys().any(|name| path.starts_with(name.as_str())))
+        };
+        if let Some(planned) = target.platforms.iter().find(|planned| is_remote(planned)) {
+            host.talk.line(&format!("note: target {}: its Dockerfile is remote and is not looked at", planned.name));
+            continue;
+        }
         // What Dockerfiles say hardly hangs on the platform; the peer looks at one, too.
         let Some(planned) = target.platforms.into_iter().chain(target.linked_platforms).next() else { continue };
         match frontend::read(&planned, &files, &mut project.sources) {
@@ -361,7 +359,7 @@ struct Images<'a> {
 impl<'a> Images<'a> {
     fn new(pins: &'a BTreeMap<String, crate::digest::Digest>, store: Option<&Path>, host: &'a Host) -> Images<'a> {
         let mut failures = BTreeSet::new();
-        let opened = build::store_path(store, host).map_err(|failure| failure.text);
+        let opened = project::store_path(store, host).map_err(|failure| failure.text);
         let opened = opened.and_then(|path| Store::open(&path).map_err(|error| error.to_string()));
         let store = opened.map_err(|reason| failures.insert(reason)).ok();
         let client = Client::new(build::client_options(host));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{self, Call, Format, Method};
-use super::project::{self, ProjectRequest};
+use super::project::{self, Evaluated, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, findings};
 use crate::bakefile::{Bakefile, Surroundings, Target};
@@ -31,8 +31,8 @@ pub struct CheckRequest {
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
-    let (bakefile, mut found) = project::evaluate(&request.project, &names, host, &mut sources)?;
-    if let Some(bakefile) = &bakefile {
+    let Evaluated { bakefile, mut found, .. } = project::evaluate(&request.project, &names, host, &mut sources)?;
+    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
@@ -57,7 +57,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let read: Vec<&str> = sources.names().collect();
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
     if request.is_compat {
-        return Ok(compat(&bakefile, &names, &read));
+        return Ok(compat(&bakefile, &names, &read, &sources));
     }
     let call = Call { method: Method::Check, format: Format::Text, ignores_status: false };
     call::run(call, &mut project::load(&checked(request, &bakefile), host)?, None, host)
@@ -96,8 +96,12 @@ fn check_targets(bakefile: &Bakefile, host: &Host, sources: &mut SourceMap, foun
     }
     // A target that cannot be planned says so at its build; here its Dockerfile counts.
     for target in built.values() {
-        let (plan, refused) = plan::expand(std::slice::from_ref(target), &project::build_platform());
+        let (plan, refused) = plan::expand(std::slice::from_ref(target), &project::build_platform(), None);
         let Some(planned) = plan.planned().next().filter(|_| !refused.has_errors()) else { continue };
+        if !plan.remotes.is_empty() {
+            // What is on the network is brought in by a build alone.
+            continue;
+        }
         match frontend::load(planned, &files, sources) {
             Ok(loaded) => found.extend(loaded.warnings),
             // What has no place is about the target: a Dockerfile that is not there.
@@ -122,7 +126,7 @@ fn only_parents(bakefile: &Bakefile) -> BTreeSet<&str> {
 }
 
 /// Reports what bake adds to the language, with what the peer does on meeting it.
-fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
+fn compat(bakefile: &Bakefile, named: &[String], files: &[&str], sources: &SourceMap) -> String {
     let mut lines = Vec::new();
     for file in files {
         if file.to_lowercase().ends_with(".toml") {
@@ -130,6 +134,10 @@ fn compat(bakefile: &Bakefile, named: &[String], files: &[&str]) -> String {
         } else if named.is_empty() && file.starts_with("build.") {
             lines.push(format!("{file}: the peer does not look for this name; give it `-f {file}`"));
         }
+    }
+    for addition in bakefile.additions() {
+        let place = sources.place(addition.span);
+        lines.push(format!("{}:{}:{}: {}", place.file, place.line, place.column, addition.text));
     }
     if !has(bakefile, "all") {
         lines.push("all: the group is bake's own; the peer fails with \"failed to find target all\"".to_owned());

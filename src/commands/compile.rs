@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::build::{client_options, store_path};
-use super::project::build_platform;
+use super::build::client_options;
+use super::project::{build_platform, store_path};
 use super::solve::resolve_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};

@@ -6,6 +6,8 @@ mod call;
 pub mod check;
 pub mod compile;
 pub mod convert;
+pub mod definition;
+pub mod entitlements;
 mod failure;
 mod findings;
 pub mod fmt;
@@ -17,6 +19,7 @@ mod metadata;
 pub mod print;
 pub mod project;
 mod release;
+mod remotes;
 mod rights;
 mod solve;
 mod step_failure;
@@ -41,6 +44,8 @@ pub struct Host {
     pub begin: Instant,
     /// The same on the calendar: since 1970. Only what the user asks the time for, and the stat cache, may use it.
     pub now: Duration,
+    /// Random bytes, for `uuidv4()` and the salt of `bcrypt()` in bakefiles alone.
+    pub seed: [u8; 32],
     /// This program, to be started again as a step's first process.
     pub program: PathBuf,
     /// Where talk goes (standard error).

@@ -1,13 +1,15 @@
 //! The user's bakefile, read and resolved for what was asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::definition::{self, Definition, Place};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, input};
-use crate::bakefile::{self, Bakefile, Options, Override, Selection, Surroundings, Target};
+use crate::bakefile::{self, Bakefile, Call, Options, Override, Selection, Surroundings, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
+use crate::remote::{Home, is_remote};
 use crate::sys::files::DiskFiles;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
@@ -17,10 +19,13 @@ const DEFAULT_EPOCH: i64 = 315_532_800;
 /// Which bakefile, which targets.
 #[derive(Clone, Debug, Default)]
 pub struct ProjectRequest {
-    /// Targets, groups or patterns; `default` where none is named.
+    /// Targets, groups or patterns; `default` where none is named. A remote bakefile's URL stands before them, and after it
+    /// may stand the URL that is `BAKE_CMD_CONTEXT`.
     pub targets: Vec<String>,
     /// Bakefiles, merged in this order; the default names where none is named.
     pub files: Vec<String>,
+    /// The store's directory, for what is brought in from the network.
+    pub store: Option<PathBuf>,
     /// `--set`.
     pub set: Vec<String>,
     /// `--var`.
@@ -49,6 +54,18 @@ pub struct ProjectRequest {
     pub misplaced: Option<(String, &'static str)>,
 }
 
+impl ProjectRequest {
+    /// Says whether the bakefile is named by a URL before the targets.
+    pub fn is_remote(&self) -> bool {
+        Place::of(&self.targets).url.is_some()
+    }
+
+    /// Says whether the network is needed to read the bakefile.
+    pub fn needs_network(&self) -> bool {
+        self.is_remote() || self.files.iter().any(|name| is_remote(name))
+    }
+}
+
 /// A resolved bakefile.
 pub struct Project {
     /// The directory that the command runs in.
@@ -60,6 +77,7 @@ pub struct Project {
     bakefile: Bakefile,
     selection: Selection,
     request: ProjectRequest,
+    home: Option<Home>,
 }
 
 /// A bakefile as it is, before anything is asked for.
@@ -68,6 +86,8 @@ pub struct BakefileText {
     pub sources: SourceMap,
     /// All of it.
     pub bakefile: Bakefile,
+    /// Where it came from, if relative contexts count from there.
+    pub home: Option<Home>,
     /// The files that were named, by flags or by the environment; empty where the default names count.
     pub names: Vec<String>,
 }
@@ -77,8 +97,8 @@ pub struct BakefileText {
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
-    let BakefileText { sources, bakefile, names } = read(request, host)?;
-    let selection = bakefile.resolve(&request.targets).map_err(|found| {
+    let BakefileText { sources, bakefile, names, home } = read(request, host)?;
+    let selection = bakefile.resolve(Place::of(&request.targets).targets).map_err(|found| {
         let failure = rendered(&found, &sources);
         let misplaced = request.misplaced.as_ref();
         match misplaced.filter(|(word, _)| !bakefile.targets().iter().any(|target| target.name == *word)) {
@@ -91,7 +111,7 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
     let (directory, epoch) = (host.directory.clone(), epoch(host)?);
     let request = ProjectRequest { files: names, ..request.clone() };
-    Ok(Project { directory, sources, epoch, bakefile, selection, request })
+    Ok(Project { directory, sources, epoch, bakefile, selection, request, home })
 }
 
 /// Reads the bakefile and evaluates it. Warnings are told at once.
@@ -101,11 +121,11 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
 pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
     let names = input_names(request, host);
-    let (bakefile, found) = evaluate(request, &names, host, &mut sources)?;
+    let Evaluated { bakefile, found, home } = evaluate(request, &names, host, &mut sources)?;
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
-    Ok(BakefileText { sources, bakefile, names })
+    Ok(BakefileText { sources, bakefile, names, home })
 }
 
 /// Returns the bakefiles that flags or the environment name; none where the default names count.
@@ -113,31 +133,51 @@ pub fn input_names(request: &ProjectRequest, host: &Host) -> Vec<String> {
     input::names(&request.files, host)
 }
 
-/// Reads the files `names`, or the default ones, and evaluates them. There is a bakefile if no finding is an error.
+/// What became of the bakefiles.
+pub struct Evaluated {
+    /// There if no finding is an error.
+    pub bakefile: Option<Bakefile>,
+    /// What is wrong with them, and warnings.
+    pub found: Diagnostics,
+    /// What relative contexts count from; `None` for the directory that the command runs in.
+    pub home: Option<Home>,
+}
+
+/// Reads the files `names`, or the default ones, and evaluates them.
 ///
 /// # Errors
-/// A flag is wrong. What is wrong with the files is a finding.
+/// A flag is wrong, or what is on the network cannot be had. What is wrong with the files is a finding.
 pub fn evaluate(
     request: &ProjectRequest,
     names: &[String],
     host: &Host,
     sources: &mut SourceMap,
-) -> Result<(Option<Bakefile>, Diagnostics), Failure> {
+) -> Result<Evaluated, Failure> {
     let vars = input::vars(&request.var)?;
-    let files = DiskFiles::new(&host.directory);
-    let inputs = match input::read(names, &files) {
-        Ok(inputs) => inputs,
-        Err(found) => return Ok((None, found)),
+    let place = Place::of(&request.targets);
+    let wrong = |found| Ok(Evaluated { bakefile: None, found, home: None });
+    let Definition { inputs, home, files } = match definition::read(&place, names, request.store.as_deref(), host)? {
+        Ok(definition) => definition,
+        Err(found) => return wrong(found),
     };
     let overrides = match overrides(request, sources) {
         Ok(overrides) => overrides,
-        Err(found) => return Ok((None, found)),
+        Err(found) => return wrong(found),
     };
     let env = |name: &str| host.env.get(name).cloned();
-    let now = i64::try_from(host.now.as_secs()).unwrap_or(0);
-    let local_platform = build_platform();
-    let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
-    Ok(bakefile::load(&inputs, &options, sources))
+    let options = Options {
+        env: &env,
+        vars: &vars,
+        overrides: &overrides,
+        local_platform: build_platform(),
+        cmd_context: place.cmd_context,
+        home: home.as_ref(),
+        now: i64::try_from(host.now.as_secs()).unwrap_or(0),
+        seed: host.seed,
+        files: &*files,
+    };
+    let (bakefile, found) = bakefile::load(&inputs, &options, sources);
+    Ok(Evaluated { bakefile, found, home })
 }
 
 impl Project {
@@ -184,7 +224,7 @@ impl Project {
 
     fn planned(&self, host: &Host, change: impl Fn(Target) -> Target) -> Result<Plan, Failure> {
         let targets = self.selection.targets.iter().map(|(_, target)| change(target.clone()));
-        let (plan, found) = plan::expand(&targets.collect::<Vec<_>>(), &build_platform());
+        let (plan, found) = plan::expand(&targets.collect::<Vec<_>>(), &build_platform(), self.home.as_ref());
         definition_failure(&found, &self.sources)?;
         tell(&found, &self.sources, host);
         Ok(plan)
@@ -197,6 +237,16 @@ impl Project {
             Some((directory, _)) => format!("{directory}/bake.lock"),
             None => "bake.lock".to_owned(),
         }
+    }
+
+    /// Says whether the bakefile came from the network; then no lockfile is there for it.
+    pub fn is_remote(&self) -> bool {
+        self.request.is_remote() || self.request.files.first().is_some_and(|first| is_remote(first))
+    }
+
+    /// Returns where a remote bakefile's relative contexts are.
+    pub fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
     }
 
     /// Says whether every target of the bakefile is built.
@@ -228,6 +278,22 @@ pub fn epoch(host: &Host) -> Result<i64, Failure> {
     })
 }
 
+/// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.
+///
+/// # Errors
+/// There is no place for it.
+pub fn store_path(given: Option<&Path>, host: &Host) -> Result<PathBuf, Failure> {
+    let given = given.map(Path::to_owned).or_else(|| host.var("BAKE_STORE").map(PathBuf::from));
+    let data = || host.var("XDG_DATA_HOME").map(|data| PathBuf::from(data).join("bake"));
+    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".local/share/bake"));
+    let path = given.or_else(data).or_else(home);
+    let path = path.map(|path| host.directory.join(path));
+    path.ok_or_else(|| {
+        Failure::new(Kind::Environment, "there is no place for the store: HOME is not set")
+            .hint("name one with --store DIR or BAKE_STORE")
+    })
+}
+
 /// Returns the platform of this machine.
 pub fn build_platform() -> Platform {
     Platform::new("linux", std::env::consts::ARCH, None)
@@ -251,7 +317,6 @@ fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Ov
         let text = text.as_deref()?;
         Some((name, attest(kind, text)?, text.to_owned()))
     });
-    let call = request.call.as_deref().and_then(call_name).map(|name| flag("--call", "call", name));
     // A policy that is switched off takes the place of all others.
     let is_off = |text: &str| text.split(',').any(|field| matches!(field, "disabled=true" | "disabled=1"));
     let policy = request.policy.iter().map(|text| {
@@ -259,6 +324,12 @@ fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Ov
         flag("--policy", key, text)
     });
     let mut found = Diagnostics::default();
+    let text = request.call.as_deref().unwrap_or("");
+    let call = Call::parse(text).unwrap_or_else(|reason| {
+        found.push(Diagnostic::error_without_place(format!("--call {text}: {reason}")));
+        None
+    });
+    let call = call.map(|call| flag("--call", "call", &call.method));
     for text in request.policy.iter().filter(|text| text.contains("filename=") || text.contains("reset=")) {
         let message = format!("--policy {text}: a policy's `filename` and `reset` belong into the bakefile");
         found.push(Diagnostic::error_without_place(message));
@@ -286,14 +357,6 @@ fn attest(kind: &str, text: &str) -> Option<String> {
             Some(is_on) => format!("*.attest=type={kind},disabled={}", !is_on),
             None => format!("*.attest=type={kind},{text}"),
         }),
-    }
-}
-
-/// Returns the method that `--call` names, in the word that the peer prints: `check` is an old `lint`.
-fn call_name(text: &str) -> Option<&str> {
-    match text.split(',').find(|field| !field.contains('=')) {
-        Some("check") => Some("lint"),
-        name => name.filter(|name| !name.is_empty()),
     }
 }
 

@@ -1,29 +1,9 @@
-//! What steps may do beyond the sandbox: their targets ask for it, the user grants it, and both is needed, as in the peer.
+//! What steps may do beyond the sandbox: only what their targets ask for, as in the peer. Whether what is asked for is
+//! granted is the matter of [`entitlements`](super::entitlements).
 
-use std::collections::BTreeSet;
-
-use super::Failure;
-use super::project::Project;
-use super::solve::definition_failure;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::graph::{Definition, NetworkMode, Op, SecurityMode};
 use crate::plan::{Plan, Right};
-
-/// Checks that all rights that targets ask for are granted.
-///
-/// # Errors
-/// One is not.
-pub fn check_granted(project: &Project, granted: &BTreeSet<Right>) -> Result<(), Failure> {
-    let mut found = Diagnostics::default();
-    for (name, target) in project.targets() {
-        for asked in &target.entitlements {
-            let Some(right) = Right::named(&asked.value).filter(|right| !granted.contains(right)) else { continue };
-            let message = format!("target \"{name}\" asks for the right `{}`, which is not granted", right.name());
-            found.push(Diagnostic::error(asked.span, message).hint(format!("build with --allow {}", right.name())));
-        }
-    }
-    definition_failure(&found, &project.sources)
-}
 
 /// Returns an error for each step that does what one of its targets does not ask for.
 pub fn missing(definition: &Definition, plan: &Plan) -> Diagnostics {

@@ -24,10 +24,12 @@ pub fn format_hcl(name: &str, text: &str, sources: &mut SourceMap) -> Result<Str
         Some(bare) => ("\u{feff}", bare),
         None => ("", text),
     };
-    let formatted = format!("{mark}{}", layout::layout(tokens::tokens(bare), newline(bare)));
+    let laid_out = layout::layout(tokens::tokens(bare), newline(bare));
+    let is_settled = layout::layout(tokens::tokens(&laid_out), newline(&laid_out)) == laid_out;
+    let formatted = format!("{mark}{laid_out}");
     let (after, findings) = parse_hcl(sources.add(name, formatted.as_str()), sources);
     // The layout knows words, not the grammar: a text that it would change the meaning of is left alone.
-    match !findings.has_errors() && shape(&before) == shape(&after) {
+    match is_settled && !findings.has_errors() && shape(&before) == shape(&after) {
         true => Ok(formatted),
         false => Err(Diagnostic::error_without_place(format!("{name} cannot be formatted: its meaning would change"))
             .note("this is a bug in bake; the file is as it was")

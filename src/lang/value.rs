@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
 use super::number::Number;
 
 /// A value. Cloning is cheap.
@@ -66,9 +68,13 @@ impl Value {
     /// The null of no known type.
     pub const NULL: Value = Value::Null(Type::Dynamic);
 
-    /// Returns a text.
+    /// Returns a text, in Unicode's normal form C as all texts of the language are.
     pub fn string(text: impl AsRef<str>) -> Value {
-        Value::String(Arc::from(text.as_ref()))
+        let text = text.as_ref();
+        match text.is_ascii() || is_nfc(text) {
+            true => Value::String(Arc::from(text)),
+            false => Value::String(text.nfc().collect::<String>().into()),
+        }
     }
 
     /// Returns a tuple.

@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::output::outputs;
-use super::{
-    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, Right, TargetPlan,
-};
-use crate::bakefile::{ENTITLEMENTS, Spanned, Target, is_entitlement};
+use super::remotes::{self, Remotes};
+use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
+use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
 use crate::lang::text::clean_path;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::remote::{Home, HttpUrl, Remote, SINGLE_FILE, is_http};
 
 /// Plans `targets`, linked ones among them; those without platforms are for `build_platform`. A linked target is planned
 /// also for the platforms of those that link to it.
 ///
+/// `home` is where a remote bakefile came from: its relative contexts are below it.
+///
 /// The plan is worth building only if no finding is an error.
-pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnostics) {
+pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>) -> (Plan, Diagnostics) {
     let mut found = Diagnostics::default();
     let by_name: BTreeMap<&str, &Target> = targets.iter().map(|target| (target.name.as_str(), target)).collect();
     let mut own: BTreeMap<&str, Vec<Platform>> = BTreeMap::new();
@@ -29,7 +31,8 @@ pub fn expand(targets: &[Target], build_platform: &Platform) -> (Plan, Diagnosti
     let mut plan = Plan::default();
     let mut claimed = BTreeMap::new();
     for target in order {
-        let single = Single::new(target, build_platform, &mut found);
+        let mut contexts = Contexts { target, home, remotes: &mut plan.remotes, found: &mut found };
+        let single = Single::new(build_platform, &mut contexts);
         let own = &own[target.name.as_str()];
         let is_multi_platform = own.len() > 1;
         let planned = |platform: &Platform| single.planned(platform, is_multi_platform);
@@ -147,17 +150,17 @@ fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<Stri
 /// What is the same for all platforms of a target.
 struct Single {
     planned: PlannedTarget,
+    /// Arguments on top of the target's, by platform.
+    platform_args: BTreeMap<Platform, BTreeMap<String, String>>,
 }
 
 impl Single {
-    fn new(target: &Target, build_platform: &Platform, found: &mut Diagnostics) -> Single {
-        refuse_what_is_missing(target, found);
-        let context = target
-            .context
-            .as_ref()
-            .map_or_else(|| BuildContext::Local(".".to_owned()), |context| main_context(target, context, found));
-        let contexts =
-            target.contexts.iter().map(|(name, value)| (name.clone(), named_context(value, found))).collect();
+    fn new(build_platform: &Platform, reader: &mut Contexts<'_>) -> Single {
+        let target = reader.target;
+        refuse_what_is_missing(target, reader.found);
+        let context = reader.main();
+        let dockerfile = reader.dockerfile(&context);
+        let contexts = target.contexts.iter().map(|(name, value)| (name.clone(), reader.named(value))).collect();
         let given = |map: &BTreeMap<String, Spanned<Option<String>>>| {
             map.iter().filter_map(|(key, value)| Some((key.clone(), value.value.clone()?))).collect()
         };
@@ -171,12 +174,13 @@ impl Single {
             Some("host") => NetworkMode::Host,
             _ => NetworkMode::Default,
         };
+        let platform_args = platform_args(target, reader.found);
         let planned = PlannedTarget {
             name: target.name.clone(),
             platform: build_platform.clone(),
             build_platform: build_platform.clone(),
             is_multi_platform: false,
-            dockerfile: dockerfile(target, &context),
+            dockerfile,
             context,
             contexts,
             args: given(&target.args),
@@ -185,12 +189,32 @@ impl Single {
             no_cache,
             network,
         };
-        Single { planned }
+        Single { planned, platform_args }
     }
 
     fn planned(&self, platform: &Platform, is_multi_platform: bool) -> PlannedTarget {
-        PlannedTarget { platform: platform.clone(), is_multi_platform, ..self.planned.clone() }
+        let mut planned = PlannedTarget { platform: platform.clone(), is_multi_platform, ..self.planned.clone() };
+        planned.args.extend(self.platform_args.get(platform).cloned().unwrap_or_default());
+        planned
     }
+}
+
+/// Returns `platform-args` by platform.
+fn platform_args(target: &Target, found: &mut Diagnostics) -> BTreeMap<Platform, BTreeMap<String, String>> {
+    let mut by_platform: BTreeMap<Platform, BTreeMap<String, String>> = BTreeMap::new();
+    for (name, args) in &target.platform_args {
+        match name.parse::<Platform>() {
+            Ok(platform) => {
+                let set = args.value.iter().filter_map(|(key, value)| Some((key.clone(), value.value.clone()?)));
+                by_platform.entry(platform).or_default().extend(set);
+            }
+            Err(wrong) => {
+                let message = format!("`platform-args` of target \"{}\": {wrong}", target.name);
+                found.push(Diagnostic::error(args.span, message));
+            }
+        }
+    }
+    by_platform
 }
 
 /// What would change the result, or whether there is one, and is not built yet is refused; what only makes it slower or
@@ -200,6 +224,10 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         let message = format!("no right \"{}\" that target \"{}\" could ask for", right.value, target.name);
         let key = right.value.split('=').next().unwrap_or_default();
         found.push(Diagnostic::error(right.span, message).suggest(key, ENTITLEMENTS));
+    }
+    if let Some((call, Err(reason))) = target.call.as_ref().map(|call| (call, Call::parse(&call.value))) {
+        let message = format!("`call = \"{}\"` of target \"{}\": {reason}", call.value, target.name);
+        found.push(Diagnostic::error(call.span, message));
     }
     let mut refuse = |span, what: String| {
         found.push(Diagnostic::error(span, format!("{what} (target \"{}\") is not supported yet", target.name)));
@@ -222,7 +250,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
         ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-        ("entitlements", target.entitlements.iter().find(|e| Right::named(&e.value).is_none()).map(|e| e.span)),
         ("ulimits", target.ulimits.first().map(|limit| limit.span)),
         ("shm-size", target.shm_size.as_ref().map(|size| size.span)),
         ("resources", target.resources.values().next().map(|limit| limit.span)),
@@ -235,33 +262,87 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     }
 }
 
-fn main_context(target: &Target, context: &Spanned<String>, found: &mut Diagnostics) -> BuildContext {
-    let is_remote = is_url(&context.value) || context.value == "-";
-    if is_remote {
-        let message = format!("context `{}` of target \"{}\" is not supported yet", context.value, target.name);
-        found.push(Diagnostic::error(context.span, message).note("a context is a local directory in this version"));
-    }
-    BuildContext::Local(local_path(&context.value))
+/// Reads what a target says of its contexts and its Dockerfile.
+struct Contexts<'a> {
+    target: &'a Target,
+    /// Where a remote bakefile came from.
+    home: Option<&'a Home>,
+    remotes: &'a mut Remotes,
+    found: &'a mut Diagnostics,
 }
 
-fn named_context(context: &Spanned<String>, found: &mut Diagnostics) -> BuildContext {
-    let text = context.value.as_str();
-    if let Some(name) = text.strip_prefix("target:") {
-        return BuildContext::Target(name.to_owned());
-    }
-    if let Some(name) = text.strip_prefix("docker-image://") {
-        match name.parse() {
-            Ok(reference) => return BuildContext::Image(ImageSource::Registry(reference)),
-            Err(error) => found.push(Diagnostic::error(context.span, error.to_string())),
+impl Contexts<'_> {
+    fn main(&mut self) -> BuildContext {
+        let Some(context) = &self.target.context else { return BuildContext::Local(".".to_owned()) };
+        if context.value == "-" {
+            let message = format!("context `-` of target \"{}\" is not supported", self.target.name);
+            self.found.push(Diagnostic::error(context.span, message));
         }
-    } else if let Some(layout) = text.strip_prefix("oci-layout://") {
-        return BuildContext::Image(layout_source(layout));
-    } else if is_url(text) {
-        let message = format!("context `{text}` is not supported yet");
-        let kinds = "it can be a local directory, `target:`, `docker-image://` or `oci-layout://` in this version";
-        found.push(Diagnostic::error(context.span, message).note(kinds));
+        BuildContext::Local(self.remote(context).unwrap_or_else(|| local_path(&context.value)))
     }
-    BuildContext::Local(local_path(text))
+
+    fn named(&mut self, context: &Spanned<String>) -> BuildContext {
+        let text = context.value.as_str();
+        if let Some(name) = text.strip_prefix("target:") {
+            return BuildContext::Target(name.to_owned());
+        }
+        if let Some(name) = text.strip_prefix("docker-image://") {
+            match name.parse() {
+                Ok(reference) => return BuildContext::Image(ImageSource::Registry(reference)),
+                Err(error) => self.found.push(Diagnostic::error(context.span, error.to_string())),
+            }
+        } else if let Some(layout) = text.strip_prefix("oci-layout://") {
+            return BuildContext::Image(layout_source(layout));
+        }
+        let meant = self.home.map_or_else(|| text.to_owned(), |home| home.context(text));
+        let meant = Spanned::new(meant, context.span);
+        BuildContext::Local(self.remote(&meant).unwrap_or_else(|| local_path(&meant.value)))
+    }
+
+    /// Notes a context that is on the network and returns the path that stands for it.
+    fn remote(&mut self, context: &Spanned<String>) -> Option<String> {
+        match Remote::parse(&context.value)? {
+            Ok(remote) => Some(remotes::note(self.remotes, self.target, remote)),
+            Err(reason) => {
+                let message = format!("context `{}` of target \"{}\": {reason}", context.value, self.target.name);
+                self.found.push(Diagnostic::error(context.span, message));
+                None
+            }
+        }
+    }
+
+    /// The Dockerfile is named relative to the context; `cwd://` names one beside the command, and a URL one elsewhere.
+    fn dockerfile(&mut self, context: &BuildContext) -> DockerfileSource {
+        let target = self.target;
+        if let Some(inline) = target.dockerfile_inline.as_ref().filter(|inline| !inline.value.is_empty()) {
+            let name = format!("{}:dockerfile-inline", target.name);
+            return DockerfileSource::Inline { name, text: inline.value.clone() };
+        }
+        let name = target.dockerfile.as_ref().map_or("Dockerfile", |dockerfile| dockerfile.value.as_str());
+        let name = if name.is_empty() { "Dockerfile" } else { name };
+        if is_http(name) {
+            let url = remotes::note(self.remotes, target, Remote::Http(HttpUrl(name.to_owned())));
+            return DockerfileSource::Path(format!("{url}/{SINGLE_FILE}"));
+        }
+        let is_beside_command = name.starts_with('/') || name.starts_with("cwd://");
+        let directory = match context {
+            BuildContext::Local(directory) if !is_beside_command => directory,
+            _ => return DockerfileSource::Path(local_path(name)),
+        };
+        if self.remotes.contains_key(directory) {
+            return DockerfileSource::Path(format!("{directory}/{}", clean_path(name)));
+        }
+        if let (Some(home), Some(context)) = (self.home, &target.context) {
+            let place = target.dockerfile.as_ref().map_or(context.span, |dockerfile| dockerfile.span);
+            let message = format!(
+                "target \"{}\" has a local context, and its Dockerfile `{name}` would be one of the remote bakefile's",
+                target.name
+            );
+            let error = Diagnostic::error(place, message).note(format!("the bakefile is from {}", home.shown()));
+            self.found.push(error.hint(format!("write `dockerfile = \"cwd://{name}\"` for a file beside the command")));
+        }
+        DockerfileSource::Path(local_path(&format!("{directory}/{name}")))
+    }
 }
 
 /// `path`, `path:tag`, `path@digest`.
@@ -276,33 +357,9 @@ fn layout_source(text: &str) -> ImageSource {
     ImageSource::Layout { path: local_path(path), selector: selector.map(str::to_owned) }
 }
 
-fn is_url(text: &str) -> bool {
-    let is_scheme = ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| text.starts_with(scheme));
-    is_scheme || text.starts_with("git@") || text.starts_with("github.com/")
-}
-
 /// Cleans a path as Go's `filepath.Clean` does; `cwd://` means the directory that the command runs in.
 fn local_path(text: &str) -> String {
     clean_path(text.strip_prefix("cwd://").unwrap_or(text))
-}
-
-/// The Dockerfile is named relative to the context; `cwd://` names one beside the command.
-fn dockerfile(target: &Target, context: &BuildContext) -> DockerfileSource {
-    if let Some(inline) = target.dockerfile_inline.as_ref().filter(|inline| !inline.value.is_empty()) {
-        let name = format!("{}:dockerfile-inline", target.name);
-        return DockerfileSource::Inline { name, text: inline.value.clone() };
-    }
-    let name = target.dockerfile.as_ref().map_or("Dockerfile", |dockerfile| dockerfile.value.as_str());
-    let name = if name.is_empty() { "Dockerfile" } else { name };
-    let directory = match context {
-        BuildContext::Local(directory) if !name.starts_with('/') && !name.starts_with("cwd://") => directory,
-        _ => ".",
-    };
-    DockerfileSource::Path(local_path(&if name.starts_with('/') || name.starts_with("cwd://") {
-        name.to_owned()
-    } else {
-        format!("{directory}/{name}")
-    }))
 }
 
 #[cfg(test)]

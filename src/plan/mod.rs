@@ -5,6 +5,7 @@
 mod expand;
 mod given;
 mod output;
+mod remotes;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +15,15 @@ use crate::reference::Reference;
 
 pub use expand::expand;
 pub use given::{Given, Right, SecretPlace};
+pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In that order.
     pub targets: Vec<TargetPlan>,
+    /// Local contexts and Dockerfiles that are brought in first, by the path that they have in the targets.
+    pub remotes: Remotes,
 }
 
 /// One target for all its platforms.
@@ -130,7 +134,7 @@ pub struct PlannedTarget {
 /// Where a Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {
-    /// A path relative to the directory that the command runs in.
+    /// A path relative to the directory that the command runs in, or below a name of [`Plan::remotes`].
     Path(String),
     /// `dockerfile-inline`; messages call it by this name.
     Inline {
@@ -144,7 +148,7 @@ pub enum DockerfileSource {
 /// Files or an image that a build reads by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildContext {
-    /// A directory; relative to the directory that the command runs in.
+    /// A directory; relative to the directory that the command runs in, or a name of [`Plan::remotes`].
     Local(String),
     /// `docker-image://` or `oci-layout://`.
     Image(ImageSource),

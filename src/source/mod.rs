@@ -1,4 +1,9 @@
-//! Brings inputs in: resolves images by name, reads OCI layouts.
+//! Brings inputs in: resolves images by name, reads OCI layouts, checks git repositories out, downloads files.
 
+pub mod git;
+pub mod http;
 pub mod image;
 mod layout;
+mod subdirectory;
+
+pub use subdirectory::subdirectory;

@@ -17,7 +17,8 @@ use crate::sys::tree;
 const GRACE: i64 = 120;
 
 /// Directories whose entries appear by rename.
-const GUARDED: [&str; 8] = ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "state"];
+const GUARDED: [&str; 9] =
+    ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "checkouts", "state"];
 
 /// Drops what may not have reached the disk, if this is the first opening since the machine started.
 ///

@@ -13,20 +13,24 @@
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
 //! ├── mounts/HEX[.N]/        cache mounts by their id
-//! ├── state/NAME             what a later run starts from: the stat cache
+//! ├── checkouts/HEX/         files of a git commit or an archive, by what was asked for
+//! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
+//! ├── state/NAME             what a later run starts from: the stat cache, what is known of a URL
 //! ├── empty/                 an empty directory, the lowest layer of every stack
 //! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
 //! ```
 //!
-//! Everything but a cache mount appears under its name by one rename, complete, so a process that is killed leaves only
+//! Everything but a cache mount and git's own appears under its name by one rename, complete, so a process that is killed leaves only
 //! its temporaries, which the next one to open the store removes. Several processes may use it at once: two that make
 //! the same thing make the same bytes, and whoever renames second finds it there.
 
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
+pub mod archive;
 mod blob;
 mod boot;
 mod cache_mount;
+mod checkout;
 mod compress;
 pub mod diff;
 mod layer;
@@ -46,6 +50,7 @@ use crate::sys::tree;
 
 pub use blob::BlobWriter;
 pub use cache_mount::CacheMountLease;
+pub use checkout::{CheckoutBuilder, GitCache};
 pub use compress::Compression;
 pub use layer::{LayerBlob, LayerRecord};
 pub use record::CacheRecord;
@@ -147,6 +152,10 @@ impl Store {
         if is_new {
             make_layout(path)?;
         }
+        // A store of an earlier bake has no such directories.
+        for name in ["checkouts", "git"].map(|name| path.join(name)) {
+            std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
+        }
         boot::drop_unsynced(path)?;
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
@@ -203,8 +212,21 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 11] =
-    ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "mounts", "state", "empty", "tmp"];
+const LAYOUT: [&str; 13] = [
+    "blobs/sha256",
+    "layers",
+    "members",
+    "snapshots",
+    "records",
+    "copies",
+    "memos",
+    "mounts",
+    "checkouts",
+    "git",
+    "state",
+    "empty",
+    "tmp",
+];
 
 /// Says whether the directory, which has no version, holds what no half-made store holds.
 fn has_others_files(path: &Path) -> io::Result<bool> {

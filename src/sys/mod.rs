@@ -1,8 +1,11 @@
 //! The operating system's edge.
 
 pub mod cancel;
+pub mod child;
+pub mod existing;
 pub mod files;
 pub mod overlay;
+pub mod placed;
 pub mod root;
 pub mod threads;
 pub mod tree;

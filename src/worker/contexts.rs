@@ -33,6 +33,8 @@ impl OpenContext {
 /// All contexts of a run.
 pub struct Contexts {
     directory: PathBuf,
+    /// Directories that are elsewhere, by the path that sources name them by.
+    placed: BTreeMap<String, PathBuf>,
     stats: StatCache,
     /// Protects the map; a context is opened under it, which is short.
     open: Mutex<BTreeMap<LocalSource, Arc<OpenContext>>>,
@@ -43,12 +45,12 @@ pub struct Contexts {
 type DigestCell = Arc<Mutex<Option<Digest>>>;
 
 impl Contexts {
-    /// Opens contexts below `directory`; reads the stat cache of an earlier run from `store`. `now` is the
+    /// Opens contexts below `directory`, those of `placed` where that says; reads the stat cache of an earlier run from `store`. `now` is the
     /// time since 1970, before any file is looked at.
-    pub fn new(directory: PathBuf, store: &Store, now: Duration) -> Contexts {
+    pub fn new(directory: PathBuf, placed: BTreeMap<String, PathBuf>, store: &Store, now: Duration) -> Contexts {
         let known = store.read_state(STATS).unwrap_or_default();
         let stats = StatCache::load(&known, now);
-        Contexts { directory, stats, open: Mutex::default(), digests: Mutex::default() }
+        Contexts { directory, placed, stats, open: Mutex::default(), digests: Mutex::default() }
     }
 
     /// Opens a context, or returns the one that is open.
@@ -60,7 +62,8 @@ impl Contexts {
         if let Some(context) = open.get(source) {
             return Ok(Arc::clone(context));
         }
-        let root = Root::open(&self.directory.join(&source.path)).map_err(|error| FileError::Io {
+        let path = self.placed.get(&source.path).cloned().unwrap_or_else(|| self.directory.join(&source.path));
+        let root = Root::open(&path).map_err(|error| FileError::Io {
             verb: "open the context",
             path: source.path.clone(),
             source: error,

@@ -8,6 +8,7 @@
 mod build;
 mod checks;
 mod crash;
+mod entitlements;
 mod failure;
 mod host;
 mod mounts;
@@ -15,6 +16,7 @@ mod output;
 mod push;
 mod readers;
 mod recopy;
+mod remote;
 mod rights;
 mod rootless;
 mod secrets;

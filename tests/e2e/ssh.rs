@@ -84,7 +84,7 @@ fn a_step_sees_the_keys_of_the_agent_and_can_change_none() {
          RUN --mount=type=ssh,uid=1000,target=/tmp/own,mode=0700 ssh-add -l > /r/user; stat -c '%a %u:%g' /tmp/own > /r/own\n\
          RUN --mount=type=ssh if ssh-add -l; then echo reached; else echo refused; fi > /r/other\n",
     );
-    bake_with(&project, &agent, &["build"]).succeeds();
+    bake_with(&project, &agent, &["build", "--allow=ssh"]).succeeds();
     for list in ["out/r/list", "out/r/user"] {
         assert!(project.read(list).contains("key of the test (ED25519)"), "{}", project.read(list));
     }
@@ -113,7 +113,7 @@ fn agents_have_ids_and_one_that_is_not_given_is_not_there() {
              if [ -e $SSH_AUTH_SOCK ]; then echo there; else echo not; fi > /r/default; \
              SSH_AUTH_SOCK=/run/buildkit/ssh_agent.1 ssh-add -l > /r/work\n",
     );
-    project.bake(&["build"]).succeeds();
+    project.bake(&["build", &format!("--allow=fs.read={}", agent.socket)]).succeeds();
     assert_eq!(project.read("out/r/default"), "not\n");
     assert!(project.read("out/r/work").contains("key of the test"));
 }
@@ -154,7 +154,7 @@ fn a_user_without_privileges_lends_their_agent() {
          RUN --mount=type=ssh,uid=1000 ssh-add -l > /r/list && stat -c '%a %u:%g' $SSH_AUTH_SOCK > /r/stat\n",
     );
     account.adopt(&project);
-    account.bake(&project, &["build"]).succeeds();
+    account.bake(&project, &["build", &format!("--allow=fs.read={}", agent.socket)]).succeeds();
     assert!(project.read("out/r/list").contains("key of the test"));
     assert_eq!(project.read("out/r/stat"), "600 1000:0\n");
 }

@@ -45,6 +45,9 @@ pub fn bakefile(data: &[u8]) {
         vars: &[],
         overrides: &overrides,
         local_platform: "linux/amd64".parse().expect("a platform"),
+        cmd_context: "cwd://",
+        seed: [0; 32],
+        home: None,
         now: 1_700_000_000,
         files: &NoFiles,
     };

@@ -37,7 +37,17 @@ impl<'a> Run<'a> {
         };
         let local_platform = "linux/amd64".parse().expect("a platform");
         let (now, files) = (1_767_323_045, MemoryFiles::default());
-        let options = Options { env: &env, vars: &vars, overrides: &overrides, local_platform, now, files: &files };
+        let options = Options {
+            env: &env,
+            vars: &vars,
+            overrides: &overrides,
+            local_platform,
+            cmd_context: "cwd://",
+            seed: [0; 32],
+            home: None,
+            now,
+            files: &files,
+        };
         let (bakefile, findings) = load(&inputs, &options, &mut sources);
         let mut output = findings.render(&sources);
         let Some(bakefile) = bakefile else { return output };

@@ -18,7 +18,17 @@ fn output(given: &[&str], files: &[(&str, &str)]) -> String {
         _ => None,
     };
     let local_platform = "linux/amd64".parse().expect("a platform");
-    let options = Options { env: &env, vars: &[], overrides: &[], local_platform, now: 0, files: &disk };
+    let options = Options {
+        env: &env,
+        vars: &[],
+        overrides: &[],
+        local_platform,
+        cmd_context: "cwd://",
+        seed: [0; 32],
+        home: None,
+        now: 0,
+        files: &disk,
+    };
     let mut sources = SourceMap::default();
     let (bakefile, findings) = load(&inputs, &options, &mut sources);
     let mut output = findings.render(&sources);

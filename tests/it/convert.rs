@@ -20,6 +20,9 @@ fn meaning(input: &InputFile) -> Option<Vec<String>> {
         vars: &[],
         overrides: &[],
         local_platform: Platform::new("linux", "amd64", None),
+        cmd_context: "cwd://",
+        seed: [0; 32],
+        home: None,
         now: 1_700_000_000,
         files: &MemoryFiles::default(),
     };

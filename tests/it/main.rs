@@ -1,6 +1,7 @@
 //! Behavior of the library through its public modules, on fixtures.
 #![allow(clippy::disallowed_methods, reason = "tests read fixtures and write temporary files")]
 
+mod additions;
 mod architecture;
 mod bake_language;
 mod bakefile;
@@ -13,6 +14,7 @@ mod dockerfile;
 mod dockerfile_conformance;
 mod file_ops;
 mod frontend;
+mod functions;
 mod fuzz;
 mod lint;
 mod registry;

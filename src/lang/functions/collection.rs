@@ -72,7 +72,9 @@ fn index(value: &Value, key: &Value) -> Option<Value> {
             }
             _ => None,
         },
-        (_, Some(entries)) => primitive_text(key).and_then(|name| entries.get(&name)).cloned(),
+        (_, Some(entries)) if matches!(value, Value::Map(_)) => {
+            primitive_text(key).and_then(|name| entries.get(&name)).cloned()
+        }
         _ => None,
     }
 }
@@ -140,7 +142,7 @@ fn flatten(value: &Value) -> Vec<Value> {
 fn length(_: &World, v: &[Value]) -> Result<Value, String> {
     let n = match (v[0].as_items(), v[0].as_entries()) {
         (Some(items), _) => items.len(),
-        (_, Some(entries)) => entries.len(),
+        (_, Some(entries)) if matches!(v[0], Value::Map(_)) => entries.len(),
         _ => return Err(format!("list or map required, but have {}", v[0].type_of())),
     };
     Ok(Value::Number(Number::from(n)))

@@ -1,21 +1,69 @@
-//! Checksums and identifiers. Random ones are refused: a build that uses them could not be repeated.
+//! Checksums and identifiers. Some are random: a build that uses them cannot be repeated.
 
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::Parameter::{Number, Text};
+use super::Parameter::{Any, Number, Text};
 use super::{Function, fixed, text_at, variadic};
 use crate::lang::value::Value;
 
 pub(super) const TABLE: &[Function] = &[
-    variadic("bcrypt", &[Text], Number, |_, _| Err("its result is random, so a build could not be repeated".into())),
+    variadic("bcrypt", &[Text], Number, |world, v| {
+        let cost = v.get(1).map_or(Ok(DEFAULT_COST), cost_of)?;
+        if v.len() > 2 {
+            return Err("there is one cost".into());
+        }
+        bcrypt(text_at(v, 0), cost, world.draw()).map(Value::string)
+    }),
+    fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
+    fixed("bytesslice", &[Any, Number, Number], |_, v| Err(no_buffer(v))),
     fixed("md5", &[Text], |_, v| Ok(Value::string(hex(&md5(text_at(v, 0).as_bytes()))))),
-    fixed("rsadecrypt", &[Text, Text], |_, _| Err("secrets do not belong in a bakefile; use `secret`".into())),
+    fixed("rsadecrypt", &[Text, Text], |_, _| {
+        Err("a decrypted secret would stand in the values of the bakefile; give it to a step with `secret`".into())
+    }),
     fixed("sha1", &[Text], |_, v| Ok(Value::string(hex(&sha1(text_at(v, 0).as_bytes()))))),
     fixed("sha256", &[Text], |_, v| Ok(Value::string(hex(&Sha256::digest(text_at(v, 0)))))),
     fixed("sha512", &[Text], |_, v| Ok(Value::string(hex(&Sha512::digest(text_at(v, 0)))))),
-    fixed("uuidv4", &[], |_, _| Err("its result is random, so a build could not be repeated; use `uuidv5`".into())),
+    fixed("uuidv4", &[], |world, _| Ok(Value::string(uuid(world.draw(), 4)))),
     fixed("uuidv5", &[Text, Text], |_, v| uuidv5(text_at(v, 0), text_at(v, 1)).map(Value::string)),
 ];
+
+/// Rounds of bcrypt, as a power of two, where none are given; the least and the most (Go's x/crypto).
+const DEFAULT_COST: u32 = 10;
+const MIN_COST: u32 = 4;
+/// 31 in the peer, which takes days: a bakefile is to be read in no time.
+const MAX_COST: u32 = 16;
+
+/// A cost below the least counts as the default, as in the peer.
+fn cost_of(value: &Value) -> Result<u32, String> {
+    let Value::Number(number) = value else { return Err("the cost is a number".into()) };
+    match number.to_i64() {
+        Some(cost) if cost < i64::from(MIN_COST) => Ok(DEFAULT_COST),
+        Some(cost) if cost <= i64::from(MAX_COST) => Ok(u32::try_from(cost).unwrap_or(MAX_COST)),
+        _ => Err(format!("the cost is a whole number up to {MAX_COST}")),
+    }
+}
+
+fn bcrypt(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, String> {
+    if password.len() > 72 {
+        return Err("bcrypt takes 72 bytes at most".into());
+    }
+    let parts = bcrypt::hash_with_salt(password, cost, salt).map_err(|error| error.to_string())?;
+    Ok(parts.format_for_version(bcrypt::Version::TwoA))
+}
+
+/// The peer has these functions, and nothing that makes what they take.
+fn no_buffer(arguments: &[Value]) -> String {
+    let kind = arguments.first().map_or_else(String::new, |value| value.type_of().to_string());
+    format!("a buffer of bytes is required, but have {kind}; no function makes one")
+}
+
+/// Returns the text of a UUID of this version (RFC 4122, section 4.1).
+fn uuid(mut bytes: [u8; 16], version: u8) -> String {
+    bytes[6] = bytes[6] & 0x0f | version << 4;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = hex(&bytes);
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -109,16 +157,32 @@ fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
     }
     let mut message: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     message.extend(name.bytes());
-    let mut bytes = sha1(&message);
-    bytes[6] = bytes[6] & 0x0f | 0x50;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..16]];
-    Ok(parts.map(hex).join("-"))
+    let digest = sha1(&message);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Ok(uuid(bytes, 5))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::World;
     use super::*;
+
+    #[test]
+    fn random_ones_have_their_form() {
+        let world = World { seed: [7; 32], ..World::default() };
+        let call = |name: &str, arguments: &[Value]| {
+            let function = TABLE.iter().find(|function| function.name == name).expect("there");
+            (function.body)(&world, arguments).map(|value| value.as_str().unwrap_or("").to_owned())
+        };
+        let (first, second) = (call("uuidv4", &[]).expect("a UUID"), call("uuidv4", &[]).expect("a UUID"));
+        assert_ne!(first, second);
+        assert_eq!((first.len(), &first[14..15], first.matches('-').count()), (36, "4", 4));
+        let hash = call("bcrypt", &[Value::string("secret"), Value::Number(4_usize.into())]).expect("a hash");
+        assert!(hash.starts_with("$2a$04$") && bcrypt::verify("secret", &hash).expect("a hash"), "{hash}");
+        assert!(call("bcrypt", &[Value::string("x".repeat(73))]).is_err());
+        assert!(call("bcrypt", &[Value::string("x"), Value::Number(31_usize.into())]).is_err());
+    }
 
     #[test]
     fn checksums_are_those_of_the_standards() {

@@ -115,6 +115,9 @@ fn urlencode(text: &str) -> String {
 fn csvdecode(_: &World, v: &[Value]) -> Result<Value, String> {
     let mut lines = csv_records(text_at(v, 0))?.into_iter();
     let header = lines.next().ok_or("the header line is missing")?;
+    if let Some(twice) = header.iter().enumerate().find_map(|(i, name)| header[..i].contains(name).then_some(name)) {
+        return Err(format!("two columns are called \"{twice}\""));
+    }
     let mut rows = Vec::new();
     for (i, line) in lines.enumerate() {
         if line.len() != header.len() {

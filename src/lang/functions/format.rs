@@ -2,6 +2,7 @@
 
 use super::Parameter::{Nullable, Text};
 use super::encoding::write_json;
+use super::text::graphemes;
 use super::{Function, World, text_at, variadic};
 use crate::lang::convert::{convert, primitive_text};
 use crate::lang::number::Number;
@@ -120,7 +121,7 @@ impl Verb {
                 Ok(Value::Bool(flag)) => flag.to_string(),
                 _ => return Err("`%t` needs true or false".into()),
             },
-            'd' => self.signed(number()?.truncate().to_string()),
+            'd' => self.signed(whole_text(&number()?)?),
             'b' => self.signed(signed_radix(whole()?, |n| format!("{n:b}"))),
             'o' => self.signed(signed_radix(whole()?, |n| format!("{n:o}"))),
             'x' | 'X' => match argument {
@@ -132,7 +133,7 @@ impl Verb {
             },
             'f' => self.signed(fixed_point(&number()?, self.precision.unwrap_or(6))),
             'e' | 'E' => self.signed(exponential(number()?.to_f64(), self.precision.unwrap_or(6), letter)),
-            'g' | 'G' => self.signed(number()?.to_string()),
+            'g' | 'G' => self.signed(shortest(&number()?, letter)),
             _ => return Err(format!("no verb `%{letter}`")),
         };
         Ok(self.padded(text, matches!(letter, 'd' | 'b' | 'o' | 'x' | 'X' | 'f' | 'e' | 'E' | 'g' | 'G')))
@@ -140,7 +141,7 @@ impl Verb {
 
     fn cut(&self, text: String) -> String {
         match self.precision {
-            Some(n) => text.chars().take(n).collect(),
+            Some(n) => graphemes(&text).into_iter().take(n).collect(),
             None => text,
         }
     }
@@ -154,7 +155,7 @@ impl Verb {
     }
 
     fn padded(&self, text: String, is_number: bool) -> String {
-        let missing = self.width.saturating_sub(text.chars().count());
+        let missing = self.width.saturating_sub(graphemes(&text).len());
         let (sign, digits) = match text.strip_prefix(['-', '+']) {
             Some(digits) if is_number => (&text[..1], digits),
             _ => ("", text.as_str()),
@@ -196,6 +197,27 @@ fn exponential(number: f64, decimals: usize, letter: char) -> String {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
     format!("{mantissa}{letter}{sign}{digits:0>2}")
+}
+
+/// The digits of a whole number.
+fn whole_text(number: &Number) -> Result<String, String> {
+    match number.is_whole() {
+        true => Ok(number.to_string()),
+        false => Err("`%d` needs a whole number".into()),
+    }
+}
+
+/// As few digits as say the number, with an exponent where it is below -4 or above 20 (Go's `%g`).
+fn shortest(number: &Number, letter: char) -> String {
+    let value = number.to_f64();
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+        Some((digits, exponent)) if !(-4..=20).contains(&exponent) && value.is_finite() => {
+            let (e, sign) = (if letter == 'g' { 'e' } else { 'E' }, if exponent < 0 { '-' } else { '+' });
+            format!("{digits}{e}{sign}{:02}", exponent.abs())
+        }
+        _ => number.to_string(),
+    }
 }
 
 #[cfg(test)]

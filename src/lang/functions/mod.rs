@@ -12,10 +12,13 @@ pub(super) mod text;
 mod time;
 mod version;
 
+use std::cell::Cell;
+
 use super::convert::convert;
 use super::eval::EvalError;
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span};
+use crate::digest::FieldHasher;
 
 /// What functions may know of the world; all of it is passed in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,22 @@ pub struct World {
     pub now: i64,
     /// What `homedir()` says.
     pub home: Option<String>,
+    /// Where `uuidv4()` and the salt of `bcrypt()` come from: random, and another in each run.
+    pub seed: [u8; 32],
+    /// How often the seed was drawn from.
+    pub n_drawn: Cell<u64>,
+}
+
+impl World {
+    /// Returns sixteen random bytes, other ones at each call.
+    fn draw(&self) -> [u8; 16] {
+        self.n_drawn.set(self.n_drawn.get() + 1);
+        let mut hasher = FieldHasher::new("bake.random.v1");
+        hasher.field("seed", self.seed).field("n", self.n_drawn.get().to_le_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finish().as_bytes()[..16]);
+        bytes
+    }
 }
 
 /// A value given to a function.

@@ -10,9 +10,6 @@ pub(super) const TABLE: &[Function] = &[
     fixed("cidrhost", &[Text, N], cidrhost),
     fixed("cidrnetmask", &[Text], |_, v| {
         let prefix = Prefix::parse(text_at(v, 0))?;
-        if prefix.width == 128 {
-            return Err("an IPv6 range has no netmask".into());
-        }
         Ok(Value::string(prefix.address(prefix.mask())))
     }),
     fixed("cidrsubnet", &[Text, N, N], |_, v| {

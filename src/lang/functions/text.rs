@@ -2,6 +2,8 @@
 
 use regex::Regex;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::Parameter::{Any, Number as N, Text, Texts};
 use super::{Function, World, fixed, number_at, text_at, texts, variadic, whole_at};
 use crate::lang::number::Number;
@@ -14,7 +16,7 @@ pub(super) const TABLE: &[Function] = &[
     fixed("homedir", &[], |world, _| world.home.as_ref().map(Value::string).ok_or_else(|| "HOME is not set".into())),
     fixed("indent", &[N, Text], indent),
     variadic("join", &[Text], Texts, join),
-    fixed("lower", &[Text], |_, v| Ok(Value::string(text_at(v, 0).to_lowercase()))),
+    fixed("lower", &[Text], |_, v| Ok(Value::string(cased(text_at(v, 0), |c| c.to_lowercase().next())))),
     fixed("parseint", &[Any, N], parseint),
     fixed("regex", &[Text, Text], regex),
     fixed("regex_replace", &[Text, Text, Text], regex_replace),
@@ -39,7 +41,7 @@ pub(super) const TABLE: &[Function] = &[
     fixed("trimsuffix", &[Text, Text], |_, v| {
         Ok(Value::string(text_at(v, 0).strip_suffix(text_at(v, 1)).unwrap_or(text_at(v, 0))))
     }),
-    fixed("upper", &[Text], |_, v| Ok(Value::string(text_at(v, 0).to_uppercase()))),
+    fixed("upper", &[Text], |_, v| Ok(Value::string(cased(text_at(v, 0), single_upper)))),
 ];
 
 /// Replaces what a target name cannot hold by `_`.
@@ -176,33 +178,19 @@ fn regex_replace(_: &World, v: &[Value]) -> Result<Value, String> {
     Ok(Value::string(regex.replace_all(text_at(v, 0), text_at(v, 2))))
 }
 
-/// Cuts a text where a reader sees one sign end and the next begin: marks, joiners, variation selectors and skin tones
-/// belong to the sign before them; two regional letters are one flag. An approximation of UAX #29.
-fn graphemes(text: &str) -> Vec<&str> {
-    let is_mark = |c: char| {
-        matches!(c as u32, 0x300..=0x36f | 0x483..=0x489 | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f
-            | 0x900..=0x903 | 0x93a..=0x94f | 0xe31 | 0xe34..=0xe3a | 0xe47..=0xe4e | 0x1ab0..=0x1aff
-            | 0x1dc0..=0x1dff | 0x200c..=0x200d | 0x20d0..=0x20ff | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f
-            | 0x1f3fb..=0x1f3ff | 0xe0020..=0xe007f)
-    };
-    let is_regional = |c: char| matches!(c as u32, 0x1f1e6..=0x1f1ff);
-    let (mut starts, mut before, mut n_regional) = (Vec::new(), None, 0);
-    for (at, c) in text.char_indices() {
-        let is_joined = match before {
-            None => false,
-            Some('\r') => c == '\n',
-            Some('\u{200d}') if c as u32 > 0x2000 => true,
-            Some(_) if is_regional(c) => n_regional % 2 == 1,
-            Some(last) => is_mark(c) && last != '\n',
-        };
-        n_regional = if is_regional(c) { n_regional + 1 } else { 0 };
-        if !is_joined {
-            starts.push(at);
-        }
-        before = Some(c);
-    }
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect()
+/// Gives each letter its other case as Go does, letter for letter: no letter becomes two.
+fn cased(text: &str, other: impl Fn(char) -> Option<char>) -> String {
+    text.chars().map(|c| other(c).unwrap_or(c)).collect()
+}
+
+fn single_upper(c: char) -> Option<char> {
+    let mut upper = c.to_uppercase();
+    upper.next().filter(|_| upper.next().is_none())
+}
+
+/// Cuts a text where a reader sees one sign end and the next begin (UAX #29, extended grapheme clusters).
+pub(super) fn graphemes(text: &str) -> Vec<&str> {
+    text.graphemes(true).collect()
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use super::digest::{attributes, open, read_link};
 use super::mode::Change;
 use super::select::{Entry, Kind, Selected, select, stat_at};
 use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
-use super::{FileError, SourceTree, archive, io_error, shown};
+use super::{FileError, SourceTree, io_error, shown};
 use crate::graph::CopyAction;
+use crate::store::archive;
 use crate::sys::root::Root;
 
 /// Files of one directory that one thread writes in a row.

@@ -18,7 +18,6 @@
 //! Invariant: every path is resolved by the kernel beneath an open root; a name, a symbolic link or a race can lead to
 //! another file of the same tree, never out of it. No open waits: FIFOs and devices are never opened.
 
-mod archive;
 mod copy;
 pub mod difference;
 mod digest;

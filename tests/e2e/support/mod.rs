@@ -1,6 +1,7 @@
 //! A registry, base images and throw-away projects.
 
 pub mod account;
+pub mod http;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -110,7 +111,8 @@ fn push_base(registry: &Registry) {
         )
         .replace("${TARGETARCH}", "$${TARGETARCH}"),
     );
-    project.bake(&["build", "--push"]).succeeds();
+    let allow = format!("--allow=fs.read={}", rootfs().display());
+    project.bake(&["build", "--push", &allow]).succeeds();
 }
 
 /// A directory with a bakefile, a store of its own and a home of its own.
@@ -157,6 +159,13 @@ impl From<Output> for Ran {
 }
 
 impl Project {
+    /// A project that asks no registry.
+    pub fn alone() -> Project {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(directory.path().join("src")).expect("created");
+        Project { directory, registry: "127.0.0.1:1".to_owned(), repository: "127.0.0.1:1/none".to_owned() }
+    }
+
     pub fn new(registry: &Registry) -> Project {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let name = directory.path().file_name().expect("a name").to_string_lossy().to_lowercase();

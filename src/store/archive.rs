@@ -1,19 +1,24 @@
-//! Archives of ADD: known by their content, whatever their name.
+//! Archives of ADD and of contexts: known by their content, whatever their name.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _};
 use std::path::PathBuf;
 
-use crate::store::unpack::{Unpack, UnpackError, Whiteouts};
+use super::unpack::{Unpack, UnpackError, Whiteouts};
 use crate::sys::root::Root;
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// Not at all.
     None,
+    /// gzip, one or several members.
     Gzip,
+    /// bzip2, one or several streams.
     Bzip2,
+    /// xz.
     Xz,
+    /// zstd.
     Zstd,
 }
 
@@ -22,7 +27,10 @@ const HEADER: usize = 512;
 
 /// Says how `file` is compressed if it is a tar archive, and leaves it at its start. A compressed file that holds no
 /// archive is none.
-pub(crate) fn detect(file: &mut File) -> io::Result<Option<Compression>> {
+///
+/// # Errors
+/// The file cannot be read.
+pub fn detect(file: &mut File) -> io::Result<Option<Compression>> {
     let compression = match start_of(&mut *file)?.as_slice() {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [b'B', b'Z', b'h', ..] => Compression::Bzip2,
@@ -37,8 +45,11 @@ pub(crate) fn detect(file: &mut File) -> io::Result<Option<Compression>> {
     Ok(is_tar_header(&start).then_some(compression))
 }
 
-/// Unpacks an archive into the directory `base` of `root`.
-pub(crate) fn unpack(
+/// Unpacks an archive into the directory `base` of `root`; all belongs to `owner`, else to whom the archive says.
+///
+/// # Errors
+/// The archive is malformed or holds what cannot be made.
+pub fn unpack(
     file: File,
     compression: Compression,
     root: &Root,
@@ -46,7 +57,7 @@ pub(crate) fn unpack(
     owner: Option<(u32, u32)>,
 ) -> Result<(), UnpackError> {
     let options = Unpack { base, whiteouts: Whiteouts::Literal, owner };
-    crate::store::unpack::unpack(&mut decompress(compression, file)?, root, &options)
+    super::unpack::unpack(&mut decompress(compression, file)?, root, &options)
 }
 
 fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {

@@ -1,0 +1,87 @@
+//! Files some of which are not where their paths say.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::files::{DiskFiles, Files};
+use super::root::Root;
+
+/// The largest file that is read whole from a place that others filled.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// The files of a tree that others filled: no name and no symbolic link leads out of it.
+#[derive(Debug)]
+pub struct TreeFiles(pub Root);
+
+impl Files for TreeFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        // A FIFO must not block before it is known to be one.
+        let fd = self.0.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+        let file = std::fs::File::from(fd);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > MAX_SIZE {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => Ok(bytes),
+        }
+    }
+}
+
+/// The disk, and trees under names that are no paths: `NAME/path` is `path` in the tree of that name.
+#[derive(Debug)]
+pub struct PlacedFiles {
+    disk: DiskFiles,
+    trees: Vec<(String, TreeFiles)>,
+}
+
+impl PlacedFiles {
+    /// Reads from `disk` what is in none of `trees`.
+    pub fn new(disk: DiskFiles, trees: impl IntoIterator<Item = (String, Root)>) -> PlacedFiles {
+        PlacedFiles { disk, trees: trees.into_iter().map(|(name, root)| (name, TreeFiles(root))).collect() }
+    }
+}
+
+impl Files for PlacedFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let text = path.to_str().unwrap_or("");
+        let in_tree = self.trees.iter().filter_map(|(name, tree)| {
+            let inner = text.strip_prefix(name.as_str())?.strip_prefix('/')?;
+            Some((name.len(), inner, tree))
+        });
+        match in_tree.max_by_key(|(length, ..)| *length) {
+            Some((_, inner, tree)) => tree.read(Path::new(inner)),
+            None => self.disk.read(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_out_of_a_tree_stays_in_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let tree = directory.path().join("tree");
+        #[expect(clippy::disallowed_methods, reason = "a fixture")]
+        {
+            std::fs::create_dir(&tree).expect("created");
+            std::fs::write(directory.path().join("secret"), "outside").expect("written");
+            std::fs::write(tree.join("Dockerfile"), "FROM scratch").expect("written");
+        }
+        std::os::unix::fs::symlink("../secret", tree.join("link")).expect("linked");
+        let trees = [("https://h/r.git#main".to_owned(), Root::open(&tree).expect("opened"))];
+        let files = PlacedFiles::new(DiskFiles::new(directory.path()), trees);
+        let read = |path: &str| files.read(Path::new(path)).map(|bytes| String::from_utf8(bytes).expect("text"));
+        assert_eq!(read("https://h/r.git#main/Dockerfile").expect("there"), "FROM scratch");
+        assert_eq!(read("secret").expect("there"), "outside");
+        let error = read("https://h/r.git#main/link").expect_err("it is not in the tree");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(read("https://h/r.git#main/../secret").is_err());
+    }
+}
