@@ -20,6 +20,7 @@ pub mod print;
 pub mod project;
 mod release;
 mod remotes;
+mod rights;
 mod solve;
 mod step_failure;
 

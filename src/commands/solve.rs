@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
+use super::rights;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
@@ -72,7 +73,9 @@ pub fn lower(
     loop {
         match lower_once(&loaded, &images, sources)? {
             Ok((definition, targets)) => {
-                definition_failure(&unsupported_steps(&definition), sources)?;
+                let mut found = unsupported_steps(&definition);
+                found.extend(rights::missing(&definition, plan));
+                definition_failure(&found, sources)?;
                 let definition = Arc::new(definition);
                 let warnings = build_warnings::find(&loaded, &images, &targets, sources)?;
                 return Ok(Lowered { definition, targets, pins, warnings });

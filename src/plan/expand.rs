@@ -171,6 +171,7 @@ impl Single {
         };
         let network = match target.network.as_ref().map(|network| network.value.as_str()) {
             Some("none") => NetworkMode::None,
+            Some("host") => NetworkMode::Host,
             _ => NetworkMode::Default,
         };
         let platform_args = platform_args(target, reader.found);
@@ -241,7 +242,7 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         refuse(policy.span, "`policy`".to_owned());
     }
     match target.network.as_ref().map(|network| (network.span, network.value.as_str())) {
-        None | Some((_, "" | "default" | "none")) => {}
+        None | Some((_, "" | "default" | "none" | "host")) => {}
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
     }
     let ignored = [

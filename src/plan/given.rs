@@ -1,6 +1,6 @@
-//! What a target hands to its steps that is no part of any result: secrets and agents.
+//! What a target hands to its steps that is no part of any result: secrets, agents and rights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bakefile::{SecretSpec, SshSpec, Target};
 
@@ -14,6 +14,35 @@ pub struct Given {
     pub secrets: BTreeMap<String, SecretPlace>,
     /// `ssh`: sockets or keys; the agent of the environment where empty.
     pub agents: BTreeMap<String, Vec<String>>,
+    /// `entitlements` that steps can need.
+    pub rights: BTreeSet<Right>,
+}
+
+/// What a step may do only if its target asks for it (`entitlements`) and the user grants it (`--allow`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// To use the host's network (`RUN --network=host`).
+    NetworkHost,
+    /// To run without most of the sandbox (`RUN --security=insecure`).
+    SecurityInsecure,
+}
+
+impl Right {
+    /// All of them.
+    pub const ALL: [Right; 2] = [Right::NetworkHost, Right::SecurityInsecure];
+
+    /// Returns the right as bakefiles and `--allow` have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::NetworkHost => "network.host",
+            Right::SecurityInsecure => "security.insecure",
+        }
+    }
+
+    /// Returns the right of that name; `None` for one that no step needs.
+    pub fn named(name: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.name() == name)
+    }
 }
 
 /// Where a secret's value is.
@@ -36,6 +65,7 @@ impl Given {
         Given {
             secrets: target.secret.iter().map(|secret| (secret.id.clone(), place(secret))).collect(),
             agents: target.ssh.iter().map(agent).collect(),
+            rights: target.entitlements.iter().filter_map(|right| Right::named(&right.value)).collect(),
         }
     }
 

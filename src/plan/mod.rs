@@ -14,7 +14,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use expand::expand;
-pub use given::{Given, SecretPlace};
+pub use given::{Given, Right, SecretPlace};
 pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 
 /// What is to be built and where it goes. A target stands after those that it links to.

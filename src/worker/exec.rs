@@ -12,7 +12,7 @@ use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
-use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, Vertex};
+use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, Vertex};
 use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
@@ -65,6 +65,7 @@ pub(super) fn run(
         user: op.user.clone(),
         hostname: op.hostname.clone(),
         network: op.network,
+        is_privileged: op.security == SecurityMode::Insecure,
         root: snapshot.mount_fd(),
         mounts: mounts.collect(),
         hosts: HOSTS.to_owned(),
@@ -219,7 +220,7 @@ pub(super) fn open_path(root: &Root, path: &Path) -> Result<OwnedFd, WorkerError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{NetworkMode, SecurityMode};
+    use crate::graph::NetworkMode;
 
     #[test]
     fn proxies_are_seen_in_both_cases_and_never_over_the_steps_own() {

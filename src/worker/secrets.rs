@@ -190,7 +190,6 @@ impl Secrets {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "fixtures")]
 mod tests {
     use super::*;
 
@@ -217,6 +216,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "writes the files that it reads")]
     fn an_id_alone_is_a_variable_or_else_a_file_of_at_most_500_kb() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("file"), "in the file").expect("written");

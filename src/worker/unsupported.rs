@@ -1,6 +1,6 @@
 //! What a graph can say and this engine cannot do yet. All of it stands here: what is built next takes its line out.
 
-use crate::graph::{ExecOp, FileAction, FileOp, Op, SecurityMode, SourceOp};
+use crate::graph::{ExecOp, FileAction, FileOp, Op, SourceOp};
 
 /// Returns what of `op` cannot run here, as its Dockerfile would call it; `None` where it can run.
 pub fn unsupported(op: &Op) -> Option<&'static str> {
@@ -16,9 +16,6 @@ pub fn unsupported(op: &Op) -> Option<&'static str> {
 }
 
 fn unsupported_exec(exec: &ExecOp) -> Option<&'static str> {
-    if exec.security == SecurityMode::Insecure {
-        return Some("`RUN --security=insecure`");
-    }
     if !exec.extra_hosts.is_empty() {
         return Some("`extra-hosts`");
     }

@@ -17,6 +17,7 @@ mod push;
 mod readers;
 mod recopy;
 mod remote;
+mod rights;
 mod rootless;
 mod secrets;
 mod ssh;

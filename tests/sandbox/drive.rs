@@ -114,6 +114,7 @@ pub fn spec<'fd>(order: &Order, root: &'fd OwnedFd, binds: &'fd [OwnedFd]) -> Sp
         user: order.user.clone(),
         hostname: "buildkitsandbox".into(),
         network: if order.is_offline { NetworkMode::None } else { NetworkMode::Default },
+        is_privileged: false,
         root: root.as_fd(),
         mounts,
         hosts: "127.0.0.1 localhost\n".into(),

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::wire::{self, Report, Request, RequestMount, RequestSource};
-use super::{Exit, Mount, MountSource, NetworkMode, SandboxError, Spec, Stream, trees};
+use super::{Exit, Mount, MountSource, NetworkMode, SandboxError, Spec, Stream, has_own_user_namespace, trees};
 use crate::sys::cancel::CancelToken;
 
 /// The runner's `argv[0]`.
@@ -83,6 +83,10 @@ pub fn run(
 }
 
 fn request<'fd>(spec: &'fd Spec<'fd>) -> Result<(Request, Vec<BorrowedFd<'fd>>), SandboxError> {
+    if spec.is_privileged && !has_own_user_namespace() {
+        let reason = "this host gives bake no user namespace, so the step would be root of the host".to_owned();
+        return Err(SandboxError::Setup { what: "starting a privileged step".to_owned(), reason });
+    }
     let mut fds = vec![spec.root];
     let own = [("/etc/hosts", &spec.hosts), ("/etc/resolv.conf", &spec.resolv_conf)];
     let mut mounts: Vec<RequestMount> = own.into_iter().map(|(target, text)| own_file(target, text)).collect();
@@ -100,6 +104,7 @@ fn request<'fd>(spec: &'fd Spec<'fd>) -> Result<(Request, Vec<BorrowedFd<'fd>>),
         user: spec.user.clone(),
         hostname: spec.hostname.clone(),
         has_network: spec.network != NetworkMode::None,
+        is_privileged: spec.is_privileged,
         mounts,
     };
     Ok((request, fds))

@@ -52,6 +52,9 @@ pub struct Spec<'fd> {
     pub hostname: String,
     /// Network access.
     pub network: NetworkMode,
+    /// All capabilities of the user namespace, no system call filter, nothing of `/proc` and `/sys` hidden or write-protected.
+    /// Where `bake` is run by root, such a process can change the settings of the host. Refused without a user namespace.
+    pub is_privileged: bool,
     /// A detached mount (of `fsmount` or `open_tree`) or a directory. Directories `dev`, `proc` and `sys` are made in it.
     pub root: BorrowedFd<'fd>,
     /// What is mounted over the root, in order.

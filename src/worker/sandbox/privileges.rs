@@ -32,10 +32,32 @@ pub fn become_user(identity: &Identity) -> io::Result<()> {
     set_groups(&identity.groups)?;
     // SAFETY: takes three numbers.
     check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) })?;
-    set_capabilities(KEPT.iter().fold(0, |mask, capability| mask | 1 << capability))?;
+    set_capabilities(KEPT.iter().fold(0, |mask, capability| mask | 1 << capability), 0)?;
     // From 0 to another user clears the permitted and effective sets; the ambient set went with the inheritable one.
     // SAFETY: takes three numbers.
     check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) })
+}
+
+/// Turns this process into `identity` with every capability of its user namespace, whatever the user: as BuildKit's
+/// `--security=insecure`, they are ambient too.
+pub fn become_privileged_user(identity: &Identity) -> io::Result<()> {
+    set_groups(&identity.groups)?;
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresgid(identity.gid, identity.gid, identity.gid) })?;
+    // SAFETY: takes numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) })?;
+    // SAFETY: takes three numbers.
+    check(unsafe { libc::setresuid(identity.uid, identity.uid, identity.uid) })?;
+    // SAFETY: takes numbers; past the last capability of this kernel it is an error.
+    let is_bounding = |capability: &u32| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *capability, 0, 0, 0) } == 1;
+    let capabilities: Vec<u32> = (0..64).filter(is_bounding).collect();
+    let all = capabilities.iter().fold(0_u64, |mask, capability| mask | 1 << capability);
+    set_capabilities(all, all)?;
+    for capability in capabilities {
+        // SAFETY: takes numbers.
+        check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) })?;
+    }
+    Ok(())
 }
 
 fn limit_bounding_set() -> io::Result<()> {
@@ -61,12 +83,14 @@ fn set_groups(groups: &[u32]) -> io::Result<()> {
     }
 }
 
-fn set_capabilities(mask: u32) -> io::Result<()> {
+/// Sets the effective and permitted sets to `mask`.
+fn set_capabilities(mask: u64, inheritable: u64) -> io::Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
-    let sets = [
-        Sets { effective: mask, permitted: mask, inheritable: 0 },
-        Sets { effective: 0, permitted: 0, inheritable: 0 },
-    ];
+    let half = |shift: u32| {
+        let mask = (mask >> shift) as u32;
+        Sets { effective: mask, permitted: mask, inheritable: (inheritable >> shift) as u32 }
+    };
+    let sets = [half(0), half(32)];
     // SAFETY: both structures have the kernel's layout for this version and live through the call.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -60,8 +60,8 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
     let root = staging.attach_root(root).map_err(Failure::setup("mounting the root file system"))?;
     let user = |reason| Failure::new(FailureKind::User, &request.user, reason);
     let identity = users::resolve(&root, &request.user).map_err(user)?;
-    mount_proc(&root, &staging).map_err(Failure::setup("mounting /proc"))?;
-    mount_sys(&root, &staging).map_err(Failure::setup("mounting /sys"))?;
+    mount_proc(&root, &staging, request.is_privileged).map_err(Failure::setup("mounting /proc"))?;
+    mount_sys(&root, &staging, request.is_privileged).map_err(Failure::setup("mounting /sys"))?;
     mount_dev(&root).map_err(Failure::setup("mounting /dev"))?;
     for (index, (mount, tree)) in request.mounts.iter().zip(trees).enumerate() {
         let attached = mount_one(&root, &staging, index, mount, tree);
@@ -78,8 +78,13 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
     change_root(&root, &cwd).map_err(workdir())?;
     drop((root, cwd, staging));
     privileges::forget_inheritance();
-    seccomp::install(&mut seccomp::program()).map_err(Failure::setup("installing the system call filter"))?;
-    privileges::become_user(&identity).map_err(|error| user(not_mapped(&identity, error)))?;
+    let become_user = if request.is_privileged {
+        privileges::become_privileged_user
+    } else {
+        seccomp::install(&mut seccomp::program()).map_err(Failure::setup("installing the system call filter"))?;
+        privileges::become_user
+    };
+    become_user(&identity).map_err(|error| user(not_mapped(&identity, error)))?;
     // The kernel forgot it with the change of identity.
     die_with_parent().map_err(Failure::setup("watching the runner"))?;
     Err(execute(&request, &identity))
@@ -177,11 +182,14 @@ impl Staging {
     }
 }
 
-fn mount_proc(root: &Root, staging: &Staging) -> io::Result<()> {
+fn mount_proc(root: &Root, staging: &Staging, is_privileged: bool) -> io::Result<()> {
     let place = root.open_at("/proc".as_ref(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     // Where the host's /proc is partly hidden (inside a container) the kernel refuses a fresh one to a user namespace.
     let proc = trees::new("proc", &[], NO_PROGRAMS).or_else(|_| trees::clone_beneath(CWD, "/proc"))?;
     trees::attach(&proc, &place)?;
+    if is_privileged {
+        return Ok(());
+    }
     for path in READ_ONLY_PROC {
         if let Ok(tree) = trees::clone_beneath(&proc, path) {
             trees::set_read_only(&tree)?;
@@ -192,10 +200,13 @@ fn mount_proc(root: &Root, staging: &Staging) -> io::Result<()> {
     MASKED_PROC.iter().try_for_each(|path| staging.mask(&proc, path))
 }
 
-fn mount_sys(root: &Root, staging: &Staging) -> io::Result<()> {
+fn mount_sys(root: &Root, staging: &Staging, is_privileged: bool) -> io::Result<()> {
     let place = root.open_at("/sys".as_ref(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     // A fresh one needs a network namespace of our own.
     let sys = trees::new("sysfs", &[], NO_PROGRAMS).or_else(|_| trees::clone_beneath(CWD, "/sys"))?;
+    if is_privileged {
+        return trees::attach(&sys, &place);
+    }
     trees::set_read_only(&sys)?;
     trees::attach(&sys, &place)?;
     MASKED_SYS.iter().try_for_each(|path| staging.mask(&sys, path))

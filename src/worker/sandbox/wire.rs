@@ -27,6 +27,7 @@ pub struct Request {
     pub user: String,
     pub hostname: String,
     pub has_network: bool,
+    pub is_privileged: bool,
     pub mounts: Vec<RequestMount>,
 }
 
