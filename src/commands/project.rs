@@ -97,7 +97,15 @@ pub struct BakefileText {
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
-    let BakefileText { sources, bakefile, names, home } = read(request, host)?;
+    select(read(request, host)?, request, host)
+}
+
+/// Resolves what is asked for of a bakefile that was read.
+///
+/// # Errors
+/// There is no such target, or what it says is wrong.
+pub fn select(text: BakefileText, request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
+    let BakefileText { sources, bakefile, names, home } = text;
     let selection = bakefile.resolve(Place::of(&request.targets).targets).map_err(|found| {
         let failure = rendered(&found, &sources);
         let misplaced = request.misplaced.as_ref();
