@@ -261,7 +261,8 @@ impl<'a> Resolver<'a> {
     fn finished(&mut self, name: &str, span: Option<Span>) -> Resolved<Target> {
         let mut target = (*self.merged(name, span)?).clone();
         let place = target.span;
-        let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
+        let directory = self.bakefile.directories.get(&place.file).map_or(".", String::as_str);
+        let context = target.context.get_or_insert_with(|| Spanned::new(directory.into(), place));
         if context.value == "-" {
             return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
         }
