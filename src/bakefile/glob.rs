@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use super::select::matches;
-use crate::sys::beneath::{FileKind, Tree};
+use crate::sys::beneath::{self, FileKind, Tree};
 
 /// How many names one pattern may go through.
 const MAX_NAMES: usize = 1_000_000;
@@ -22,6 +22,9 @@ pub(super) fn is_pattern(path: &str) -> bool {
 /// # Errors
 /// A directory that cannot be listed, or one too many.
 pub(super) fn files(tree: &dyn Tree, directory: &str, pattern: &str) -> Result<BTreeSet<String>, String> {
+    if pattern.starts_with('/') {
+        return Err(beneath::leads_out().to_string());
+    }
     let mut walk = Walk { tree, directory, n_names: 0 };
     let mut segments: Vec<&str> = pattern.split('/').filter(|segment| !matches!(*segment, "" | ".")).collect();
     if segments.last() == Some(&"**") {

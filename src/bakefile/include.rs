@@ -38,12 +38,12 @@ struct Step {
 
 /// Follows the includes of bakefiles.
 pub(super) struct Includer<'a, 'b> {
-    pub(super) options: &'a Options<'a>,
+    options: &'a Options<'a>,
     /// Where the text of each of `options.vars` stands.
-    pub(super) var_places: &'b [Span],
-    pub(super) sources: &'b mut SourceMap,
-    pub(super) findings: &'b mut Diagnostics,
-    pub(super) places: &'b mut Places<'a>,
+    var_places: &'b [Span],
+    sources: &'b mut SourceMap,
+    findings: &'b mut Diagnostics,
+    places: &'b mut Places<'a>,
     n_roots: usize,
     bodies: Vec<Body>,
     known: BTreeSet<(u64, u64)>,
@@ -160,7 +160,7 @@ impl<'a, 'b> Includer<'a, 'b> {
         let stat = self.places.stat(place, span)?;
         if stat.kind == FileKind::Directory {
             let finding = Diagnostic::error(span, format!("{name} is a directory"));
-            return Err(Box::new(finding.hint(format!("name its bakefile, as in \"{name}/build.hcl\""))));
+            return Err(Box::new(finding.hint("name the bakefile in it")));
         }
         if let Some(from) = chain.iter().position(|step| step.identity == Some(stat.identity)) {
             return Err(circle(&chain[from..], &name, span));

@@ -154,7 +154,10 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     let is_compose_alone = bodies.is_empty();
     let var_places = variables::place(options.vars, sources);
     let bodies = Includer::new(options, &var_places, sources, &mut findings, &mut places).follow_all(bodies);
-    let names = clashes::find(&bodies, &compose.targets, &places, &mut findings);
+    let names = match places.has_included() {
+        true => clashes::find(&bodies, &compose.targets, &places, &mut findings),
+        false => clashes::Names::default(),
+    };
     if findings.has_errors() {
         return (None, findings);
     }

@@ -199,6 +199,12 @@ impl<'a> Places<'a> {
                     None => finding,
                 }
             }
+            ErrorKind::CrossesDevices => {
+                let directory = self.projects.get(place.project).and_then(|project| project.directory.as_deref());
+                let finding = Diagnostic::error(at, format!("cannot read {shown}: {error}"));
+                let shown = directory.filter(|directory| !directory.is_empty());
+                finding.note(format!("the project is {}", shown.unwrap_or("the directory that bake runs in")))
+            }
             _ => Diagnostic::error(at, format!("cannot read {shown}: {error}")),
         })
     }

@@ -87,7 +87,8 @@ impl DiskTree {
     }
 }
 
-fn leads_out() -> io::Error {
+/// Returns the error for a path that leads out of its tree.
+pub fn leads_out() -> io::Error {
     io::Error::new(io::ErrorKind::CrossesDevices, "it leads out of the project's directory")
 }
 
