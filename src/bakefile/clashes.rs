@@ -22,7 +22,8 @@ pub(super) fn drop_default(body: &mut Body, findings: &mut Diagnostics) {
     body.blocks.retain(|block| block.kind.text != "group" || !is_default(block));
     for block in body.blocks.iter().filter(|block| block.kind.text == "target" && is_default(block)) {
         let finding = Diagnostic::error(block.labels[0].span, "an included file has no target \"default\"");
-        findings.push(finding.hint("give the target a name of its own, and the file a group \"default\" that holds it"));
+        findings
+            .push(finding.hint("give the target a name of its own, and the file a group \"default\" that holds it"));
     }
 }
 

@@ -97,7 +97,7 @@ impl Walk<'_> {
         };
         self.n_names += names.len();
         match self.n_names > MAX_NAMES {
-            true => Err(format!("it goes through {MAX_NAMES} names")),
+            true => Err(format!("it goes through more than {MAX_NAMES} names")),
             false => Ok(names),
         }
     }
@@ -134,5 +134,28 @@ mod tests {
         assert_eq!(found("b/.*"), ["b/.x"]);
         assert_eq!(found("none/*"), [""; 0]);
         assert_eq!(files(&tree, "b", "*/*/*").expect("listed").into_iter().collect::<Vec<_>>(), ["c/d/x.hcl"]);
+    }
+
+    /// Each directory has further ones.
+    struct Endless;
+
+    impl Tree for Endless {
+        fn stat(&self, _: &str) -> std::io::Result<beneath::FileStat> {
+            Ok(beneath::FileStat { kind: FileKind::Directory, identity: (0, 0) })
+        }
+
+        fn read(&self, _: &str, _: usize) -> std::io::Result<Vec<u8>> {
+            Err(ErrorKind::IsADirectory.into())
+        }
+
+        fn list(&self, _: &str) -> std::io::Result<Vec<(String, FileKind)>> {
+            Ok((0..50_000).map(|n| (n.to_string(), FileKind::Directory)).collect())
+        }
+    }
+
+    #[test]
+    fn a_pattern_ends_in_a_tree_without_end() {
+        assert_eq!(files(&Endless, "", "**/x"), Err("it goes through more than 1000000 names".to_owned()));
+        assert_eq!(files(&Endless, "", "*/*/*"), Err("it goes through more than 1000000 names".to_owned()));
     }
 }

@@ -120,7 +120,9 @@ impl<'a, 'b> Includer<'a, 'b> {
         program.var_places = self.var_places.to_vec();
         program.work.set(self.work);
         let value = EvalContext::new(&program).eval(&attribute.value).map_err(|why| {
-            Box::new(why.note("`include` sees what its own file and the files of the command line define, nothing else"))
+            Box::new(
+                why.note("`include` sees what its own file and the files of the command line define, nothing else"),
+            )
         })?;
         self.work = program.work.get();
         let wrong = |span| Box::new(Diagnostic::error(span, "`include` is a list of paths"));
@@ -206,6 +208,7 @@ fn circle(chain: &[Step], name: &str, span: Span) -> EvalError {
     let names = chain.iter().map(|step| step.name.as_str()).chain([name]);
     let drawn = names.collect::<Vec<_>>().join(" → ");
     let finding = Diagnostic::error(span, format!("bakefiles include each other in a circle: {drawn}"));
-    let steps = chain.iter().skip(1).take(5).filter_map(|step| Some((step.from?, format!("{} is included here", step.name))));
+    let steps =
+        chain.iter().skip(1).take(5).filter_map(|step| Some((step.from?, format!("{} is included here", step.name))));
     Box::new(steps.fold(finding, |finding, (span, text)| finding.label(span, text)))
 }

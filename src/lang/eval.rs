@@ -405,7 +405,8 @@ impl<'a> EvalContext<'a> {
         }
         let finding = Diagnostic::error(call.name.span, format!("no function named \"{}\"", call.name.text));
         let user = self.scope.function_names();
-        let built_in: Vec<&str> = functions::names().chain(functions::files::names()).chain(["try", "can", "convert"]).collect();
+        let built_in: Vec<&str> =
+            functions::names().chain(functions::files::names()).chain(["try", "can", "convert"]).collect();
         let known = built_in.into_iter().chain(user.iter().map(String::as_str));
         Err(Box::new(finding.suggest(&call.name.text, known)))
     }

@@ -83,9 +83,8 @@ impl Files for MemoryFiles {
     }
 
     fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
-        let below = |(path, bytes): (&PathBuf, &Vec<u8>)| {
-            Some((path.strip_prefix(directory).ok()?.to_owned(), bytes.clone()))
-        };
+        let below =
+            |(path, bytes): (&PathBuf, &Vec<u8>)| Some((path.strip_prefix(directory).ok()?.to_owned(), bytes.clone()));
         Ok(Box::new(MemoryTree(self.0.iter().filter_map(below).collect())))
     }
 }

@@ -75,7 +75,10 @@ const SERVICES: [(&str, &str); 4] = [
          }\n",
     ),
     ("services/api/VERSION", "1.2.3\n"),
-    ("services/web/build.toml", "[target.web]\ncontext = \"src\"\ndockerfile = \"web.Dockerfile\"\ntags = ['${image(\"web\")}']\n"),
+    (
+        "services/web/build.toml",
+        "[target.web]\ncontext = \"src\"\ndockerfile = \"web.Dockerfile\"\ntags = ['${image(\"web\")}']\n",
+    ),
 ];
 
 #[test]
@@ -118,7 +121,8 @@ fn paths_of_an_included_file_count_from_its_directory() {
 #[test]
 fn an_included_file_is_built_alone_and_a_root_from_elsewhere() {
     let mut files = SERVICES;
-    files[1].1 = "group \"default\" { targets = [\"api\"] }\ntarget \"api\" { args = { V = trimspace(file(\"VERSION\")) } }\n";
+    files[1].1 =
+        "group \"default\" { targets = [\"api\"] }\ntarget \"api\" { args = { V = trimspace(file(\"VERSION\")) } }\n";
     files[3].1 = "[target.web]\n";
     let project = Project::new(&files);
     let context = |directory: &str, arguments: &[&str], target: &str| {
@@ -126,7 +130,11 @@ fn an_included_file_is_built_alone_and_a_root_from_elsewhere() {
     };
     assert_eq!(context("", &[], "api"), "services/api");
     assert_eq!(context("services/api", &[], "api"), ".");
-    assert_eq!(context("", &["-f", "services/api/build.hcl"], "api"), ".", "as the peer has it: where the command runs");
+    assert_eq!(
+        context("", &["-f", "services/api/build.hcl"], "api"),
+        ".",
+        "as the peer has it: where the command runs"
+    );
     assert_eq!(context("services", &["-f", "../build.hcl", "web"], "web"), "../services/web");
     let root = project.path("build.hcl").display().to_string();
     assert_eq!(context("services", &["-f", &root], "web"), project.path("services/web").display().to_string());
@@ -136,7 +144,10 @@ fn an_included_file_is_built_alone_and_a_root_from_elsewhere() {
 #[test]
 fn a_target_without_a_context_is_built_where_it_stands() {
     let project = Project::new(&[
-        ("build.hcl", "include = [\"a/b.hcl\"]\ntarget \"base\" {}\ntarget \"own\" { inherits = [\"in\"] }\ntarget \"ctx\" { context = \"c\" }\n"),
+        (
+            "build.hcl",
+            "include = [\"a/b.hcl\"]\ntarget \"base\" {}\ntarget \"own\" { inherits = [\"in\"] }\ntarget \"ctx\" { context = \"c\" }\n",
+        ),
         ("a/b.hcl", "target \"in\" { inherits = [\"base\"] }\ntarget \"given\" { inherits = [\"ctx\"] }\n"),
     ]);
     let printed = project.printed("", &["base", "own", "in", "given"]);
@@ -147,7 +158,10 @@ fn a_target_without_a_context_is_built_where_it_stands() {
 #[test]
 fn a_file_counts_once_however_it_is_reached() {
     let project = Project::new(&[
-        ("build.hcl", "include = [\"a.hcl\", \"b.hcl\", \"x/../a.hcl\", \"link.hcl\", \"**/*.hcl\"]\ngroup \"default\" { targets = [\"a\", \"b\", \"c\"] }\n"),
+        (
+            "build.hcl",
+            "include = [\"a.hcl\", \"b.hcl\", \"x/../a.hcl\", \"link.hcl\", \"**/*.hcl\"]\ngroup \"default\" { targets = [\"a\", \"b\", \"c\"] }\n",
+        ),
         ("a.hcl", "include = [\"x/c.hcl\"]\ntarget \"a\" {}\n"),
         ("b.hcl", "include = [\"x/c.hcl\"]\ntarget \"b\" {}\n"),
         ("x/c.hcl", "target \"c\" {}\n"),
@@ -164,7 +178,11 @@ fn a_file_counts_once_however_it_is_reached() {
 fn repeated_definitions_are_one_and_variables_are_set_for_all() {
     let variable = "variable \"TAG\" { default = \"1\" }\n";
     let file = |name: &str| format!("{variable}target \"{name}\" {{ tags = [TAG] }}\n");
-    let project = Project::new(&[("build.hcl", "include = [\"*/build.hcl\"]\n"), ("a/build.hcl", &file("a")), ("b/build.hcl", &file("b"))]);
+    let project = Project::new(&[
+        ("build.hcl", "include = [\"*/build.hcl\"]\n"),
+        ("a/build.hcl", &file("a")),
+        ("b/build.hcl", &file("b")),
+    ]);
     let printed = project.printed("", &["all", "--var", "TAG=2"]);
     assert_eq!([&printed["target"]["a"]["tags"], &printed["target"]["b"]["tags"]], [&json!(["2"]), &json!(["2"])]);
     let listed = project.bake("", &["list", "targets"]);
@@ -176,7 +194,10 @@ fn repeated_definitions_are_one_and_variables_are_set_for_all() {
 #[test]
 fn includes_are_expressions_of_what_is_known_before() {
     let project = Project::new(&[
-        ("build.hcl", "include = [for name in split(\",\", WHICH) : \"${name}/build.json\"]\nvariable \"WHICH\" { default = \"a\" }\n"),
+        (
+            "build.hcl",
+            "include = [for name in split(\",\", WHICH) : \"${name}/build.json\"]\nvariable \"WHICH\" { default = \"a\" }\n",
+        ),
         ("a/build.json", "{ \"include\": [\"${dir}/x.toml\"], \"dir\": \"in\", \"target\": { \"a\": {} } }"),
         ("a/in/x.toml", "[target.x]\n"),
         ("b/build.json", "{ \"target\": { \"b\": {} } }"),
