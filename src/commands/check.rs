@@ -32,7 +32,8 @@ pub struct CheckRequest {
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
-    let Evaluated { bakefile, mut found, home } = project::evaluate(&request.project, &names, host, &mut sources)?;
+    let Evaluated { bakefile, mut found, home } =
+        project::evaluate(&request.project, &names, None, host, &mut sources)?;
     if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
