@@ -3,6 +3,7 @@
 //! As in a shell, a name that begins with a dot is matched by a pattern that does too, and `**` follows no symbolic links.
 //! Links that lead nowhere or out of the tree match nothing.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
@@ -11,6 +12,12 @@ use crate::sys::beneath::{self, FileKind, Tree};
 
 /// How many names one pattern may go through.
 const MAX_NAMES: usize = 1_000_000;
+/// How many names all patterns of a run may go through together.
+const MAX_ALL: usize = 5_000_000;
+
+/// How many names the patterns of a run went through.
+#[derive(Debug, Default)]
+pub(super) struct Effort(Cell<usize>);
 
 /// Says whether a path is a pattern.
 pub(super) fn is_pattern(path: &str) -> bool {
@@ -21,11 +28,16 @@ pub(super) fn is_pattern(path: &str) -> bool {
 ///
 /// # Errors
 /// A directory that cannot be listed, or one too many.
-pub(super) fn files(tree: &dyn Tree, directory: &str, pattern: &str) -> Result<BTreeSet<String>, String> {
+pub(super) fn files(
+    tree: &dyn Tree,
+    directory: &str,
+    pattern: &str,
+    effort: &Effort,
+) -> Result<BTreeSet<String>, String> {
     if pattern.starts_with('/') {
         return Err(beneath::leads_out().to_string());
     }
-    let mut walk = Walk { tree, directory, n_names: 0 };
+    let mut walk = Walk { tree, directory, n_names: 0, effort };
     let mut segments: Vec<&str> = pattern.split('/').filter(|segment| !matches!(*segment, "" | ".")).collect();
     if segments.last() == Some(&"**") {
         segments.push("*");
@@ -52,6 +64,7 @@ struct Walk<'a> {
     tree: &'a dyn Tree,
     directory: &'a str,
     n_names: usize,
+    effort: &'a Effort,
 }
 
 impl Walk<'_> {
@@ -96,8 +109,9 @@ impl Walk<'_> {
             Err(error) => return Err(error.to_string()),
         };
         self.n_names += names.len();
-        match self.n_names > MAX_NAMES {
-            true => Err(format!("it goes through more than {MAX_NAMES} names")),
+        self.effort.0.set(self.effort.0.get() + names.len());
+        match self.n_names > MAX_NAMES || self.effort.0.get() > MAX_ALL {
+            true => Err(format!("one pattern goes through at most {MAX_NAMES} names, all of them through {MAX_ALL}")),
             false => Ok(names),
         }
     }
@@ -125,7 +139,9 @@ mod tests {
     fn patterns_choose_names_and_directories() {
         let paths = ["a/x.hcl", "a/y.toml", "b/x.hcl", "b/c/d/x.hcl", ".git/x.hcl", "b/.hidden/x.hcl", "x.hcl", "b/.x"];
         let tree = MemoryTree(paths.iter().map(|path| ((*path).into(), Vec::new())).collect());
-        let found = |pattern: &str| files(&tree, "", pattern).expect("listed").into_iter().collect::<Vec<_>>();
+        let found = |pattern: &str| {
+            files(&tree, "", pattern, &Effort::default()).expect("listed").into_iter().collect::<Vec<_>>()
+        };
         assert_eq!(found("*/x.hcl"), ["a/x.hcl", "b/x.hcl"]);
         assert_eq!(found("**/*.hcl"), ["a/x.hcl", "b/c/d/x.hcl", "b/x.hcl", "x.hcl"]);
         assert_eq!(found("**/c/**/x.hcl"), ["b/c/d/x.hcl"]);
@@ -133,7 +149,7 @@ mod tests {
         assert_eq!(found("b/**"), ["b/c/d/x.hcl", "b/x.hcl"]);
         assert_eq!(found("b/.*"), ["b/.x"]);
         assert_eq!(found("none/*"), [""; 0]);
-        assert_eq!(files(&tree, "b", "*/*/*").expect("listed").into_iter().collect::<Vec<_>>(), ["c/d/x.hcl"]);
+        assert_eq!(found("b/*/*/*"), ["b/c/d/x.hcl"]);
     }
 
     /// Each directory has further ones.
@@ -154,8 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_ends_in_a_tree_without_end() {
-        assert_eq!(files(&Endless, "", "**/x"), Err("it goes through more than 1000000 names".to_owned()));
-        assert_eq!(files(&Endless, "", "*/*/*"), Err("it goes through more than 1000000 names".to_owned()));
+    fn patterns_end_in_a_tree_without_end() {
+        let effort = Effort::default();
+        for pattern in ["**/x", "*/*/*"] {
+            let why = files(&Endless, "", pattern, &effort).expect_err("it is endless");
+            assert!(why.starts_with("one pattern goes through at most 1000000 names"), "{why}");
+        }
+        effort.0.set(MAX_ALL);
+        assert!(files(&Endless, "", "*", &effort).is_err(), "all of them have a limit, too");
     }
 }

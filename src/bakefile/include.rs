@@ -46,7 +46,9 @@ pub(super) struct Includer<'a, 'b> {
     places: &'b mut Places<'a>,
     n_roots: usize,
     bodies: Vec<Body>,
+    /// Device and inode of all files, those of the command line first.
     known: BTreeSet<(u64, u64)>,
+    n_named: usize,
     n_bytes: usize,
     /// What evaluation cost so far.
     work: usize,
@@ -61,7 +63,19 @@ impl<'a, 'b> Includer<'a, 'b> {
         places: &'b mut Places<'a>,
     ) -> Includer<'a, 'b> {
         let (bodies, known) = (Vec::new(), BTreeSet::new());
-        Includer { options, var_places, sources, findings, places, n_roots: 0, bodies, known, n_bytes: 0, work: 0 }
+        Includer {
+            options,
+            var_places,
+            sources,
+            findings,
+            places,
+            n_roots: 0,
+            bodies,
+            known,
+            n_named: 0,
+            n_bytes: 0,
+            work: 0,
+        }
     }
 
     /// Returns the bakefiles of the command line and after them all that they include.
@@ -73,6 +87,7 @@ impl<'a, 'b> Includer<'a, 'b> {
         self.bodies = roots;
         let steps: Vec<Step> = (0..self.n_roots).map(|index| self.root(index)).collect();
         self.known = steps.iter().filter_map(|step| step.identity).collect();
+        self.n_named = self.known.len();
         for (index, step) in steps.into_iter().enumerate() {
             if let Err(why) = self.follow(index, &mut vec![step]) {
                 self.findings.push(*why);
@@ -173,11 +188,11 @@ impl<'a, 'b> Includer<'a, 'b> {
         let bytes = self.places.read(place, span)?;
         self.n_bytes += bytes.len();
         let limits = [
-            (chain.len(), MAX_LEVELS, "levels"),
-            (self.known.len(), MAX_FILES, "files"),
-            (self.n_bytes, MAX_BYTES, "bytes"),
+            (chain.len() > MAX_LEVELS, MAX_LEVELS, "levels"),
+            (self.known.len() - self.n_named > MAX_FILES, MAX_FILES, "files"),
+            (self.n_bytes > MAX_BYTES, MAX_BYTES >> 20, "MiB"),
         ];
-        if let Some((_, limit, unit)) = limits.iter().find(|(n, limit, _)| n > limit) {
+        if let Some((_, limit, unit)) = limits.iter().find(|(is_over, ..)| *is_over) {
             return Err(Box::new(Diagnostic::error(span, format!("this includes more than {limit} {unit}"))));
         }
         let text = String::from_utf8(bytes)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::glob::{self, below};
+use super::glob::{self, Effort, below};
 use crate::diagnostic::{Diagnostic, FileId, Span, nearest};
 use crate::lang::EvalError;
 use crate::lang::text::clean_path;
@@ -43,14 +43,16 @@ pub(super) struct Places<'a> {
     roots: BTreeMap<FileId, Inside>,
     /// Those that others include.
     included: BTreeSet<FileId>,
-    /// Names of the files that were read for expressions.
+    /// Names of the files that were included, and of those that expressions read.
     read: RefCell<BTreeSet<String>>,
+    effort: Effort,
 }
 
 impl<'a> Places<'a> {
     pub(super) fn new(files: &'a dyn Files) -> Places<'a> {
         let (projects, directories, roots) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Places { files, projects, directories, roots, included: BTreeSet::new(), read: RefCell::default() }
+        let (included, read, effort) = (BTreeSet::new(), RefCell::default(), Effort::default());
+        Places { files, projects, directories, roots, included, read, effort }
     }
 
     /// Adds a bakefile of the command line. Standard input stands where the command runs; beside a download there are no
@@ -112,7 +114,7 @@ impl<'a> Places<'a> {
         self.included.iter().filter_map(shown).collect()
     }
 
-    /// Returns the names of the files that were read for expressions.
+    /// Returns the names of the files that were included, and of those that expressions read.
     pub(super) fn read_files(&self) -> BTreeSet<String> {
         self.read.borrow().clone()
     }
@@ -179,7 +181,7 @@ impl<'a> Places<'a> {
     /// # Errors
     /// One of its directories cannot be listed; the error is about `at`.
     pub(super) fn matching(&self, directory: &Inside, pattern: &str, at: Span) -> Result<BTreeSet<String>, EvalError> {
-        glob::files(self.tree(directory), &directory.path, pattern).map_err(|why| {
+        glob::files(self.tree(directory), &directory.path, pattern, &self.effort).map_err(|why| {
             Box::new(Diagnostic::error(at, format!("cannot look for {pattern} in {}: {why}", self.shown(directory))))
         })
     }

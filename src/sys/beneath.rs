@@ -62,9 +62,10 @@ impl DiskTree {
     /// Opens the tree at `path`, which is trusted.
     ///
     /// # Errors
-    /// It is no directory that can be read.
+    /// There is no such directory.
     pub fn open(path: &Path) -> io::Result<DiskTree> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Only names below it are opened, so that a right to list it is not needed.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(DiskTree(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
@@ -92,12 +93,20 @@ pub fn leads_out() -> io::Error {
     io::Error::new(io::ErrorKind::CrossesDevices, "it leads out of the project's directory")
 }
 
-fn is_directory() -> io::Error {
-    io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")
+fn only_file(kind: FileKind) -> io::Result<()> {
+    match kind {
+        FileKind::File => Ok(()),
+        FileKind::Directory => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
 }
 
 fn too_large(max: usize) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", max >> 20))
+}
+
+fn kind_of(stat: &rustix::fs::Stat) -> FileKind {
+    kind(FileType::from_raw_mode(stat.st_mode))
 }
 
 fn kind(kind: FileType) -> FileKind {
@@ -112,18 +121,16 @@ fn kind(kind: FileType) -> FileKind {
 impl Tree for DiskTree {
     fn stat(&self, path: &str) -> io::Result<FileStat> {
         let stat = rustix::fs::fstat(self.resolve(path, OFlags::PATH)?)?;
-        Ok(FileStat { kind: kind(FileType::from_raw_mode(stat.st_mode)), identity: (stat.st_dev, stat.st_ino) })
+        Ok(FileStat { kind: kind_of(&stat), identity: (stat.st_dev, stat.st_ino) })
     }
 
     fn read(&self, path: &str, max: usize) -> io::Result<Vec<u8>> {
-        // A FIFO must not block, nor a device act, before it is known to be one.
+        // Opening a device can act: what is there is looked at before, and after, for it may be another thing by then.
+        only_file(self.stat(path)?.kind)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        match self.stat(path)?.kind {
-            FileKind::File => {}
-            FileKind::Directory => return Err(is_directory()),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
-        }
-        let file = std::fs::File::from(self.resolve(path, flags)?);
+        let file = self.resolve(path, flags)?;
+        only_file(kind_of(&rustix::fs::fstat(&file)?))?;
+        let file = std::fs::File::from(file);
         let mut bytes = Vec::new();
         file.take(max as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > max { Err(too_large(max)) } else { Ok(bytes) }
@@ -210,7 +217,7 @@ impl Tree for MemoryTree {
         match (self.stat(path)?.kind, self.0.get(Path::new(path))) {
             (FileKind::File, Some(bytes)) if bytes.len() <= max => Ok(bytes.clone()),
             (FileKind::File, Some(_)) => Err(too_large(max)),
-            _ => Err(is_directory()),
+            (kind, _) => Err(only_file(kind).err().unwrap_or_else(|| io::ErrorKind::NotFound.into())),
         }
     }
 

@@ -5,6 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use bake::bakefile::{self, InputFile, Options};
+use bake::diagnostic::SourceMap;
+use bake::sys::files::MemoryFiles;
 use serde_json::{Value, json};
 
 /// A directory of files.
@@ -311,4 +314,35 @@ fn all_notations_and_verbs_keep_includes() {
     }
     let checked = project.bake("", &["check"]);
     assert!(checked.status.success(), "{}", said(&checked));
+}
+
+#[test]
+fn a_bakefile_knows_which_files_it_read() {
+    let files = [
+        ("lib/a.hcl", "target \"a\" { tags = [file(\"V\")] }\ntarget \"b\" { tags = [file(\"W\")] }\n"),
+        ("lib/V", "v"),
+        ("lib/W", "w"),
+    ];
+    let files = MemoryFiles(files.map(|(name, text)| (name.into(), text.into())).into());
+    let root = InputFile { name: "build.hcl".to_owned(), text: "include = [\"lib/*.hcl\"]\n".to_owned() };
+    let mut sources = SourceMap::default();
+    let mut read = |wanted: Option<&[String]>| {
+        let options = Options {
+            env: &|_| None,
+            vars: &[],
+            overrides: &[],
+            wanted,
+            local_platform: "linux/amd64".parse().expect("a platform"),
+            cmd_context: "cwd://",
+            seed: [0; 32],
+            home: None,
+            now: 0,
+            files: &files,
+        };
+        let (bakefile, found) = bakefile::load(std::slice::from_ref(&root), &options, &mut sources);
+        let bakefile = bakefile.unwrap_or_else(|| panic!("{}", found.render(&sources)));
+        bakefile.read_files().iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(read(None), ["lib/V", "lib/W", "lib/a.hcl"]);
+    assert_eq!(read(Some(&["a".to_owned()])), ["lib/V", "lib/a.hcl"]);
 }
