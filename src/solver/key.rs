@@ -23,8 +23,8 @@
 
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
 use crate::graph::{
-    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, SourceNaming,
-    SourceOp,
+    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, Selector,
+    SourceNaming, SourceOp,
 };
 
 /// What a finished vertex is, by content.
@@ -59,10 +59,8 @@ pub struct CacheKey {
 pub struct Selection {
     /// Whose files.
     pub input: InputIndex,
-    /// As [`CopyAction::source`](crate::graph::CopyAction) has it.
-    pub source: String,
-    /// Ignore patterns relative to the source.
-    pub exclude: Vec<String>,
+    /// Which.
+    pub files: Selector,
 }
 
 /// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
@@ -76,12 +74,10 @@ pub fn selections(op: &Op) -> Vec<Selection> {
 
 fn mount_selection(mount: &Mount) -> Option<Selection> {
     match &mount.kind {
-        MountKind::Bind { input, selector } => {
-            Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
-        }
+        MountKind::Bind { input, selector } => Some(Selection { input: *input, files: Selector::path(selector) }),
         MountKind::Cache { selector, .. } => {
             let input = mount.kind.first_content()?;
-            Some(Selection { input, source: selector.clone(), exclude: Vec::new() })
+            Some(Selection { input, files: Selector::path(selector) })
         }
         MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
     }
@@ -89,9 +85,7 @@ fn mount_selection(mount: &Mount) -> Option<Selection> {
 
 fn copy_selection(action: &FileAction) -> Option<Selection> {
     match action {
-        FileAction::Copy(copy) => {
-            Some(Selection { input: copy.from, source: copy.source.clone(), exclude: copy.exclude.clone() })
-        }
+        FileAction::Copy(copy) => Some(Selection { input: copy.from, files: copy.selector() }),
         FileAction::Mkdir { .. } | FileAction::Mkfile { .. } | FileAction::Rm { .. } | FileAction::Symlink { .. } => {
             None
         }

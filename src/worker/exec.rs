@@ -12,7 +12,9 @@ use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
-use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, Vertex};
+use crate::graph::{
+    CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, SourceNaming, Vertex,
+};
 use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
@@ -68,11 +70,11 @@ pub(super) fn run(
         is_privileged: op.security == SecurityMode::Insecure,
         root: snapshot.mount_fd(),
         mounts: mounts.collect(),
-        hosts: HOSTS.to_owned(),
+        hosts: hosts(op),
         resolv_conf: worker.settings.resolv_conf.clone(),
     };
     match sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)? {
-        Exit::Code(0) => {}
+        Exit::Code(code) if is_success(op, code) => {}
         Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
         Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),
     }
@@ -80,6 +82,19 @@ pub(super) fn run(
     drop(held);
     let diff_id = snapshot.commit(worker.settings.epoch)?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
+}
+
+/// Says whether a process that ended with `code` did what it was to do.
+fn is_success(op: &ExecOp, code: i32) -> bool {
+    match op.valid_exit_codes.as_slice() {
+        [] => code == 0,
+        codes => codes.contains(&code),
+    }
+}
+
+/// Returns what `/etc/hosts` says inside a step.
+fn hosts(op: &ExecOp) -> String {
+    op.extra_hosts.iter().fold(HOSTS.to_owned(), |text, (name, address)| format!("{text}{address}\t{name}\n"))
 }
 
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
@@ -206,7 +221,7 @@ fn hold_local<'s>(
     const PLACE: &str = "/bound";
     let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
     let snapshot = worker.store.prepare(&[])?;
-    let action = CopyAction::new(InputIndex(0), selector, PLACE);
+    let action = CopyAction { naming: SourceNaming::Literal, ..CopyAction::new(InputIndex(0), selector, PLACE) };
     super::file::copy(&action, &context.tree(), snapshot.root(), None, worker.settings.epoch)?;
     let path = open_path(snapshot.root(), Path::new(PLACE))?;
     Ok(Held::Bind { path, _tree: snapshot })

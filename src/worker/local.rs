@@ -12,7 +12,7 @@ use super::sandbox::{Launcher, SandboxError};
 use super::secrets::{SecretError, Secrets};
 use super::unsupported::unsupported;
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
-use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
+use crate::graph::{Definition, FileOp, InputIndex, Op, Selector, SourceOp, Vertex, VertexId};
 use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
@@ -199,18 +199,15 @@ impl LocalWorker<'_> {
 
     /// Layers never change, so the digest of a selection of a stack is kept for good.
     fn rootfs_digest(&self, stack: &[DiffId], selection: &Selection) -> Result<Digest, WorkerError> {
-        let mut hasher = FieldHasher::new("bake.selection.v1");
-        hasher.field("chain", chain_id(stack).map_or(String::new(), |chain| chain.to_string()));
-        hasher.field("source", &selection.source);
-        hasher.list("exclude", selection.exclude.iter());
-        let memo = hasher.finish();
+        let chain = chain_id(stack).map_or(String::new(), |chain| chain.to_string());
+        let memo = memo_key(&chain, &selection.files);
         if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
             return Ok(digest);
         }
         self.layers.materialise(stack)?;
         let root = Root::from_fd(self.store.view(stack)?);
         let tree = SourceTree::Rootfs { root: &root };
-        let digest = file::content_digest(&tree, &selection.source, &selection.exclude, None)?;
+        let digest = file::content_digest(&tree, &selection.files, None)?;
         self.store.put_memo(&memo, &digest.to_string())?;
         Ok(digest)
     }
@@ -277,4 +274,14 @@ impl LocalWorker<'_> {
             _ => unreachable!("only a local source has local content"),
         }
     }
+}
+
+/// Returns what the digest of a selection of a tree that never changes is remembered under.
+fn memo_key(tree: &str, files: &Selector) -> Digest {
+    let mut hasher = FieldHasher::new("bake.selection.v2");
+    hasher.field("tree", tree).field("source", &files.source).field("naming", format!("{:?}", files.naming));
+    for (name, patterns) in [("exclude", &files.exclude), ("include", &files.include), ("required", &files.required)] {
+        hasher.list(name, patterns.iter());
+    }
+    hasher.finish()
 }

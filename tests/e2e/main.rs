@@ -7,6 +7,7 @@
 
 mod build;
 mod checks;
+mod copy;
 mod crash;
 mod entitlements;
 mod failure;
