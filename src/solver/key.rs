@@ -34,6 +34,9 @@ pub enum Content {
     Rootfs(Vec<DiffId>),
     /// A local directory; what is read of it is selected and hashed by its readers.
     Local,
+    /// Files that came over the network: the digest of all that a copy can take from them, as with [`Content::Local`]
+    /// selected and hashed by their readers.
+    Fetched(Digest),
 }
 
 /// A named part of a [`CacheKey`].
@@ -134,7 +137,7 @@ impl KeyBuilder<'_> {
     fn root(&mut self, root: Option<InputIndex>) {
         let stack = match root.map(|index| &self.inputs[index.0 as usize]) {
             Some(Content::Rootfs(stack)) => stack.as_slice(),
-            Some(Content::Local) | None => &[],
+            Some(Content::Local | Content::Fetched(_)) | None => &[],
         };
         self.add("root", chain_id(stack).map_or("scratch".to_owned(), |chain| chain.to_string()));
     }
@@ -220,6 +223,7 @@ impl KeyBuilder<'_> {
                     // From a local context ownership is dropped, from a root file system it is kept.
                     let kind = match &self.inputs[copy.from.0 as usize] {
                         Content::Local => "local files",
+                        Content::Fetched(_) => "fetched files",
                         Content::Rootfs(_) => "files",
                     };
                     self.files(format!("{kind} to {}", copy.dest));

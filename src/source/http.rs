@@ -13,10 +13,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED,
+    LOCATION,
+};
 use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
+use super::checksum::Checksum;
 use crate::digest::{Digest, FieldHasher};
 use crate::remote::{HttpUrl, SINGLE_FILE};
 use crate::store::{Store, StoreError, archive, unpack};
@@ -77,14 +81,14 @@ pub enum HttpError {
         limit: u64,
     },
     /// Its bytes are not the expected ones.
-    #[error("{url} has the checksum {actual}, but {expected} was expected")]
+    #[error("{url} has the checksum {}, but {} was expected", actual.0, expected.0)]
     Checksum {
         /// What was asked for.
         url: HttpUrl,
         /// What was expected.
-        expected: Digest,
+        expected: Checksum,
         /// What came.
-        actual: Digest,
+        actual: Checksum,
     },
     /// It is an archive that cannot be unpacked.
     #[error("cannot unpack {url}: {reason}")]
@@ -100,6 +104,16 @@ pub enum HttpError {
     /// The store could not keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The value of the header `Authorization`, which goes to the URL's own origin and nowhere else, and is shown nowhere.
+#[derive(Clone)]
+pub struct Authorization(pub String);
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorization(***)")
+    }
 }
 
 /// A downloaded file.
@@ -141,7 +155,7 @@ impl Known {
 
 /// Downloads files.
 pub struct HttpSource<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     cancel: &'a CancelToken,
     /// The largest file in bytes.
     max_size: u64,
@@ -163,6 +177,16 @@ impl<'a> HttpSource<'a> {
     /// # Errors
     /// See [`HttpError`].
     pub fn fetch(&self, url: &HttpUrl, checksum: Option<Digest>) -> Result<HttpFile, HttpError> {
+        self.fetch_as(url, checksum, None)
+    }
+
+    /// As [`HttpSource::fetch`], for one who may read it.
+    pub(super) fn fetch_as(
+        &self,
+        url: &HttpUrl,
+        checksum: Option<Digest>,
+        authorization: Option<&Authorization>,
+    ) -> Result<HttpFile, HttpError> {
         let state = format!("http-{}", Digest::of(url.0.as_bytes()).hex());
         let known = self.store.read_state(&state).and_then(|bytes| serde_json::from_slice::<Known>(&bytes).ok());
         let known = known.filter(|known| self.store.has_blob(&known.digest));
@@ -170,7 +194,7 @@ impl<'a> HttpSource<'a> {
             return Ok(known.file());
         }
         let etag = known.as_ref().and_then(|known| known.etag.as_deref());
-        let response = self.get(url, etag)?;
+        let response = self.get(url, etag, authorization)?;
         let file = match (response.status(), &known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => known.file(),
             (StatusCode::OK, _) => {
@@ -186,7 +210,10 @@ impl<'a> HttpSource<'a> {
             (status, _) => return Err(HttpError::Status { url: url.clone(), status }),
         };
         match checksum.filter(|checksum| *checksum != file.digest) {
-            Some(expected) => Err(HttpError::Checksum { url: url.clone(), expected, actual: file.digest }),
+            Some(expected) => {
+                let (expected, actual) = (Checksum(expected.to_string()), Checksum(file.digest.to_string()));
+                Err(HttpError::Checksum { url: url.clone(), expected, actual })
+            }
             None => Ok(file),
         }
     }
@@ -226,9 +253,21 @@ impl<'a> HttpSource<'a> {
     }
 
     /// Asks for `url` and follows redirects.
-    fn get(&self, url: &HttpUrl, etag: Option<&str>) -> Result<Response, HttpError> {
+    fn get(
+        &self,
+        url: &HttpUrl,
+        etag: Option<&str>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response, HttpError> {
         let wrong = |reason: &str| HttpError::Url { url: url.clone(), reason: reason.to_owned() };
         let mut current = Url::parse(&url.0).map_err(|error| wrong(&error.to_string()))?;
+        let (origin, has_user) = (current.origin(), !current.username().is_empty());
+        let authorization = authorization.filter(|_| !has_user).map(|Authorization(text)| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| wrong("the secret for it is no header's value"))?;
+            value.set_sensitive(true);
+            Ok::<_, HttpError>(value)
+        });
+        let authorization = authorization.transpose()?;
         for _ in 0..=MAX_REDIRECTS {
             if self.cancel.is_cancelled() {
                 return Err(HttpError::Cancelled);
@@ -236,6 +275,9 @@ impl<'a> HttpSource<'a> {
             let mut request = self.client_for(&current, url)?.get(current.clone());
             if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, etag);
+            }
+            if let Some(value) = authorization.as_ref().filter(|_| current.origin() == origin) {
+                request = request.header(AUTHORIZATION, value);
             }
             let response = request.send().map_err(|error| network(url, &error))?;
             if !matches!(response.status().as_u16(), 301..=303 | 307 | 308) {

@@ -79,9 +79,9 @@ fn fill(
     let action = CopyAction { naming: SourceNaming::Literal, ..CopyAction::new(InputIndex(0), path, CONTENT) };
     let epoch = worker.settings.epoch;
     match &step.inputs[index] {
-        Content::Local => {
-            let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
-            Ok(super::file::copy(&action, &context.tree(), place, None, epoch)?)
+        content @ (Content::Local | Content::Fetched(_)) => {
+            let files = worker.open_input(vertex.inputs[index], content)?;
+            Ok(super::file::copy(&action, &files.tree(), place, None, epoch)?)
         }
         Content::Rootfs(stack) => {
             worker.layers.materialise(stack)?;

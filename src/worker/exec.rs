@@ -13,7 +13,7 @@ use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
 use crate::graph::{
-    CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, SourceNaming, Vertex,
+    CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, SourceNaming, Vertex, VertexId,
 };
 use crate::plan::Given;
 use crate::solver::drive::Step;
@@ -205,24 +205,24 @@ fn hold<'s>(
                     let path = open_path(snapshot.root(), Path::new(selector))?;
                     Held::Bind { path, _tree: snapshot }
                 }
-                Content::Local => hold_local(worker, vertex, index, selector)?,
+                content => hold_files(worker, vertex.inputs[index], content, selector)?,
             }
         }
     }))
 }
 
 /// A step sees of a local context what a COPY would see: without what is ignored, with normal modes.
-fn hold_local<'s>(
+fn hold_files<'s>(
     worker: &LocalWorker<'s>,
-    vertex: &Vertex,
-    index: usize,
+    input: VertexId,
+    content: &Content,
     selector: &str,
 ) -> Result<Held<'s>, WorkerError> {
     const PLACE: &str = "/bound";
-    let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
+    let files = worker.open_input(input, content)?;
     let snapshot = worker.store.prepare(&[])?;
     let action = CopyAction { naming: SourceNaming::Literal, ..CopyAction::new(InputIndex(0), selector, PLACE) };
-    super::file::copy(&action, &context.tree(), snapshot.root(), None, worker.settings.epoch)?;
+    super::file::copy(&action, &files.tree(), snapshot.root(), None, worker.settings.epoch)?;
     let path = open_path(snapshot.root(), Path::new(PLACE))?;
     Ok(Held::Bind { path, _tree: snapshot })
 }

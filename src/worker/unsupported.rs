@@ -1,13 +1,11 @@
 //! What a graph can say and this engine cannot do yet. All of it stands here: what is built next takes its line out.
 
-use crate::graph::{Op, SourceOp};
+use crate::graph::Op;
 
 /// Returns what of `op` cannot run here, as its Dockerfile would call it; `None` where it can run.
 pub fn unsupported(op: &Op) -> Option<&'static str> {
     match op {
-        Op::Source(SourceOp::Git(_)) => Some("ADD of a git repository"),
-        Op::Source(SourceOp::Http(_)) => Some("ADD of a URL"),
-        Op::Source(SourceOp::Image { .. } | SourceOp::Local(_)) | Op::Exec(_) | Op::File(_) => None,
+        Op::Source(_) | Op::Exec(_) | Op::File(_) => None,
         Op::Merge(_) => Some("merging root file systems"),
         Op::Diff(_) => Some("the difference of root file systems"),
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read and write temporary files")]
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
+mod add;
 mod build;
 mod checks;
 mod copy;

@@ -250,6 +250,7 @@ impl<'a> Copier<'a> {
         set_owner_and_mode(&file, owner, mode).map_err(io_error("set owner and mode of", target))?;
         let time = match self.from {
             SourceTree::Local { .. } => (self.writer.epoch, 0),
+            SourceTree::Download { modified, .. } => (*modified, 0),
             SourceTree::Rootfs { .. } => {
                 copy_attributes(&from, &file, source)?;
                 entry.stamp.mtime

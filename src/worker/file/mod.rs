@@ -59,12 +59,21 @@ pub enum SourceTree<'a> {
         /// Its top.
         root: &'a Root,
     },
+    /// One downloaded file at the top, owned by root.
+    Download {
+        /// The directory with the file; what that says of its mode, owner and time means nothing.
+        root: &'a Root,
+        /// The file's mode.
+        mode: u32,
+        /// The file's modification time, seconds since 1970.
+        modified: i64,
+    },
 }
 
 impl SourceTree<'_> {
     pub(crate) fn root(&self) -> &Root {
         match self {
-            SourceTree::Local { root, .. } | SourceTree::Rootfs { root } => root,
+            SourceTree::Local { root, .. } | SourceTree::Rootfs { root } | SourceTree::Download { root, .. } => root,
         }
     }
 }
@@ -128,6 +137,9 @@ pub enum FileError {
         /// Why not.
         source: UnpackError,
     },
+    /// Files from the network are read before they were brought in: a bug of the caller.
+    #[error("internal error: files were not brought in")]
+    NotFetched,
     /// The op names an input that was not given: a bug of the caller.
     #[error("internal error: file step has no input {0:?}")]
     NoInput(InputIndex),

@@ -330,8 +330,9 @@ impl Walk<'_> {
     /// Returns the entry as the copy has it; `None` for a socket in a local context.
     fn entry(&self, path: PathBuf, stat: &Statx) -> Result<Option<Entry>, FileError> {
         let kind = kind_of(stat);
-        let is_local = matches!(self.tree, SourceTree::Local { .. });
+        let is_local = !matches!(self.tree, SourceTree::Rootfs { .. });
         let (mode, uid, gid) = match (is_local, kind) {
+            (_, Kind::File) if let SourceTree::Download { mode, .. } = self.tree => (*mode, 0, 0),
             (true, Kind::Socket) => return Ok(None),
             (true, Kind::CharacterDevice | Kind::BlockDevice) => {
                 return Err(FileError::Special { path: shown(&self.path.join(path)), what: "device" });
@@ -403,6 +404,7 @@ fn not_found(tree: &SourceTree<'_>, asked: &Path) -> FileError {
     let place = match tree {
         SourceTree::Local { .. } => "the build context",
         SourceTree::Rootfs { .. } => "the root file system",
+        SourceTree::Download { .. } => "what was downloaded",
     };
     FileError::NotFound { path: shown(asked), place }
 }
