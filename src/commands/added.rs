@@ -115,9 +115,11 @@ impl<'a> Added<'a> {
         Ok(self.text(targets, &format!("HTTP_AUTH_HEADER_{host}"))?.map(Authorization))
     }
 
+    /// Returns a secret's text; an empty one (of a variable that is not set) says nothing.
     fn text(&self, targets: &BTreeSet<&str>, id: &str) -> Result<Option<String>, SecretError> {
-        let value = self.secrets.value(targets, id)?;
-        Ok(value.map(|value| String::from_utf8_lossy(&value).trim().to_owned()))
+        let value = self.secrets.value(targets, id)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&value).trim().to_owned();
+        Ok((!text.is_empty()).then_some(text))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hosts;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
@@ -188,6 +189,7 @@ impl Single {
             stage: target.target.as_ref().map(|stage| stage.value.clone()).filter(|stage| !stage.is_empty()),
             no_cache,
             network,
+            extra_hosts: hosts::extra_hosts(target, reader.found),
         };
         Single { planned, platform_args }
     }
@@ -234,9 +236,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     };
     if let Some(annotation) = target.annotations.first() {
         refuse(annotation.span, "`annotations`".to_owned());
-    }
-    if let Some(address) = target.extra_hosts.values().next() {
-        refuse(address.span, "`extra-hosts`".to_owned());
     }
     if let Some(policy) = target.policy.first() {
         refuse(policy.span, "`policy`".to_owned());

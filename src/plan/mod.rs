@@ -4,6 +4,7 @@
 
 mod expand;
 mod given;
+mod hosts;
 mod output;
 mod remotes;
 
@@ -129,6 +130,8 @@ pub struct PlannedTarget {
     pub no_cache: NoCache,
     /// Network access of RUN steps that do not say their own.
     pub network: NetworkMode,
+    /// Names that steps find in `/etc/hosts` besides their own, with an address each.
+    pub extra_hosts: Vec<(String, String)>,
 }
 
 /// Where a Dockerfile's text comes from.

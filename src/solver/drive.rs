@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::key::{CacheKey, Content};
 use super::notice::{Listener, Notice, Stream};
 use super::scheduler::{Action, Event, OnFailure, Scheduler, Verdict, reachable};
-use crate::graph::{Definition, Op, VertexId};
+use crate::graph::{Definition, Op, SourceOp, VertexId};
 use crate::sys::cancel::CancelToken;
 
 /// Does the work of vertices.
@@ -103,6 +103,9 @@ type Panic = Box<dyn Any + Send>;
 /// Probing is short and mostly waits for the disk; hashing inside it is rayon's.
 const N_PROBERS: usize = 4;
 
+/// Files from the network that are brought in at once, beside what else is probed.
+const N_FETCHERS: usize = 8;
+
 impl Drive<'_> {
     /// Runs all that is wanted and returns when nothing runs any more.
     ///
@@ -118,7 +121,7 @@ impl Drive<'_> {
             let (probes, probe_queue) = mpsc::channel();
             let (steps, step_queue) = mpsc::channel();
             let (probe_queue, step_queue) = (Arc::new(Mutex::new(probe_queue)), Arc::new(Mutex::new(step_queue)));
-            for n in 0..N_PROBERS.min(wanted.len()) {
+            for n in 0..(N_PROBERS + self.n_fetchers(&wanted)).min(wanted.len()) {
                 let (queue, reports) = (Arc::clone(&probe_queue), reports.clone());
                 let prober = move || serve(&queue, |work| self.probe(worker, work, &reports));
                 thread::Builder::new().name(format!("probe-{n}")).spawn_scoped(scope, prober).expect("threads start");
@@ -247,6 +250,14 @@ impl Drive<'_> {
             worker.execute(&Step { vertex, inputs: &work.inputs, key, on_output: &on_output, cancel: stop })
         }));
         _ = reports.send(Report::Executed(vertex, began.elapsed(), result));
+    }
+
+    /// Returns how many threads may wait for the network while others probe.
+    fn n_fetchers(&self, wanted: &[VertexId]) -> usize {
+        let is_fetched = |id: &&VertexId| {
+            matches!(self.definition.vertex(**id).op, Op::Source(SourceOp::Git(_) | SourceOp::Http(_)))
+        };
+        wanted.iter().filter(is_fetched).count().min(N_FETCHERS)
     }
 
     fn is_source(&self, vertex: VertexId) -> bool {

@@ -21,9 +21,6 @@ use crate::solver::key::Content;
 use crate::store::ActiveSnapshot;
 use crate::sys::root::Root;
 
-/// What BuildKit's steps see as well.
-const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-
 /// Something that is mounted, kept open while the step runs. No `Debug`: it may hold a secret.
 enum Held<'s> {
     /// Files of an input: the path in it, and the tree, which writes go to and are dropped with.
@@ -92,9 +89,11 @@ fn is_success(op: &ExecOp, code: i32) -> bool {
     }
 }
 
-/// Returns what `/etc/hosts` says inside a step.
+/// Returns what `/etc/hosts` says inside a step, as BuildKit's steps see it.
 fn hosts(op: &ExecOp) -> String {
-    op.extra_hosts.iter().fold(HOSTS.to_owned(), |text, (name, address)| format!("{text}{address}\t{name}\n"))
+    let hostname = if op.hostname.is_empty() { "buildkitsandbox" } else { &op.hostname };
+    let own = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    op.extra_hosts.iter().fold(own, |text, (name, address)| format!("{text}{address}\t{name}\n"))
 }
 
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
