@@ -36,6 +36,11 @@ pub(super) struct Placed {
 }
 
 impl Placed {
+    /// Says whether it sets the attribute `key` itself.
+    pub(super) fn sets(&self, key: &str) -> bool {
+        self.item.key == key && self.item.name.is_none()
+    }
+
     /// The place of the value, where the text holds it as it is.
     fn value_span(&self) -> Span {
         let value = self.item.value.as_deref().filter(|value| self.item.text.ends_with(value));

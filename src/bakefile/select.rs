@@ -262,8 +262,20 @@ impl<'a> Resolver<'a> {
         let mut target = (*self.merged(name, span)?).clone();
         let place = target.span;
         let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
-        if context.value == "-" {
-            return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
+        // A bakefile builds the same whoever runs it; standard input is the command's.
+        let is_given = |key: &str| {
+            let placed = self.bakefile.overrides.get(name).into_iter().flatten();
+            placed.filter(|placed| placed.sets(key)).count() > 0
+        };
+        if context.value == "-" && !is_given("context") {
+            let error = Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile");
+            return Err(error.hint(format!("say it on the command line: --set {name}.context=-")));
+        }
+        if let Some(dockerfile) = target.dockerfile.as_ref().filter(|dockerfile| dockerfile.value == "-")
+            && !is_given("dockerfile")
+        {
+            let error = Diagnostic::error(dockerfile.span, "a Dockerfile from stdin cannot be used in a bakefile");
+            return Err(error.hint(format!("say it on the command line: --set {name}.dockerfile=-")));
         }
         context.value = cleaned_context(&context.value, self.bakefile.home.as_ref());
         if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {

@@ -12,12 +12,12 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata};
+use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::VertexId;
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan};
+use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
@@ -94,7 +94,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let client = Client::new(client_options(host));
     let (store, client, activities) = (&store, &client, &activities);
     let home = project.home().and_then(Home::host);
-    let checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
+    checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let build =
         Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
     let result = build.run(&mut project, &listener, &tail);

@@ -23,6 +23,7 @@ mod release;
 mod remotes;
 mod rights;
 mod solve;
+mod stdin;
 mod step_failure;
 
 use std::collections::BTreeMap;

@@ -134,6 +134,12 @@ pub struct PlannedTarget {
     pub extra_hosts: Vec<(String, String)>,
 }
 
+/// The path that stands for a context from standard input; no cleaned path is like that.
+pub const STDIN_CONTEXT: &str = "stdin://context";
+
+/// The path that stands for a Dockerfile from standard input.
+pub const STDIN_DOCKERFILE: &str = "stdin://dockerfile";
+
 /// Where a Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {

@@ -4,11 +4,9 @@
 //! scheme, or to a URL with a user in it. What was downloaded before is remembered in the store's state `http-HEX`, by the
 //! URL's digest, as JSON: entity tag, digest, file name and modification time.
 
-#![expect(clippy::disallowed_methods, reason = "this row makes the store's checkouts")]
-
 use std::error::Error as _;
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -21,11 +19,11 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
 use super::checksum::Checksum;
-use crate::digest::{Digest, FieldHasher};
-use crate::remote::{HttpUrl, SINGLE_FILE};
-use crate::store::{Store, StoreError, archive, unpack};
+use super::context::{ContextError, ContextFiles, context_files};
+use crate::digest::Digest;
+use crate::remote::HttpUrl;
+use crate::store::{Store, StoreError};
 use crate::sys::cancel::CancelToken;
-use crate::sys::root::Root;
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -130,7 +128,7 @@ pub struct HttpFile {
 /// A downloaded file as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpContext {
-    /// What was in the archive, or the one file [`SINGLE_FILE`]; in the store, never changed.
+    /// What was in the archive, or the one file [`SINGLE_FILE`](crate::remote::SINGLE_FILE); in the store, never changed.
     pub directory: PathBuf,
     /// It was an archive.
     pub is_archive: bool,
@@ -224,32 +222,12 @@ impl<'a> HttpSource<'a> {
     /// See [`HttpError`].
     pub fn context(&self, url: &HttpUrl) -> Result<HttpContext, HttpError> {
         let file = self.fetch(url, None)?;
-        let unreadable = |error: io::Error| HttpError::Archive { url: url.clone(), reason: error.to_string() };
-        let mut blob = self.store.open_blob(&file.digest).map_err(unreadable)?;
-        let compression = archive::detect(&mut blob).map_err(unreadable)?;
-        let mut key = FieldHasher::new("bake.http.context.v1");
-        key.field("digest", file.digest.as_bytes());
-        let key = key.finish();
-        let (digest, is_archive) = (file.digest, compression.is_some());
-        if let Some(directory) = self.store.checkout(&key) {
-            return Ok(HttpContext { directory, is_archive, digest });
-        }
-        let builder = self.store.checkout_builder()?;
-        let tree = builder.path().join("tree");
-        std::fs::create_dir(&tree).map_err(unreadable)?;
-        match compression {
-            Some(compression) => {
-                let root = Root::open(&tree).map_err(unreadable)?;
-                let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-                archive::unpack(blob, compression, &root, PathBuf::new(), Some(owner)).map_err(
-                    |error: unpack::UnpackError| HttpError::Archive { url: url.clone(), reason: error.to_string() },
-                )?;
-            }
-            None => {
-                blob.rewind().and_then(|()| write_file(&mut blob, &tree.join(SINGLE_FILE))).map_err(unreadable)?;
-            }
-        }
-        Ok(HttpContext { directory: builder.commit(&tree, &key)?, is_archive, digest })
+        let files = context_files(self.store, file.digest).map_err(|error| match error {
+            ContextError::Archive(reason) => HttpError::Archive { url: url.clone(), reason },
+            ContextError::Store(error) => HttpError::Store(error),
+        })?;
+        let ContextFiles { directory, is_archive } = files;
+        Ok(HttpContext { directory, is_archive, digest: file.digest })
     }
 
     /// Asks for `url` and follows redirects.
@@ -397,11 +375,6 @@ fn modified(headers: &HeaderMap) -> Option<i64> {
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn write_file(from: &mut impl io::Read, path: &Path) -> io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
-    io::copy(from, &mut file).map(drop)
 }
 
 #[cfg(test)]

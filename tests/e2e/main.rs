@@ -23,4 +23,5 @@ mod rights;
 mod rootless;
 mod secrets;
 mod ssh;
+mod stdin;
 mod support;
