@@ -13,6 +13,7 @@ use crate::source::checksum::Checksum;
 use crate::source::git::GitSecret;
 use crate::source::http::Authorization;
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
 use crate::worker::fetched::{Blame, Fetch, FetchError, FetchedFiles, Shape};
 use crate::worker::secrets::{SecretError, Secrets};
 
@@ -27,17 +28,18 @@ pub(super) struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
-    /// Keeps what it brings in in `store`.
+    /// Keeps what it brings in in `store`; gives up when `cancel` is set.
     ///
     /// # Errors
     /// As [`Fetcher::new`].
     pub(super) fn new(
         store: &'a Store,
         host: &'a Host,
+        cancel: &'a CancelToken,
         secrets: &'a Secrets,
         activities: &'a Activities<'a>,
     ) -> Result<Added<'a>, Failure> {
-        let mut fetcher = Fetcher::new(store, host, MAX_CONTEXT)?;
+        let mut fetcher = Fetcher::new(store, host, cancel, MAX_CONTEXT)?;
         // A Dockerfile gets the agent that its target gives, and no other.
         fetcher.git.ssh_agent = None;
         Ok(Added { fetcher, secrets, activities })

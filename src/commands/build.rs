@@ -30,6 +30,7 @@ use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
 use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
 use crate::worker::contexts::Contexts;
@@ -201,7 +202,8 @@ impl Build<'_> {
         let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         let secrets = Secrets::new(given, &host.env, &host.directory);
-        let fetch = Added::new(self.store, host, &secrets, self.activities)?;
+        let stop = CancelToken::default();
+        let fetch = Added::new(self.store, host, &stop, &secrets, self.activities)?;
         let fetched = Fetched::new(&fetch);
         let worker = LocalWorker {
             definition: &lowered.definition,
@@ -221,6 +223,7 @@ impl Build<'_> {
             listener,
             begin: host.begin,
             cancel: &host.cancel,
+            stop: &stop,
         };
         Ok(drive.run(&worker))
     }

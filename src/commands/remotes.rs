@@ -14,6 +14,7 @@ use crate::source::git::{GitCheckout, GitError, GitHost, GitSecret, GitSource};
 use crate::source::http::{Authorization, HttpContext, HttpError, HttpFile, HttpSource};
 use crate::source::subdirectory;
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::placed::PlacedFiles;
 use crate::sys::root::Root;
@@ -68,7 +69,7 @@ pub fn bring_in(
     activities: &Activities<'_>,
 ) -> Result<Checkouts, Failure> {
     let remotes: Remotes = std::mem::take(&mut plan.remotes);
-    let fetcher = Fetcher::new(store, host, MAX_CONTEXT)?;
+    let fetcher = Fetcher::new(store, host, &host.cancel, MAX_CONTEXT)?;
     let fetched = threads::map(remotes.into_iter().collect(), N_FETCHERS, |(name, context)| {
         let activity = activities.start(&format!("load {name}"));
         let failed = |failure: Failure| failure.note(format!("target \"{}\" reads it", context.target));
@@ -114,17 +115,23 @@ struct Fetched {
 pub(super) struct Fetcher<'a> {
     store: &'a Store,
     host: &'a Host,
+    cancel: &'a CancelToken,
     pub(super) git: GitHost,
     http: HttpSource<'a>,
 }
 
 impl<'a> Fetcher<'a> {
-    /// Knows of `host` what its environment says; downloads files of at most `max_size` bytes.
+    /// Knows of `host` what its environment says; downloads files of at most `max_size` bytes; gives up when `cancel` is set.
     ///
     /// # Errors
     /// `BAKE_GIT_TIMEOUT` is no number.
-    pub(super) fn new(store: &'a Store, host: &'a Host, max_size: u64) -> Result<Fetcher<'a>, Failure> {
-        Ok(Fetcher { store, host, git: git_host(host)?, http: HttpSource::new(store, &host.cancel, max_size) })
+    pub(super) fn new(
+        store: &'a Store,
+        host: &'a Host,
+        cancel: &'a CancelToken,
+        max_size: u64,
+    ) -> Result<Fetcher<'a>, Failure> {
+        Ok(Fetcher { store, host, cancel, git: git_host(host)?, http: HttpSource::new(store, cancel, max_size) })
     }
 
     fn context(&self, context: &RemoteContext, home: Option<&str>) -> Result<Fetched, Failure> {
@@ -176,7 +183,7 @@ impl<'a> Fetcher<'a> {
                 false => git.ssh_key = Some(path),
             }
         }
-        let source = GitSource { store: self.store, host: &git, cancel: &self.host.cancel };
+        let source = GitSource { store: self.store, host: &git, cancel: self.cancel };
         let resolved = source.resolve(url, secret).map_err(|error| git_failure(&error))?;
         source.checkout(url, &resolved, keep_git_dir, secret).map_err(|error| git_failure(&error))
     }

@@ -62,6 +62,8 @@ pub struct Drive<'a> {
     pub begin: Instant,
     /// When to give up.
     pub cancel: &'a CancelToken,
+    /// Is set when all that runs is to stop: the user asked, or something failed.
+    pub stop: &'a CancelToken,
 }
 
 /// What came of a drive.
@@ -115,7 +117,7 @@ impl Drive<'_> {
         let wanted = reachable(self.definition, self.wanted);
         let steps: Vec<VertexId> = wanted.iter().copied().filter(|id| !self.is_source(*id)).collect();
         self.tell(Notice::Planned { definition: self.definition, wanted: &steps });
-        let stop = CancelToken::default();
+        let stop = self.stop;
         thread::scope(|scope| {
             let (reports, inbox) = mpsc::channel();
             let (probes, probe_queue) = mpsc::channel();
@@ -127,12 +129,12 @@ impl Drive<'_> {
                 thread::Builder::new().name(format!("probe-{n}")).spawn_scoped(scope, prober).expect("threads start");
             }
             for n in 0..self.n_slots.clamp(1, wanted.len().max(1)) {
-                let (queue, reports, stop) = (Arc::clone(&step_queue), reports.clone(), &stop);
+                let (queue, reports) = (Arc::clone(&step_queue), reports.clone());
                 let runner = move || serve(&queue, |work| self.execute(worker, work, stop, &reports));
                 thread::Builder::new().name(format!("step-{n}")).spawn_scoped(scope, runner).expect("threads start");
             }
             drop(reports);
-            self.schedule(&inbox, &probes, &steps, &stop)
+            self.schedule(&inbox, &probes, &steps, stop)
         })
     }
 

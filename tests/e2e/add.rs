@@ -331,3 +331,22 @@ fn an_archive_that_would_fill_the_disk_is_an_error_at_its_line() {
     assert!(ran.stderr.contains("cannot unpack `/bomb.tar.gz`: the archive unpacks to more than"), "{}", ran.stderr);
     assert!(ran.stderr.contains("Dockerfile:2"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_failure_elsewhere_ends_a_download() {
+    let project = project("", "");
+    let http = Http::start(vec![("/endless", Answer::Endless)]);
+    project.write(
+        "Dockerfile",
+        &format!(
+            "FROM scratch AS a\nADD http://{}/endless /d/\nFROM scratch\nCOPY none /\nCOPY --from=a / /\n",
+            http.host
+        ),
+    );
+    let ran = project.bake(&["build"]).fails(1);
+    assert!(ran.stderr.contains("no file or directory `/none`"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("is larger than"), "{}", ran.stderr);
+    let left = run("du", &["-sm", &project.store().display().to_string()]).succeeds().stdout;
+    let n_megabytes: u64 = left.split_whitespace().next().and_then(|size| size.parse().ok()).expect("a size");
+    assert!(n_megabytes < 2000, "{left}");
+}
