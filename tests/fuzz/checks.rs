@@ -44,6 +44,7 @@ pub fn bakefile(data: &[u8]) {
         env: &|name| (name.len() % 3 == 1).then(|| name.to_lowercase()),
         vars: &[],
         overrides: &overrides,
+        wanted: None,
         local_platform: "linux/amd64".parse().expect("a platform"),
         cmd_context: "cwd://",
         seed: [0; 32],
