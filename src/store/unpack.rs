@@ -64,12 +64,16 @@ pub enum UnpackError {
     TooLarge {
         /// Bytes.
         limit: u64,
+        /// That there is no space.
+        source: io::Error,
     },
     /// It would use up all files of the file system.
     #[error("the archive has more than {limit} entries")]
     TooMany {
         /// Entries.
         limit: u64,
+        /// That there is no space.
+        source: io::Error,
     },
     /// The media type names no known compression.
     #[error("unknown layer media type `{0}`")]

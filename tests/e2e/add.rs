@@ -238,6 +238,9 @@ fn a_repository_is_its_files_at_a_ref() {
     assert!(ran.stderr.contains("has no ref `none`"), "{}", ran.stderr);
     let ran = add("", "#--upload-pack=touch").fails(3);
     assert!(ran.stderr.contains("is no ref"), "{}", ran.stderr);
+    project.write("Dockerfile", "FROM scratch\nADD ssh://git@127.0.0.1:1/x.git /d/\n");
+    let ran = project.bake(&["build"]).fails(5);
+    assert!(ran.stderr.contains("`ssh = [\"default\"]`"), "{}", ran.stderr);
     let ran = add("", "#v1:a").fails(3);
     assert!(ran.stderr.contains("`a` is no directory"), "{}", ran.stderr);
 }
@@ -327,8 +330,9 @@ fn an_archive_that_would_fill_the_disk_is_an_error_at_its_line() {
     header.set_size(1 << 62);
     header.set_cksum();
     std::fs::write(project.path().join("bomb.tar.gz"), header.as_bytes()).expect("written");
-    let ran = project.bake(&["build"]).fails(1);
+    let ran = project.bake(&["build"]).fails(4);
     assert!(ran.stderr.contains("cannot unpack `/bomb.tar.gz`: the archive unpacks to more than"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: free space for the store"), "{}", ran.stderr);
     assert!(ran.stderr.contains("Dockerfile:2"), "{}", ran.stderr);
 }
 

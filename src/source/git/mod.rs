@@ -35,7 +35,8 @@ pub struct GitCheckout {
     pub directory: PathBuf,
     /// The commit that they are of: the input's identity.
     pub commit: String,
-    /// Says what the files are, wherever they came from: equal digests, equal files, but for what [`files`] says of `.git`.
+    /// Says what the files are, wherever they came from: equal digests, equal files. A kept `.git` may differ in how its
+    /// objects are packed, and in the index of a submodule.
     pub content: Digest,
 }
 

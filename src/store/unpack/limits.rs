@@ -5,7 +5,7 @@ use std::io;
 use super::UnpackError;
 use crate::sys::root::Root;
 
-/// Bytes of a file system that an archive leaves free, at most: a small file system keeps a twentieth of itself.
+/// Bytes of a file system that an archive leaves free, where it would not take less than half of what is free.
 const RESERVE: u64 = 1 << 30;
 
 /// Entries that an archive may have where the file system does not count its files.
@@ -31,12 +31,16 @@ impl Limits {
     pub fn of_room(root: &Root) -> io::Result<Limits> {
         let room = rustix::fs::fstatvfs(root)?;
         let free = room.f_bavail.saturating_mul(room.f_frsize);
-        let reserve = RESERVE.min(room.f_blocks.saturating_mul(room.f_frsize) / 20);
         // Some file systems have as many files as they have room for, and say 0.
         let n_free = if room.f_files == 0 { MAX_ENTRIES } else { room.f_favail };
-        let size = free.saturating_sub(reserve);
+        let size = free.saturating_sub(RESERVE).max(free / 2);
         Ok(Limits { size, n_entries: n_free.min(MAX_ENTRIES).min(size / BLOCK) })
     }
+}
+
+/// What the operating system would say in the end.
+fn no_space() -> io::Error {
+    rustix::io::Errno::NOSPC.into()
 }
 
 /// What is left of the [`Limits`].
@@ -57,8 +61,8 @@ impl Budget {
         self.n_entries += 1;
         let Limits { size, n_entries } = self.limits;
         match () {
-            () if self.size > size => Err(UnpackError::TooLarge { limit: size }),
-            () if self.n_entries > n_entries => Err(UnpackError::TooMany { limit: n_entries }),
+            () if self.size > size => Err(UnpackError::TooLarge { limit: size, source: no_space() }),
+            () if self.n_entries > n_entries => Err(UnpackError::TooMany { limit: n_entries, source: no_space() }),
             () => Ok(()),
         }
     }
