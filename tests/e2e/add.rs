@@ -354,3 +354,18 @@ fn a_failure_elsewhere_ends_a_download() {
     let n_megabytes: u64 = left.split_whitespace().next().and_then(|size| size.parse().ok()).expect("a size");
     assert!(n_megabytes < 2000, "{left}");
 }
+
+#[test]
+fn all_platforms_of_all_targets_share_a_download() {
+    let project = project("", "");
+    let http = serve(&project, "hello");
+    project.write(
+        "build.hcl",
+        "target \"a\" {\n  platforms = [\"linux/amd64\", \"linux/arm64\"]\n  output = [\"type=local,dest=a\"]\n}\n\
+         target \"b\" {\n  inherits = [\"a\"]\n  output = [\"type=local,dest=b\"]\n}\n",
+    );
+    project.write("Dockerfile", &format!("FROM scratch\nARG TARGETARCH\nADD http://{}/f /$TARGETARCH/\n", http.host));
+    project.bake(&["build", "a", "b"]).succeeds();
+    assert_eq!(project.read("b/linux_arm64/arm64/f"), "hello");
+    assert_eq!((http.sent(), http.asked().len()), (5, 1));
+}

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::support::{Project, Ran, listing};
+use crate::support::{Project, Ran, listing, run};
 
 /// A project that builds `dockerfile` into the archive `out.tar`.
 fn project(dockerfile: &str) -> Project {
@@ -138,4 +138,40 @@ fn nothing_that_parents_name_leads_out_of_the_context() {
     project.write("Dockerfile", "FROM scratch\nCOPY --parents out/** ../../../secret* ../src/./../secret* /d/\n");
     project.bake(&["build"]).succeeds();
     assert_eq!(listing(&project.path().join("out.tar")), "drwxr-xr-x 0/0 d/\n");
+}
+
+#[test]
+fn parents_in_a_stage_keep_their_owners_modes_and_hard_links() {
+    let project = project("");
+    let tree = project.path().join("t/o/p/q");
+    std::fs::create_dir_all(&tree).expect("created");
+    std::fs::write(tree.join("f"), "x").expect("written");
+    std::fs::hard_link(tree.join("f"), tree.join("hard")).expect("linked");
+    let directory = project.path().join("t").display().to_string();
+    run("chmod", &["1770", &format!("{directory}/o/p")]).succeeds();
+    run("chmod", &["0750", &format!("{directory}/o/p/q")]).succeeds();
+    let archive = project.path().join("t.tar").display().to_string();
+    run("tar", &["--owner=11", "--group=12", "-cf", &archive, "-C", &directory, "o"]).succeeds();
+    let built = |copy: &str| {
+        project.write(
+            "Dockerfile",
+            &format!("FROM scratch AS base\nADD t.tar /r/\nFROM scratch\nCOPY --parents {copy} /d/\n"),
+        );
+        project.bake(&["build"]).succeeds();
+        listing(&project.path().join("out.tar"))
+    };
+    let expected = "drwxr-xr-x 0/0 d/\n\
+                    drwxr-xr-x 11/12 d/o/\n\
+                    drwxrwx--T 11/12 d/o/p/\n\
+                    drwxr-x--- 11/12 d/o/p/q/\n\
+                    -rw-r--r-- 11/12 d/o/p/q/f\n\
+                    hrw-r--r-- 11/12 d/o/p/q/hard link to d/o/p/q/f\n";
+    assert_eq!(built("--from=base r/./o/p"), expected);
+    // A directory that is left out, but for what is taken back in.
+    let expected = "drwxr-xr-x 0/0 d/\n\
+                    drwxr-xr-x 11/12 d/o/\n\
+                    drwxrwx--T 11/12 d/o/p/\n\
+                    drwxr-x--- 11/12 d/o/p/q/\n\
+                    -rw-r--r-- 11/12 d/o/p/q/hard\n";
+    assert_eq!(built("--from=base --exclude=**/q --exclude=!**/hard r/./o"), expected);
 }
