@@ -36,11 +36,6 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Says whether it sets the attribute `key` itself.
-    pub(super) fn sets(&self, key: &str) -> bool {
-        self.item.key == key && self.item.name.is_none()
-    }
-
     /// The place of the value, where the text holds it as it is.
     fn value_span(&self) -> Span {
         let value = self.item.value.as_deref().filter(|value| self.item.text.ends_with(value));
@@ -198,6 +193,20 @@ pub(super) fn apply(target: &mut Target, overrides: &[Placed]) -> Result<(), Dia
             }
             ("context" | "dockerfile" | "target" | "call" | "shm-size" | "network", _) => set_text(target, key, value),
             _ => set_list(target, key, &all)?,
+        }
+    }
+    Ok(())
+}
+
+/// A context or Dockerfile from standard input is the command's to name: a bakefile builds the same whoever runs it.
+pub(super) fn refuse_stdin(target: &Target, overrides: &[Placed]) -> Result<(), Diagnostic> {
+    for (what, key, value) in
+        [("context", "context", &target.context), ("Dockerfile", "dockerfile", &target.dockerfile)]
+    {
+        let is_given = overrides.iter().any(|placed| placed.item.key == key && placed.item.name.is_none());
+        if let Some(value) = value.as_ref().filter(|value| value.value == "-" && !is_given) {
+            let error = Diagnostic::error(value.span, format!("a {what} from stdin cannot be used in a bakefile"));
+            return Err(error.hint(format!("say it on the command line: --set {}.{key}=-", target.name)));
         }
     }
     Ok(())

@@ -283,22 +283,9 @@ impl<'a> Resolver<'a> {
         }
         let mut target = Rc::unwrap_or_clone(merged);
         let place = target.span;
-        let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
-        // A bakefile builds the same whoever runs it; standard input is the command's.
-        let is_given = |key: &str| {
-            let placed = self.bakefile.overrides.get(name).into_iter().flatten();
-            placed.filter(|placed| placed.sets(key)).count() > 0
-        };
-        if context.value == "-" && !is_given("context") {
-            let error = Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile");
-            return Err(error.hint(format!("say it on the command line: --set {name}.context=-")));
-        }
-        if let Some(dockerfile) = target.dockerfile.as_ref().filter(|dockerfile| dockerfile.value == "-")
-            && !is_given("dockerfile")
-        {
-            let error = Diagnostic::error(dockerfile.span, "a Dockerfile from stdin cannot be used in a bakefile");
-            return Err(error.hint(format!("say it on the command line: --set {name}.dockerfile=-")));
-        }
+        let directory = self.bakefile.directories.get(&place.file).map_or(".", String::as_str);
+        overrides::refuse_stdin(&target, self.bakefile.overrides.get(name).map_or(&[], Vec::as_slice))?;
+        let context = target.context.get_or_insert_with(|| Spanned::new(directory.into(), place));
         context.value = cleaned_context(&context.value, self.bakefile.home.as_ref());
         if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {
             target.dockerfile = Some(Spanned::new("Dockerfile".into(), place));

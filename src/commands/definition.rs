@@ -73,7 +73,9 @@ pub fn read(
     let (here, there): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.starts_with("cwd://"));
     let mut definition = read_remote(url, &there, &fetcher, &store, host)?;
     for name in here {
-        definition.inputs.push(input::read_one(name, &disk).map_err(|found| failure(&found.into()))?);
+        let input = input::read_one(name, &disk).map_err(|found| failure(&found.into()))?;
+        // Under its full name: what it includes and reads is not among the files over there.
+        definition.inputs.push(InputFile { name: name.clone(), ..input });
     }
     Ok(Ok(definition))
 }
