@@ -129,11 +129,12 @@ impl Parser<'_> {
                 return Ok(row);
             }
             let rest = &self.text[self.at..];
-            let plain = rest.find(|c| matches!(c, '$' | '%' | '\n') || (form == Form::Quoted && matches!(c, '"' | '\\')));
+            let plain =
+                rest.find(|c| matches!(c, '$' | '%' | '\n') || (form == Form::Quoted && matches!(c, '"' | '\\')));
             let plain = plain.unwrap_or(rest.len());
             row.literal.push_str(&rest[..plain]);
             self.at += plain;
-            match rest[plain..].as_bytes() {
+            match &rest.as_bytes()[plain..] {
                 [] => return self.text_end(form, start, row),
                 [b'\n', ..] if form == Form::Quoted => return Err(self.newline_in_quotes(start)),
                 [b'\n', ..] => {
