@@ -124,10 +124,10 @@ impl Worker for LocalWorker<'_> {
         match &vertex.op {
             Op::Source(SourceOp::Image { diff_ids, .. }) => return Ok(Verdict::Hit(Content::Rootfs(diff_ids.clone()))),
             Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
-            Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) | Op::Merge(_) | Op::Diff(_) => {
+            Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) | Op::Diff(_) => {
                 return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
             }
-            Op::Exec(_) | Op::File(_) => {}
+            Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
         }
         let selected = self.selected(vertex, inputs)?;
         let key = cache_key(&vertex.op, inputs, &selected, self.settings.epoch);
@@ -146,7 +146,11 @@ impl Worker for LocalWorker<'_> {
         let diff_ids = match &vertex.op {
             Op::Exec(exec) => exec::run(self, vertex, exec, step)?,
             Op::File(file) => self.change_files(vertex, file, step)?,
-            Op::Source(_) | Op::Merge(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
+            // The layers lie over one another as they are; whoever needs their files has the snapshots made.
+            Op::Merge(merge) => {
+                merge.layers.iter().flat_map(|layer| self.stack(Some(*layer), step.inputs)).copied().collect()
+            }
+            Op::Source(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
         };
         let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -10,7 +10,7 @@ pub fn unsupported(op: &Op) -> Option<&'static str> {
         Op::Source(SourceOp::Image { .. } | SourceOp::Local(_)) => None,
         Op::Exec(exec) => unsupported_exec(exec),
         Op::File(file) => unsupported_file(file),
-        Op::Merge(_) => Some("merging root file systems"),
+        Op::Merge(_) => None,
         Op::Diff(_) => Some("the difference of root file systems"),
     }
 }
