@@ -11,8 +11,6 @@
 //! | a name that a later copy took away again | unpacked anew | stays away |
 //! | a directory that a later copy replaced | unpacked anew | is added |
 
-#![expect(clippy::disallowed_methods, reason = "this row owns its files")]
-
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

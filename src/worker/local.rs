@@ -177,7 +177,12 @@ impl LocalWorker<'_> {
     }
 
     fn selected(&self, vertex: &Vertex, inputs: &[Content]) -> Result<Vec<Digest>, WorkerError> {
-        selections(&vertex.op).iter().map(|selection| self.selection_digest(vertex, inputs, selection)).collect()
+        let selections = selections(&vertex.op);
+        let digests = selections.iter().map(|selection| match &vertex.op {
+            Op::Exec(_) => self.mount_digest(vertex, inputs, selection),
+            _ => self.selection_digest(vertex, inputs, selection),
+        });
+        digests.collect()
     }
 
     /// Returns the digest of the files that are selected of an input.

@@ -11,6 +11,7 @@ mod crash;
 mod entitlements;
 mod failure;
 mod host;
+mod link;
 mod mounts;
 mod output;
 mod push;

@@ -36,6 +36,7 @@ use crate::store::unpack::UnpackError;
 use crate::sys::root::Root;
 
 pub use copy::copy;
+pub(crate) use digest::attributes;
 pub use digest::content_digest;
 pub use owner::resolve_owner;
 pub use select::{Entry, Kind, Selected, SelectedFiles, Stamp, select};
