@@ -32,9 +32,10 @@
 //! | 0 | `reference` | image names |
 //! | 0 | `remote` | URLs of git repositories and of files over HTTP |
 //! | 0 | `diagnostic` | findings in the user's files, with the source shown |
+//! | 0 | `text` | texts as Go's standard library reads them |
 //! | 0 | `sys` | the operating system's edge: files beneath a root |
 //!
-//! Siblings that may be imported: `lang` by `bakefile`, `diagnostic` by `platform`, `digest` by `reference`; no others.
+//! Siblings that may be imported: `lang` by `bakefile`, `diagnostic` by `platform`, `digest` by `reference`, `text` by `remote`; no others.
 
 pub mod bakefile;
 pub mod cli;
@@ -58,4 +59,5 @@ pub mod solver;
 pub mod source;
 pub mod store;
 pub mod sys;
+pub mod text;
 pub mod worker;

@@ -31,8 +31,9 @@ mod variables;
 mod verify;
 mod vocabulary;
 mod walk;
+mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use call::Call;
 pub use files::{InputFile, default_files};
@@ -64,6 +65,8 @@ pub struct Options<'a> {
     pub vars: &'a [(String, String)],
     /// `--set`, in order.
     pub overrides: &'a [Override],
+    /// The targets, groups and patterns that are asked for: what they need is evaluated. All targets are where `None`.
+    pub wanted: Option<&'a [String]>,
     /// `BAKE_LOCAL_PLATFORM`.
     pub local_platform: Platform,
     /// `BAKE_CMD_CONTEXT`: where the command runs, or the URL that the user named in its place.
@@ -84,8 +87,9 @@ pub struct Bakefile {
     /// In order of definition, each name once; blocks of one name are merged.
     targets: Vec<Target>,
     index: BTreeMap<String, usize>,
-    /// Those of the files and one for each matrix, in order of definition.
+    /// Those of the files and one for each matrix, in order of definition, each name once.
     groups: Vec<Group>,
+    group_index: BTreeMap<String, usize>,
     variables: Vec<VariableInfo>,
     /// All of the files are Compose's, which have no variables; the peer lists those as `null`.
     is_compose_alone: bool,
@@ -151,6 +155,7 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         targets: Vec::new(),
         index: BTreeMap::new(),
         groups: Vec::new(),
+        group_index: BTreeMap::new(),
         variables,
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
@@ -159,9 +164,13 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         home: options.home.cloned(),
     };
     compose.targets.into_iter().for_each(|target| bakefile.add(target));
-    bakefile.groups.extend(compose.group);
-    add_targets(&program, &mut bakefile, &mut findings);
+    compose.group.into_iter().for_each(|group| bakefile.put_group(group));
+    let cells = add_targets(&program, &mut bakefile, &mut findings);
     add_groups(&program, &mut bakefile, &mut findings);
+    match options.wanted.filter(|_| !overrides::link(options.overrides)) {
+        None => cells.iter().for_each(|cell| bakefile.add(decode(&program, cell, &mut findings))),
+        Some(names) => wanted::add(&program, names, &cells, &mut bakefile, &mut findings),
+    }
     for name in program.global_names() {
         if let Some(Err(why)) = program.global(name) {
             findings.add(why);
@@ -230,19 +239,24 @@ fn shown(value: &Value) -> Option<String> {
     }))
 }
 
-fn add_targets(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Reported) {
+/// Adds all targets by name and place, and the groups of matrices. Returns what defines them, in order.
+fn add_targets<'p, 'a>(
+    program: &'p Program<'a>,
+    bakefile: &mut Bakefile,
+    findings: &mut Reported,
+) -> Vec<&'p TargetCell<'a>> {
+    let mut cells = Vec::new();
     for cell in program.cells() {
-        let cell = match cell {
-            Ok(cell) => cell,
-            Err(why) => {
-                findings.add(why);
-                continue;
+        match cell {
+            Ok(cell) => {
+                bakefile.add(Target::new(&cell.name.text, cell.name.span));
+                add_matrix_group(cell, bakefile);
+                cells.push(cell);
             }
-        };
-        let target = decode(program, cell, findings);
-        bakefile.add(target);
-        add_matrix_group(cell, bakefile);
+            Err(why) => findings.add(why),
+        }
     }
+    cells
 }
 
 fn decode<'a>(program: &Program<'a>, cell: &TargetCell<'a>, findings: &mut Reported) -> Target {
@@ -268,9 +282,9 @@ fn add_matrix_group(cell: &TargetCell<'_>, bakefile: &mut Bakefile) {
         return;
     }
     let member = Spanned::new(cell.name.text.clone(), label.span);
-    match bakefile.groups.iter_mut().rev().find(|group| group.name == label.text) {
-        Some(group) => group.targets.push(member),
-        None => bakefile.groups.push(Group {
+    match bakefile.group_index.get(&label.text) {
+        Some(index) => bakefile.groups[*index].targets.push(member),
+        None => bakefile.put_group(Group {
             name: label.text.clone(),
             span: Some(label.span),
             description: None,
@@ -282,15 +296,19 @@ fn add_matrix_group(cell: &TargetCell<'_>, bakefile: &mut Bakefile) {
 fn add_groups(program: &Program<'_>, bakefile: &mut Bakefile, findings: &mut Reported) {
     let mut groups: Vec<&Block> = program.groups.values().copied().collect();
     groups.sort_by_key(|block| block.labels.first().unwrap_or(&block.kind).span);
+    let mut added = Vec::new();
     for block in groups {
         match group(program, block) {
-            Ok(group) => {
-                bakefile.groups.retain(|known| known.name != group.name);
-                bakefile.groups.push(group);
-            }
+            Ok(group) => added.push(group),
             Err(why) => findings.add(why),
         }
     }
+    // A group of a file stands in for a matrix's of its name, at its own place in the order.
+    let names: BTreeSet<&str> = added.iter().map(|group| group.name.as_str()).collect();
+    let mut groups = std::mem::take(&mut bakefile.groups);
+    groups.retain(|group| !names.contains(group.name.as_str()));
+    bakefile.group_index.clear();
+    groups.into_iter().chain(added).for_each(|group| bakefile.put_group(group));
 }
 
 fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
@@ -331,7 +349,14 @@ impl Bakefile {
         }
     }
 
-    /// Returns the targets in order of definition, before inheritance and overrides.
+    /// Adds a group whose name is new.
+    fn put_group(&mut self, group: Group) {
+        self.group_index.insert(group.name.clone(), self.groups.len());
+        self.groups.push(group);
+    }
+
+    /// Returns the targets in order of definition, before inheritance and overrides. Of those that nothing wanted needs
+    /// ([`Options::wanted`]) there are only name and place.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }

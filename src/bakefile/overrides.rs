@@ -120,6 +120,11 @@ pub fn parse_override(flag: &'static str, text: &str, sources: &mut SourceMap) -
     Ok(Override { flag, text: text.to_owned(), pattern, key, name, value, is_append })
 }
 
+/// Says whether an override can make a target need another one.
+pub(super) fn link(overrides: &[Override]) -> bool {
+    overrides.iter().any(|item| item.key == "contexts")
+}
+
 /// Finds the targets that each override means.
 pub(super) fn place(
     options: &Options<'_>,

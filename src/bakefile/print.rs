@@ -18,25 +18,44 @@ pub(super) enum Json {
 
 /// Prints groups and targets as JSON with two blanks of indentation and a newline at the end.
 pub fn print_json(selection: &Selection) -> String {
-    let groups = selection.groups.iter().map(|(name, group)| (name.clone(), group_json(group)));
-    let mut targets: Vec<(String, Json)> =
-        selection.targets.iter().map(|(name, target)| (name.clone(), target_json(target))).collect();
-    targets.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut members = vec![("target".to_owned(), Json::Object(targets))];
-    if !selection.groups.is_empty() {
-        members.insert(0, ("group".to_owned(), Json::Object(groups.collect())));
+    let groups: Vec<(&str, &Group)> = selection.groups.iter().map(|(name, group)| (name.as_str(), group)).collect();
+    let mut targets: Vec<(&str, &Target)> =
+        selection.targets.iter().map(|(name, target)| (name.as_str(), target)).collect();
+    targets.sort_by_key(|(name, _)| *name);
+    let mut text = "{".to_owned();
+    if !groups.is_empty() {
+        write_section("group", &groups, group_json, &mut text);
+        text.push(',');
     }
-    let mut text = String::new();
-    write(&Json::Object(members), 0, &mut text);
-    text.push('\n');
+    write_section("target", &targets, target_json, &mut text);
+    text.push_str("\n}\n");
     text
 }
 
+/// Writes a member of the document. A bakefile may have many thousand targets: of one at a time there is a tree.
+fn write_section<T>(name: &str, items: &[(&str, &T)], json: impl Fn(&T) -> Json, text: &mut String) {
+    new_line(1, text);
+    write_json_string(name, text);
+    text.push_str(": {");
+    for (i, (name, item)) in items.iter().enumerate() {
+        text.push_str(if i > 0 { "," } else { "" });
+        new_line(2, text);
+        write_json_string(name, text);
+        text.push_str(": ");
+        write(&json(item), 2, text);
+    }
+    if !items.is_empty() {
+        new_line(1, text);
+    }
+    text.push('}');
+}
+
+fn new_line(depth: usize, text: &mut String) {
+    text.push('\n');
+    (0..depth).for_each(|_| text.push_str("  "));
+}
+
 pub(super) fn write(json: &Json, depth: usize, text: &mut String) {
-    let new_line = |text: &mut String, depth: usize| {
-        text.push('\n');
-        text.push_str(&"  ".repeat(depth));
-    };
     match json {
         Json::Null => text.push_str("null"),
         Json::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
@@ -47,22 +66,22 @@ pub(super) fn write(json: &Json, depth: usize, text: &mut String) {
             text.push('[');
             for (i, item) in items.iter().enumerate() {
                 text.push_str(if i > 0 { "," } else { "" });
-                new_line(text, depth + 1);
+                new_line(depth + 1, text);
                 write(item, depth + 1, text);
             }
-            new_line(text, depth);
+            new_line(depth, text);
             text.push(']');
         }
         Json::Object(members) => {
             text.push('{');
             for (i, (name, member)) in members.iter().enumerate() {
                 text.push_str(if i > 0 { "," } else { "" });
-                new_line(text, depth + 1);
+                new_line(depth + 1, text);
                 write_json_string(name, text);
                 text.push_str(": ");
                 write(member, depth + 1, text);
             }
-            new_line(text, depth);
+            new_line(depth, text);
             text.push('}');
         }
     }

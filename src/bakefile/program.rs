@@ -55,7 +55,8 @@ pub(super) struct TargetCell<'a> {
     pub(super) name: Name,
     pub(super) block: &'a Block,
     locals: BTreeMap<String, Value>,
-    memos: BTreeMap<&'a str, (&'static str, Kind, &'a Attribute, MemoCell)>,
+    /// Few, in source order.
+    memos: Vec<(&'static str, Kind, &'a Attribute, MemoCell)>,
 }
 
 /// A `target` block with its cells, expanded when first asked for.
@@ -363,7 +364,8 @@ impl<'a> Program<'a> {
 
     /// Returns an attribute of a cell, converted to its type; `None` if the block does not set it.
     pub(super) fn attribute(&self, cell: &TargetCell<'a>, name: &str) -> Result<Option<(Value, &'a Expr)>, EvalError> {
-        let Some((known, kind, attribute, memo)) = cell.memos.get(name) else { return Ok(None) };
+        let known = cell.memos.iter().rev().find(|(known, ..)| *known == name);
+        let Some((known, kind, attribute, memo)) = known else { return Ok(None) };
         let what = || format!("target.{}.{known}", cell.name.text);
         let value = self.memoised(memo, what, attribute.name.span, || {
             let value = EvalContext::new(self).eval_with(&cell.locals, &attribute.value)?;
@@ -448,7 +450,7 @@ impl<'a> TargetCell<'a> {
     fn new(block: &'a Block, name: Name, locals: BTreeMap<String, Value>) -> TargetCell<'a> {
         let memo = |attribute: &'a Attribute| {
             let (name, kind) = attributes::find(&attribute.name.text)?;
-            Some((name, (name, kind, attribute, MemoCell::default())))
+            Some((name, kind, attribute, MemoCell::default()))
         };
         TargetCell { name, block, locals, memos: block.body.attributes.iter().filter_map(memo).collect() }
     }

@@ -37,7 +37,9 @@ impl Bakefile {
     /// There is no such target, or one of them cannot be put together.
     pub fn resolve(&self, names: &[String]) -> Result<Selection, Diagnostics> {
         let names = self.expand(names).map_err(Diagnostics::from)?;
-        let mut resolver = Resolver { bakefile: self, memo: BTreeMap::new(), groups: BTreeMap::new() };
+        let inherited = self.targets.iter().flat_map(|target| &target.inherits).map(|parent| parent.value.as_str());
+        let mut resolver =
+            Resolver { bakefile: self, memo: BTreeMap::new(), parents: inherited.collect(), groups: BTreeMap::new() };
         let mut findings = Diagnostics::default();
         let mut wanted: Vec<(String, Option<Span>)> = Vec::new();
         for name in &names {
@@ -64,13 +66,13 @@ impl Bakefile {
             return Err(findings);
         }
         let mut targets: Vec<(String, Target)> = targets.into_iter().collect();
-        targets.sort_by_key(|(name, _)| self.index.get(name));
+        targets.sort_by_cached_key(|(name, _)| self.index.get(name).copied());
         let groups = self.with_default(resolver.groups, &names);
         Ok(Selection { groups, targets })
     }
 
     /// Expands patterns, and `.` to the `_` that a target's name has.
-    fn expand(&self, names: &[String]) -> Resolved<Vec<String>> {
+    pub(super) fn expand(&self, names: &[String]) -> Resolved<Vec<String>> {
         if names.is_empty() {
             return Ok(vec!["default".to_owned()]);
         }
@@ -94,9 +96,23 @@ impl Bakefile {
         Ok(expanded)
     }
 
+    /// Says whether there is a group or target called `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        name == "all" || self.group_index.contains_key(name) || self.index.contains_key(name)
+    }
+
+    /// Returns the names of the groups and targets that the group or target `name` needs.
+    pub(super) fn needed_by(&self, name: &str) -> Vec<String> {
+        let members = self.group(name).map_or_else(Vec::new, |group| group.targets);
+        let target = self.index.get(name).and_then(|index| self.targets.get(*index));
+        let parents = target.into_iter().flat_map(|target| target.inherits.iter().map(|parent| parent.value.clone()));
+        let linked = target.into_iter().flat_map(links).map(|(name, _)| name);
+        members.into_iter().map(|member| member.value).chain(parents).chain(linked).collect()
+    }
+
     fn group(&self, name: &str) -> Option<Group> {
-        if let Some(group) = self.groups.iter().find(|group| group.name == name) {
-            return Some(group.clone());
+        if let Some(index) = self.group_index.get(name) {
+            return Some(self.groups[*index].clone());
         }
         if name != "all" || self.index.contains_key("all") {
             return None;
@@ -132,7 +148,7 @@ impl Bakefile {
 
     /// Returns where a group or target is defined; the first target for `all`.
     fn place_of(&self, name: &str) -> Option<Span> {
-        let group = self.groups.iter().find(|group| group.name == name).and_then(|group| group.span);
+        let group = self.group_index.get(name).and_then(|index| self.groups[*index].span);
         let target = || self.index.get(name).and_then(|index| self.targets.get(*index)).or(self.targets.first());
         group.or_else(|| target().map(|target| target.span))
     }
@@ -173,6 +189,8 @@ struct Resolver<'a> {
     bakefile: &'a Bakefile,
     /// `None` while a target is being put together: a circle contributes nothing.
     memo: BTreeMap<&'a str, Option<Rc<Target>>>,
+    /// What others inherit from; nothing else is kept in `memo` once it is finished.
+    parents: BTreeSet<&'a str>,
     groups: BTreeMap<String, Group>,
 }
 
@@ -259,7 +277,11 @@ impl<'a> Resolver<'a> {
 
     /// Returns a target with defaults filled in and its texts checked.
     fn finished(&mut self, name: &str, span: Option<Span>) -> Resolved<Target> {
-        let mut target = (*self.merged(name, span)?).clone();
+        let merged = self.merged(name, span)?;
+        if !self.parents.contains(name) {
+            self.memo.remove(name);
+        }
+        let mut target = Rc::unwrap_or_clone(merged);
         let place = target.span;
         let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
         if context.value == "-" {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Span;
 use crate::lang::text::csv_records;
+pub use crate::text::parse_bool;
 
 /// One `output`.
 #[derive(Clone, Debug)]
@@ -134,15 +135,6 @@ fn csv(text: &str) -> Parsed<Vec<String>> {
 
 fn bool_field(key: &str, value: &str) -> Parsed<bool> {
     parse_bool(value).ok_or_else(|| format!("`{key}` is true or false, not \"{value}\""))
-}
-
-/// Reads a bool as Go's strconv.ParseBool does.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn pairs(text: &str) -> Parsed<BTreeMap<String, String>> {

@@ -1,13 +1,12 @@
 //! What the build checks say about the Dockerfiles of a build, told when it is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Failure, Kind};
 use crate::diagnostic::SourceMap;
 use crate::frontend::lint::{self, Request};
-use crate::frontend::{Loaded, LoweredTarget, Need, Resolved, ResolvedImage};
+use crate::frontend::{Loaded, Resolved};
 use crate::plan::PlannedTarget;
-use crate::platform::Platform;
 
 /// A finding: the Dockerfile's name, the line, and the peer's short text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,19 +22,14 @@ pub struct BuildWarning {
 /// `# check=error=true` makes the findings an error.
 pub fn find(
     loaded: &[(&PlannedTarget, Loaded)],
-    images: &BTreeMap<Need, ResolvedImage>,
-    lowered: &BTreeMap<(String, Platform), LoweredTarget>,
+    resolved: &Resolved,
     sources: &SourceMap,
 ) -> Result<BTreeSet<BuildWarning>, Failure> {
     let mut warnings = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for (target, dockerfile) in loaded.iter().filter(|(target, _)| seen.insert(&target.name)) {
-        let linked = lowered.iter().filter(|((_, platform), _)| *platform == target.platform);
-        let targets = linked.map(|((name, _), result)| (name.clone(), result.clone())).collect();
-        let resolved = Resolved { images: images.clone(), targets };
         let file = dockerfile.dockerfile.file;
-        let found =
-            lint::build_warnings(&Request { target, file, sources, ignore: &dockerfile.ignore, resolved: &resolved });
+        let found = lint::build_warnings(&Request { target, file, sources, ignore: &dockerfile.ignore, resolved });
         if let Some(error) = found.error.filter(|_| found.is_violation) {
             let message = format!("target \"{}\": {}", target.name, error.diagnostic.message);
             let text = lint::lint_text(&found.warnings, file, sources);

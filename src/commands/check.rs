@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{self, Call, Format, Method};
-use super::project::{self, Evaluated, ProjectRequest};
+use super::definition::Place;
+use super::project::{self, BakefileText, Evaluated, Project, ProjectRequest};
 use super::solve::definition_failure;
 use super::{Failure, Host, Kind, findings};
 use crate::bakefile::{Bakefile, Surroundings, Target};
@@ -31,45 +32,52 @@ pub struct CheckRequest {
 pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let names = project::input_names(&request.project, host);
-    let Evaluated { bakefile, mut found, .. } = project::evaluate(&request.project, &names, host, &mut sources)?;
+    let Evaluated { bakefile, mut found, home } =
+        project::evaluate(&request.project, &names, None, host, &mut sources)?;
     if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
         let mut objects = findings::objects(&found, &sources);
-        if let (Some(bakefile), false) = (&bakefile, found.has_errors()) {
-            objects.extend(call::findings(&mut project::load(&checked(request, bakefile), host)?, host)?);
-        }
-        let data = findings::json(&objects);
-        let is_lint = |object: &serde_json::Value| object.get("rule").is_some();
-        if objects.iter().any(is_lint) {
-            return Err(Failure::new(Kind::Build, "the checks found something").data(data));
-        }
         let n_errors = found.sorted(&sources).iter().filter(|finding| finding.severity == Severity::Error).count();
-        return match n_errors {
-            0 => Ok(data),
-            1 => Err(Failure::new(Kind::Definition, "there is 1 error").data(data)),
-            _ => Err(Failure::new(Kind::Definition, format!("there are {n_errors} errors")).data(data)),
-        };
+        if let (Some(bakefile), 0) = (bakefile, n_errors) {
+            let mut project = checked(BakefileText { sources, bakefile, names, home }, request, host)?;
+            objects.extend(call::findings(&mut project, host)?);
+        }
+        return judged(&objects, n_errors);
     }
     definition_failure(&found, &sources)?;
     project::tell(&found, &sources, host);
-    let read: Vec<&str> = sources.names().collect();
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
     if request.is_compat {
+        let read: Vec<&str> = sources.names().collect();
         return Ok(compat(&bakefile, &names, &read, &sources));
     }
     let call = Call { method: Method::Check, format: Format::Text, ignores_status: false };
-    call::run(call, &mut project::load(&checked(request, &bakefile), host)?, None, host)
+    call::run(call, &mut checked(BakefileText { sources, bakefile, names, home }, request, host)?, None, host)
 }
 
-/// Returns the request for the targets whose Dockerfiles the build checks are run on.
-fn checked(request: &CheckRequest, bakefile: &Bakefile) -> ProjectRequest {
-    let mut asked = request.project.clone();
-    if asked.targets.is_empty() && !has(bakefile, "default") {
-        asked.targets = vec!["all".to_owned()];
+/// Returns the findings as JSON, as data of the failure that they are.
+fn judged(objects: &[serde_json::Value], n_errors: usize) -> Result<String, Failure> {
+    let data = findings::json(objects);
+    let is_lint = |object: &serde_json::Value| object.get("rule").is_some();
+    if objects.iter().any(is_lint) {
+        return Err(Failure::new(Kind::Build, "the checks found something").data(data));
     }
-    asked
+    match n_errors {
+        0 => Ok(data),
+        1 => Err(Failure::new(Kind::Definition, "there is 1 error").data(data)),
+        _ => Err(Failure::new(Kind::Definition, format!("there are {n_errors} errors")).data(data)),
+    }
+}
+
+/// Selects the targets whose Dockerfiles the build checks are run on.
+fn checked(text: BakefileText, request: &CheckRequest, host: &Host) -> Result<Project, Failure> {
+    let mut asked = request.project.clone();
+    if Place::of(&asked.targets).targets.is_empty() && !has(&text.bakefile, "default") {
+        asked.targets.push("all".to_owned());
+    }
+    project::select(text, &asked, host)
 }
 
 fn has(bakefile: &Bakefile, name: &str) -> bool {

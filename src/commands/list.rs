@@ -56,7 +56,7 @@ impl ListRequest {
 /// # Errors
 /// The bakefile is wrong.
 pub fn list(project: &ProjectRequest, request: ListRequest, host: &Host) -> Result<String, Failure> {
-    let definition = project::read(project, host)?;
+    let definition = project::read(project, None, host)?;
     Ok(match request.kind {
         ListKind::Targets => list_targets(&definition.bakefile, request.format),
         ListKind::Variables => list_variables(&definition.bakefile, request.format),

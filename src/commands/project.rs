@@ -97,7 +97,15 @@ pub struct BakefileText {
 /// # Errors
 /// There is no bakefile, it is wrong, or there is no such target.
 pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
-    let BakefileText { sources, bakefile, names, home } = read(request, host)?;
+    select(read(request, Some(Place::of(&request.targets).targets), host)?, request, host)
+}
+
+/// Resolves what is asked for of a bakefile that was read.
+///
+/// # Errors
+/// There is no such target, or what it says is wrong.
+pub fn select(text: BakefileText, request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
+    let BakefileText { sources, bakefile, names, home } = text;
     let selection = bakefile.resolve(Place::of(&request.targets).targets).map_err(|found| {
         let failure = rendered(&found, &sources);
         let misplaced = request.misplaced.as_ref();
@@ -114,14 +122,14 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     Ok(Project { directory, sources, epoch, bakefile, selection, request, home })
 }
 
-/// Reads the bakefile and evaluates it. Warnings are told at once.
+/// Reads the bakefile and evaluates what `wanted` needs of it, or all. Warnings are told at once.
 ///
 /// # Errors
 /// There is no bakefile, or it is wrong.
-pub fn read(request: &ProjectRequest, host: &Host) -> Result<BakefileText, Failure> {
+pub fn read(request: &ProjectRequest, wanted: Option<&[String]>, host: &Host) -> Result<BakefileText, Failure> {
     let mut sources = SourceMap::default();
     let names = input_names(request, host);
-    let Evaluated { bakefile, found, home } = evaluate(request, &names, host, &mut sources)?;
+    let Evaluated { bakefile, found, home } = evaluate(request, &names, wanted, host, &mut sources)?;
     definition_failure(&found, &sources)?;
     tell(&found, &sources, host);
     let bakefile = bakefile.ok_or_else(|| Failure::new(Kind::Bug, "a bakefile without errors has no value"))?;
@@ -143,13 +151,14 @@ pub struct Evaluated {
     pub home: Option<Home>,
 }
 
-/// Reads the files `names`, or the default ones, and evaluates them.
+/// Reads the files `names`, or the default ones, and evaluates what the targets `wanted` need of them, or all.
 ///
 /// # Errors
 /// A flag is wrong, or what is on the network cannot be had. What is wrong with the files is a finding.
 pub fn evaluate(
     request: &ProjectRequest,
     names: &[String],
+    wanted: Option<&[String]>,
     host: &Host,
     sources: &mut SourceMap,
 ) -> Result<Evaluated, Failure> {
@@ -169,6 +178,7 @@ pub fn evaluate(
         env: &env,
         vars: &vars,
         overrides: &overrides,
+        wanted,
         local_platform: build_platform(),
         cmd_context: place.cmd_context,
         home: home.as_ref(),

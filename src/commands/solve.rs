@@ -8,7 +8,7 @@ use super::project::tell;
 use super::rights;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
-use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage};
+use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, Vertex, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
@@ -68,30 +68,30 @@ pub fn lower(
     definition_failure(&found, sources)?;
     loaded.iter().for_each(|(_, one)| found.extend(one.warnings.clone()));
     tell(&found, sources, host);
-    let mut images: BTreeMap<Need, ResolvedImage> = BTreeMap::new();
+    let mut resolved = Resolved::default();
     let mut pins = Vec::new();
     loop {
-        match lower_once(&loaded, &images, sources)? {
-            Ok((definition, targets)) => {
+        match lower_once(&loaded, &mut resolved, sources)? {
+            Ok(definition) => {
                 let mut found = unsupported_steps(&definition);
                 found.extend(rights::missing(&definition, plan));
                 definition_failure(&found, sources)?;
                 let definition = Arc::new(definition);
-                let warnings = build_warnings::find(&loaded, &images, &targets, sources)?;
-                return Ok(Lowered { definition, targets, pins, warnings });
+                let warnings = build_warnings::find(&loaded, &resolved, sources)?;
+                return Ok(Lowered { definition, targets: resolved.targets, pins, warnings });
             }
             Err(needs) => {
                 if host.cancel.is_cancelled() {
                     return Err(Failure::new(Kind::Interrupted, "interrupted"));
                 }
-                let resolved = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
+                let answers = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
                     let (need, target) = need;
                     let (image, pin) =
                         resolver.resolve(&need).map_err(|error| needed(&error, &need, target, &loaded))?;
                     Ok::<_, Failure>((need, image, pin))
                 });
-                for (need, image, pin) in resolved? {
-                    images.insert(need, image);
+                for (need, image, pin) in answers? {
+                    resolved.images.insert(need, image);
                     pins.extend(pin);
                 }
             }
@@ -135,16 +135,14 @@ fn owner_without_users(vertex: &Vertex) -> Option<Diagnostic> {
 /// What has to be resolved, with the first target that asks for it.
 type Needs<'a> = BTreeMap<Need, &'a str>;
 
-type LoweredTargets = BTreeMap<(String, Platform), LoweredTarget>;
-
-/// Lowers every target as far as `images` allows: the graph, or what is still needed.
+/// Lowers every target as far as the images of `resolved` allow: the graph, or what is still needed.
 fn lower_once<'a>(
     loaded: &[(&'a PlannedTarget, Loaded)],
-    images: &BTreeMap<Need, ResolvedImage>,
+    resolved: &mut Resolved,
     sources: &SourceMap,
-) -> Result<Result<(Definition, LoweredTargets), Needs<'a>>, Failure> {
+) -> Result<Result<Definition, Needs<'a>>, Failure> {
     let mut definition = Definition::default();
-    let mut targets = LoweredTargets::new();
+    resolved.targets.clear();
     let mut needs = Needs::new();
     let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
     let mut found = Diagnostics::default();
@@ -158,12 +156,7 @@ fn lower_once<'a>(
             waiting.insert((&target.name, &target.platform));
             continue;
         }
-        let linked = targets.iter().filter(|((_, platform), _)| *platform == target.platform);
-        let resolved = Resolved {
-            images: images.clone(),
-            targets: linked.map(|((name, _), lowered)| (name.clone(), lowered.clone())).collect(),
-        };
-        match frontend::lower(target, dockerfile, &resolved, &mut definition) {
+        match frontend::lower(target, dockerfile, resolved, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
                 for need in more {
@@ -171,13 +164,13 @@ fn lower_once<'a>(
                 }
             }
             Ok(Lowering::Done(lowered)) => {
-                targets.insert((target.name.clone(), target.platform.clone()), lowered);
+                resolved.targets.insert((target.name.clone(), target.platform.clone()), lowered);
             }
             Err(diagnostics) => found.extend(diagnostics),
         }
     }
     definition_failure(&found, sources)?;
-    Ok(if needs.is_empty() { Ok((definition, targets)) } else { Err(needs) })
+    Ok(if needs.is_empty() { Ok(definition) } else { Err(needs) })
 }
 
 /// Fails if one of `found` is an error.

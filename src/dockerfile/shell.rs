@@ -41,7 +41,16 @@ pub struct Expanded {
     pub words: Vec<String>,
     /// Variables that were read and are not set.
     pub unset: BTreeSet<String>,
+    /// Bytes of variables' values that were gone through for it.
+    pub n_inserted: usize,
 }
+
+/// The most that values of variables add to one word or heredoc, in bytes. No variable of a process is so large; nested
+/// `${NAME//…/…}` could make any length of a short text.
+pub const MAX_INSERTED: usize = 1 << 20;
+
+/// How deep `${NAME-${NAME-…}}` nests: deeper would overflow the stack.
+const MAX_NESTING: usize = 100;
 
 impl Expander {
     /// Expands, and removes quotes and escapes.
@@ -52,12 +61,13 @@ impl Expander {
     /// Expands `word`.
     ///
     /// # Errors
-    /// A quote or brace is not closed, a modifier is unknown, or `${NAME?text}` finds no value.
+    /// A quote or brace is not closed, a modifier is unknown, `${NAME?text}` finds no value, or the text is too large.
     pub fn expand(self, word: &str, lookup: Lookup<'_>) -> Result<Expanded, ExpandError> {
-        let mut lexer = Lexer { how: self, chars: word.chars().peekable(), lookup, unset: BTreeSet::new() };
+        let chars = word.chars().peekable();
+        let mut lexer = Lexer { how: self, chars, lookup, unset: BTreeSet::new(), n_inserted: 0, depth: 0 };
         let mut words = Words::default();
         let text = lexer.until(None, self.keep_escapes, &mut words)?;
-        Ok(Expanded { text, words: words.finish(), unset: lexer.unset })
+        Ok(Expanded { text, words: words.finish(), unset: lexer.unset, n_inserted: lexer.n_inserted })
     }
 }
 
@@ -89,6 +99,12 @@ struct Lexer<'a> {
     chars: Peekable<Chars<'a>>,
     lookup: Lookup<'a>,
     unset: BTreeSet<String>,
+    n_inserted: usize,
+    depth: usize,
+}
+
+fn too_large() -> ExpandError {
+    error(format!("its variables make more than {} KiB of text", MAX_INSERTED >> 10))
 }
 
 fn error(message: impl Into<String>) -> ExpandError {
@@ -119,6 +135,7 @@ impl Lexer<'_> {
                 }
                 '$' => {
                     let value = self.dollar()?;
+                    self.insert(value.len())?;
                     value.chars().for_each(|c| words.push(c));
                     text.push_str(&value);
                 }
@@ -173,7 +190,11 @@ impl Lexer<'_> {
             match self.chars.peek().copied() {
                 None => return Err(error("a double quote is not closed")),
                 Some('"') => break,
-                Some('$') => text.push_str(&self.dollar()?),
+                Some('$') => {
+                    let value = self.dollar()?;
+                    self.insert(value.len())?;
+                    text.push_str(&value);
+                }
                 Some(c) if c == self.how.escape => {
                     self.chars.next();
                     if self.how.keep_escapes {
@@ -201,9 +222,14 @@ impl Lexer<'_> {
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
         self.chars.next();
-        if self.chars.peek() == Some(&'{') {
-            self.chars.next();
-            return self.braced();
+        if self.chars.next_if_eq(&'{').is_some() {
+            self.depth += 1;
+            if self.depth > MAX_NESTING {
+                return Err(error(format!("`${{…}}` is nested more than {MAX_NESTING} deep")));
+            }
+            let value = self.braced();
+            self.depth -= 1;
+            return value;
         }
         let name = self.name();
         if name.is_empty() {
@@ -265,11 +291,13 @@ impl Lexer<'_> {
                 };
                 let value = value.unwrap_or_default();
                 let pattern = pattern::Pattern::parse(pattern).map_err(ExpandError)?;
-                Ok(if modifier == '#' {
+                self.insert(value.len())?;
+                let cut = if modifier == '#' {
                     pattern.cut_prefix(&value, is_greedy)
                 } else {
                     pattern.cut_suffix(&value, is_greedy)
-                })
+                };
+                cut.map_err(ExpandError)
             }
         }
     }
@@ -283,7 +311,16 @@ impl Lexer<'_> {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
         let pattern = pattern::Pattern::parse(&pattern).map_err(ExpandError)?;
-        Ok(pattern.replace(&value.unwrap_or_default(), &replacement, is_every))
+        let value = value.unwrap_or_default();
+        self.insert(value.len())?;
+        let replaced = pattern.replace(&value, &replacement, is_every, MAX_INSERTED).map_err(ExpandError)?;
+        replaced.ok_or_else(too_large)
+    }
+
+    /// Counts what a value adds, or what is gone through for it.
+    fn insert(&mut self, n_bytes: usize) -> Result<(), ExpandError> {
+        self.n_inserted = self.n_inserted.saturating_add(n_bytes);
+        if self.n_inserted > MAX_INSERTED { Err(too_large()) } else { Ok(()) }
     }
 
     fn braced_word(&mut self, stop: char, keep_escapes: bool) -> Result<String, ExpandError> {
@@ -332,6 +369,8 @@ mod tests {
         let lookup = |name: &str| match name {
             "X" => Some("a.b.c/d".to_owned()),
             "BLANKS" => Some("one two".to_owned()),
+            "LINES" => Some("line 1\nline 2".to_owned()),
+            "LONG" => Some("l".repeat(19)),
             "EMPTY" => Some(String::new()),
             _ => None,
         };
@@ -356,6 +395,7 @@ mod tests {
             ("${X//./-} ${X/./-} ${X/?b/Z}", "a-b-c/d a-b.c/d aZ.c/d"),
             ("${X//./$Ny}", "abc/d"),
             ("${X/c\\/d/e}", "a.b.e"),
+            ("${LINES#*e} ${LINES##*e} ${LINES%?o*}", " 1\nline 2  1\nline 2 line 1\nline 2"),
         ];
         for (word, expected) in cases {
             assert_eq!(expand(word).map(|expanded| expanded.text), Ok(expected.to_owned()), "{word}");
@@ -368,6 +408,9 @@ mod tests {
         assert_eq!(expand("\"$BLANKS\"").map(|e| e.words), Ok(vec!["one two".to_owned()]));
         assert_eq!(expand("$A$B").map(|e| e.unset), Ok(["A", "B"].map(str::to_owned).into()));
     }
+
+    /// Opens a replacement of each letter of nineteen.
+    const LONG: &str = "${LONG//l/";
 
     #[test]
     fn malformed_words_say_what_is_wrong() {
@@ -382,6 +425,9 @@ mod tests {
             ("${N?}", "N: is not allowed to be unset"),
             ("${EMPTY:?say it}", "EMPTY: say it"),
             ("${X#\\a}", "invalid escape `\\a` in a pattern"),
+            (&("${N:-".repeat(101) + &"}".repeat(101)), "`${…}` is nested more than 100 deep"),
+            // Each level makes 19 letters of one.
+            (&(LONG.repeat(8) + "x" + &"}".repeat(8)), "its variables make more than 1024 KiB of text"),
         ];
         for (word, message) in cases {
             assert_eq!(expand(word), Err(message.to_owned()), "{word}");

@@ -257,7 +257,8 @@ impl Lowerer<'_, '_> {
         if platform.os != "windows" && !config.config.env.iter().any(|entry| entry.starts_with("PATH=")) {
             config.config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
-        let (platform, args, variables) = (platform.clone(), Vec::new(), Variables::default());
+        let (platform, args) = (platform.clone(), Vec::new());
+        let variables = self.stages.globals.without_any();
         let mut result = StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names };
         result.set_config_env();
         Ok(result)

@@ -61,8 +61,15 @@ pub struct Need {
 pub struct Resolved {
     /// Images that were asked for.
     pub images: BTreeMap<Need, ResolvedImage>,
-    /// Targets that were lowered before, for the same platform, by name; `target:` contexts read them.
-    pub targets: BTreeMap<String, LoweredTarget>,
+    /// Targets that were lowered before, by name and platform; `target:` contexts read those of their own platform.
+    pub targets: BTreeMap<(String, Platform), LoweredTarget>,
+}
+
+impl Resolved {
+    /// Returns the result of the target called `name` for `platform`.
+    pub fn target(&self, name: &str, platform: &Platform) -> Option<&LoweredTarget> {
+        self.targets.get(&(name.to_owned(), platform.clone()))
+    }
 }
 
 /// An image as its registry has it now, or as the lockfile pins it.

@@ -1,6 +1,7 @@
 //! What an ADD source names besides local files: git repositories and URLs, told apart as BuildKit does.
 
 use crate::graph::GitSource;
+use crate::text::{parse_bool, percent_decoded};
 
 use super::paths;
 
@@ -143,31 +144,10 @@ fn with_prefix(prefix: &str, name: &str) -> String {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("`{key}` is true or false, not `{value}`")),
+    if value.is_empty() {
+        return Ok(true);
     }
-}
-
-/// Replaces `%xx`; what is no such thing, or no UTF-8 then, stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    parse_bool(value).ok_or_else(|| format!("`{key}` is true or false, not `{value}`"))
 }
 
 #[cfg(test)]

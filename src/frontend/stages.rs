@@ -368,7 +368,7 @@ impl<'a> Stages<'a> {
 
     /// Returns the result of the target that a context names.
     pub(super) fn target_result(&self, name: &str, span: Span) -> Result<&'a LoweredTarget, Diagnostic> {
-        self.resolved.targets.get(name).ok_or_else(|| {
+        self.resolved.target(name, &self.target.platform).ok_or_else(|| {
             let message = format!("target \"{name}\" is no part of this build, but a context of this target names it");
             Diagnostic::error(span, message)
         })

@@ -1,5 +1,8 @@
 //! Variables of a build: what ARG and ENV declare, in order, and what the builder sets itself.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use crate::diagnostic::{Diagnostic, Span};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::shell::{Expanded, Expander};
@@ -8,21 +11,33 @@ use crate::platform::Platform;
 
 /// Variables in the order in which they were last set.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(super) struct Variables {
+    entries: Vec<(String, String)>,
+    /// Bytes that these and the variables they were cloned from, or to, were expanded to.
+    n_inserted: Rc<Cell<usize>>,
+}
+
+/// The most that variables are expanded to in all words of a Dockerfile together, in bytes.
+const MAX_TOTAL: usize = 64 << 20;
 
 impl Variables {
     /// Sets a variable; it becomes the last one.
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        self.0.retain(|(known, _)| known != name);
-        self.0.push((name.to_owned(), value.to_owned()));
+        self.entries.retain(|(known, _)| known != name);
+        self.entries.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Returns no variables, whose expansions count with these.
+    pub(super) fn without_any(&self) -> Variables {
+        Variables { entries: Vec::new(), n_inserted: Rc::clone(&self.n_inserted) }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.entries.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn entries(&self) -> &[(String, String)] {
-        &self.0
+        &self.entries
     }
 
     fn lookup(&self) -> impl Fn(&str) -> Option<String> + '_ {
@@ -32,23 +47,51 @@ impl Variables {
     /// Expands a word of the Dockerfile.
     pub(super) fn expand(&self, text: &str, escape: char, at: Span) -> Result<Expanded, Diagnostic> {
         let expanded = Expander::new(escape).expand(text, &self.lookup());
-        expanded.map_err(|error| Diagnostic::error(at, format!("cannot expand `{text}`: {error}")))
+        let expanded =
+            expanded.map_err(|error| Diagnostic::error(at, format!("cannot expand `{}`: {error}", beginning(text))))?;
+        self.spend(expanded.n_inserted, at)?;
+        Ok(expanded)
     }
 
     /// Expands a heredoc's body: quotes mean nothing in it, and the escape character is always `\`.
     pub(super) fn expand_body(&self, text: &str, at: Span) -> Result<String, Diagnostic> {
         let how = Expander { ignore_quotes: true, ..Expander::new('\\') };
         let expanded = how.expand(text, &self.lookup());
-        expanded
-            .map(|body| body.text)
-            .map_err(|error| Diagnostic::error(at, format!("cannot expand the heredoc: {error}")))
+        let body = expanded.map_err(|error| Diagnostic::error(at, format!("cannot expand the heredoc: {error}")))?;
+        self.spend(body.n_inserted, at)?;
+        Ok(body.text)
+    }
+
+    /// Counts what was inserted in one of the Dockerfile's words.
+    pub(super) fn spend(&self, n_inserted: usize, at: Span) -> Result<(), Diagnostic> {
+        if self.can_spend(n_inserted) {
+            return Ok(());
+        }
+        let message =
+            format!("the values of variables in this Dockerfile make more than {} MiB of text", MAX_TOTAL >> 20);
+        Err(Diagnostic::error(at, message))
+    }
+
+    fn can_spend(&self, n_inserted: usize) -> bool {
+        self.n_inserted.set(n_inserted.saturating_add(self.n_inserted.get()));
+        self.n_inserted.get() <= MAX_TOTAL
     }
 
     /// Expands an instruction for people. A command keeps quotes and what is not set; other text does not.
     pub(super) fn expand_name(&self, text: &str, escape: char, shown: Shown) -> String {
         let is_command = shown == Shown::Command;
         let how = Expander { keep_quotes: is_command, keep_unset: is_command, ..Expander::new(escape) };
-        how.expand(text, &self.lookup()).map_or_else(|_| text.to_owned(), |expanded| expanded.text)
+        let expanded = how.expand(text, &self.lookup()).ok().filter(|expanded| self.can_spend(expanded.n_inserted));
+        expanded.map_or_else(|| text.to_owned(), |expanded| expanded.text)
+    }
+}
+
+/// As much of a word as a message shows.
+pub(super) fn beginning(text: &str) -> String {
+    const N_SHOWN: usize = 80;
+    match text.char_indices().nth(N_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -89,7 +132,7 @@ pub(super) fn predefined(target: &PlannedTarget, last_name: Option<&str>) -> Var
         globals.set(&format!("{prefix}VARIANT"), variant);
     }
     globals.set("TARGETSTAGE", target.stage.as_deref().or(last_name).unwrap_or("default"));
-    let names: Vec<String> = globals.0.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<String> = globals.entries.iter().map(|(name, _)| name.clone()).collect();
     for name in names {
         if let Some(value) = target.args.get(&name) {
             globals.set(&name, value);

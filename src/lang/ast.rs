@@ -250,58 +250,65 @@ pub enum BinaryOperator {
 impl Expr {
     /// Calls `visit` with each function call in the expression, at any depth, in no promised order.
     pub fn for_each_call<'a>(&'a self, visit: &mut dyn FnMut(&'a Call)) {
+        self.for_each(&mut |expr| {
+            if let ExprKind::Call(call) = &expr.kind {
+                visit(call);
+            }
+        });
+    }
+
+    /// Calls `visit` with the expression and each that is in it, at any depth, in no promised order.
+    pub fn for_each<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        visit(self);
         match &self.kind {
             ExprKind::Null | ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Variable(_) => {}
-            ExprKind::Template(parts) => calls_in_parts(parts, visit),
-            ExprKind::Tuple(items) => items.iter().for_each(|item| item.for_each_call(visit)),
+            ExprKind::Template(parts) => each_in_parts(parts, visit),
+            ExprKind::Tuple(items) => items.iter().for_each(|item| item.for_each(visit)),
             ExprKind::Object(items) => items.iter().for_each(|(key, value)| {
-                key.for_each_call(visit);
-                value.for_each_call(visit);
+                key.for_each(visit);
+                value.for_each(visit);
             }),
-            ExprKind::Parens(inner) | ExprKind::Unary(_, inner) => inner.for_each_call(visit),
+            ExprKind::Parens(inner) | ExprKind::Unary(_, inner) => inner.for_each(visit),
             ExprKind::Traversal(traversal) => {
-                traversal.base.for_each_call(visit);
+                traversal.base.for_each(visit);
                 for step in &traversal.steps {
                     if let StepKind::Index(index) = &step.kind {
-                        index.for_each_call(visit);
+                        index.for_each(visit);
                     }
                 }
             }
-            ExprKind::Call(call) => {
-                visit(call);
-                call.arguments.iter().for_each(|argument| argument.for_each_call(visit));
-            }
+            ExprKind::Call(call) => call.arguments.iter().for_each(|argument| argument.for_each(visit)),
             ExprKind::Conditional(conditional) => {
                 for part in [&conditional.condition, &conditional.yes, &conditional.no] {
-                    part.for_each_call(visit);
+                    part.for_each(visit);
                 }
             }
             ExprKind::Binary(_, sides) => {
-                sides.0.for_each_call(visit);
-                sides.1.for_each_call(visit);
+                sides.0.for_each(visit);
+                sides.1.for_each(visit);
             }
             ExprKind::For(each) => {
                 let parts =
                     [Some(&each.collection), each.result_key.as_ref(), Some(&each.result), each.condition.as_ref()];
-                parts.into_iter().flatten().for_each(|part| part.for_each_call(visit));
+                parts.into_iter().flatten().for_each(|part| part.for_each(visit));
             }
         }
     }
 }
 
-fn calls_in_parts<'a>(parts: &'a [TemplatePart], visit: &mut dyn FnMut(&'a Call)) {
+fn each_in_parts<'a>(parts: &'a [TemplatePart], visit: &mut dyn FnMut(&'a Expr)) {
     for part in parts {
         match part {
             TemplatePart::Literal(_) => {}
-            TemplatePart::Interpolation(expr) => expr.for_each_call(visit),
+            TemplatePart::Interpolation(expr) => expr.for_each(visit),
             TemplatePart::If(directive) => {
-                directive.condition.for_each_call(visit);
-                calls_in_parts(&directive.yes, visit);
-                calls_in_parts(&directive.no, visit);
+                directive.condition.for_each(visit);
+                each_in_parts(&directive.yes, visit);
+                each_in_parts(&directive.no, visit);
             }
             TemplatePart::For(directive) => {
-                directive.collection.for_each_call(visit);
-                calls_in_parts(&directive.parts, visit);
+                directive.collection.for_each(visit);
+                each_in_parts(&directive.parts, visit);
             }
         }
     }

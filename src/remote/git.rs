@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{host_of, without_credentials};
+use crate::text::{parse_bool, percent_decoded};
 
 /// A tree of a git repository: which repository, which commit, which directory of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,7 +181,7 @@ impl GitUrl {
             }
             let flag = || match value.as_str() {
                 "" => Ok(true),
-                text => go_bool(text).ok_or_else(|| format!("`{key}` in its query is true or false, not `{text}`")),
+                text => parse_bool(text).ok_or_else(|| format!("`{key}` in its query is true or false, not `{text}`")),
             };
             let is_flag = matches!(key.as_str(), "submodules" | "keep-git-dir" | "fetch-by-commit");
             if value.is_empty() && !is_flag {
@@ -241,33 +242,6 @@ pub(super) fn clean(path: &str) -> String {
 }
 
 /// Reads a bool as Go's strconv.ParseBool does.
-fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut decoded, mut i) = (Vec::with_capacity(bytes.len()), 0);
-    while i < bytes.len() {
-        let digits = bytes.get(i + 1..i + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match (bytes[i], digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

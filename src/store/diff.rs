@@ -151,8 +151,8 @@ fn collect_directory(
     Ok(())
 }
 
-/// Says whether the layer has an entry for the root directory itself: it differs from the one below, or from the one of an
-/// image that says nothing of it.
+/// Says whether the layer has an entry for the root directory itself: it differs from the one below, or from the one of
+/// an image that says nothing of it.
 ///
 /// # Errors
 /// It cannot be read.

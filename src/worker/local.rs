@@ -228,7 +228,7 @@ impl LocalWorker<'_> {
         let parent = self.stack(op.root, step.inputs);
         self.layers.materialise(parent)?;
         let recopy = self.recopy(vertex, op, step)?;
-        let difference = recopy.as_ref().map(|recopy| self.copy_difference(recopy, (vertex, op), step, parent));
+        let difference = recopy.as_ref().map(|recopy| self.copy_difference(recopy, vertex, step, parent));
         let diff_id = match difference.transpose()?.flatten() {
             Some(diff_id) => diff_id,
             None => self.change_all_files(vertex, op, step, parent)?,

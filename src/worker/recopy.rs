@@ -3,7 +3,7 @@
 use super::file::{self, difference};
 use super::local::{LocalWorker, WorkerError};
 use crate::digest::{DiffId, Digest, FieldHasher};
-use crate::graph::{CopyAction, FileAction, FileOp, Op, SourceOp, Vertex};
+use crate::graph::{CopyAction, FileAction, FileOp, Op, SourceOp, Vertex, VertexId};
 use crate::solver::drive::Step;
 use crate::solver::key::{Content, selections};
 use crate::sys::root::Root;
@@ -12,7 +12,9 @@ use crate::sys::root::Root;
 const MAX_DEPTH: usize = 8;
 
 /// A copy that may be one of the differences alone.
-pub(super) struct Recopy {
+pub(super) struct Recopy<'o> {
+    action: &'o CopyAction,
+    from: VertexId,
     directory: difference::Directory,
     /// Names the step without the content of its files.
     name: Digest,
@@ -20,7 +22,12 @@ pub(super) struct Recopy {
 
 impl LocalWorker<'_> {
     /// Returns the one large local directory that a step copies, if it does that and nothing else.
-    pub(super) fn recopy(&self, vertex: &Vertex, op: &FileOp, step: &Step<'_>) -> Result<Option<Recopy>, WorkerError> {
+    pub(super) fn recopy<'o>(
+        &self,
+        vertex: &Vertex,
+        op: &'o FileOp,
+        step: &Step<'_>,
+    ) -> Result<Option<Recopy<'o>>, WorkerError> {
         let Some((action, from)) = self.only_copy(vertex, op, step) else { return Ok(None) };
         let context = self.contexts.open(self.local_source(from))?;
         let Some(directory) = difference::directory(action, &context.tree(), self.contexts.stats())? else {
@@ -37,18 +44,18 @@ impl LocalWorker<'_> {
                 hasher.field(&ingredient.name, &ingredient.value);
             }
         }
-        Ok(Some(Recopy { directory, name: hasher.finish() }))
+        Ok(Some(Recopy { action, from, directory, name: hasher.finish() }))
     }
 
     /// Writes only the differences to what the step wrote the last time. `None` where that is not known or too different.
     pub(super) fn copy_difference(
         &self,
-        recopy: &Recopy,
-        (vertex, op): (&Vertex, &FileOp),
+        recopy: &Recopy<'_>,
+        vertex: &Vertex,
         step: &Step<'_>,
         parent: &[DiffId],
     ) -> Result<Option<DiffId>, WorkerError> {
-        let Some((action, from)) = self.only_copy(vertex, op, step) else { return Ok(None) };
+        let action = recopy.action;
         let Some((over, earlier)) = self.store.copied(&recopy.name) else { return Ok(None) };
         let Some(earlier) = difference::Manifest::from_bytes(&earlier) else { return Ok(None) };
         let stack: Vec<DiffId> = parent.iter().copied().chain([over]).collect();
@@ -57,7 +64,7 @@ impl LocalWorker<'_> {
         }
         let below = Root::from_fd(self.store.view(parent)?);
         let Some(difference) = recopy.directory.difference(&earlier, action, &below)? else { return Ok(None) };
-        let context = self.contexts.open(self.local_source(from))?;
+        let context = self.contexts.open(self.local_source(recopy.from))?;
         let snapshot = self.store.prepare_over(parent, Some(over))?;
         let owner = action.owner.as_ref().map(|owner| file::resolve_owner(&below, owner)).transpose()?;
         let how = (owner, self.settings.epoch);
@@ -67,16 +74,11 @@ impl LocalWorker<'_> {
     }
 
     /// Remembers what a step wrote.
-    pub(super) fn remember(&self, recopy: &Recopy, diff_id: DiffId) -> Result<(), WorkerError> {
+    pub(super) fn remember(&self, recopy: &Recopy<'_>, diff_id: DiffId) -> Result<(), WorkerError> {
         Ok(self.store.put_copied(&recopy.name, diff_id, &recopy.directory.manifest().to_bytes())?)
     }
 
-    fn only_copy<'o>(
-        &self,
-        vertex: &Vertex,
-        op: &'o FileOp,
-        step: &Step<'_>,
-    ) -> Option<(&'o CopyAction, crate::graph::VertexId)> {
+    fn only_copy<'o>(&self, vertex: &Vertex, op: &'o FileOp, step: &Step<'_>) -> Option<(&'o CopyAction, VertexId)> {
         let [FileAction::Copy(action)] = op.actions.as_slice() else { return None };
         let from = vertex.inputs[action.from.0 as usize];
         let is_local = step.inputs[action.from.0 as usize] == Content::Local

@@ -37,10 +37,12 @@ impl<'a> Run<'a> {
         };
         let local_platform = "linux/amd64".parse().expect("a platform");
         let (now, files) = (1_767_323_045, MemoryFiles::default());
+        let names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
         let options = Options {
             env: &env,
             vars: &vars,
             overrides: &overrides,
+            wanted: Some(&names),
             local_platform,
             cmd_context: "cwd://",
             seed: [0; 32],
@@ -51,7 +53,6 @@ impl<'a> Run<'a> {
         let (bakefile, findings) = load(&inputs, &options, &mut sources);
         let mut output = findings.render(&sources);
         let Some(bakefile) = bakefile else { return output };
-        let names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
         if !output.is_empty() {
             output.push('\n');
         }
@@ -703,4 +704,42 @@ fn thousands_of_targets_that_refer_to_one_another_are_evaluated_once() {
     }
     let output = Run { names: vec!["t1999"], ..Run::hcl(&text) }.output();
     assert!(output.contains("\"tags\": [\n        \"x\"\n      ]"), "{output}");
+}
+
+/// `broken` is an error as soon as it is looked at.
+#[test]
+fn what_a_run_does_not_need_is_not_evaluated() {
+    let text = r#"
+group "team" { targets = ["cells"] }
+target "cells" {
+  name     = "cell-${n}"
+  matrix   = { n = ["1", "2"] }
+  inherits = ["parent"]
+  contexts = { base = "target:linked" }
+}
+target "parent" { args = { FROM = "parent" } }
+target "linked" { tags = ["linked"] }
+target "plain" {}
+target "broken" { tags = [nope] }
+"#;
+    let run = |names: &[&'static str], set: &[&'static str]| {
+        Run { names: names.to_vec(), set: set.to_vec(), ..Run::hcl(text) }.output()
+    };
+    let team = run(&["team"], &[]);
+    for needed in ["\"cell-1\"", "\"cell-2\"", "\"FROM\": \"parent\"", "\"tags\": [\n        \"linked\""] {
+        assert!(team.contains(needed), "{needed}: {team}");
+    }
+    assert!(!team.contains("error"), "{team}");
+    for (names, set) in [
+        (&["broken"][..], &[][..]),
+        (&["all"], &[]),
+        (&["b*"], &[]),
+        // It may be needed through the override.
+        (&["plain"], &["plain.contexts.x=target:broken"]),
+        // The run fails anyway, and says everything that is wrong.
+        (&["nothing"], &[]),
+    ] {
+        let output = run(names, set);
+        assert!(output.contains("build.hcl:12:27: no variable named"), "{names:?} {set:?}: {output}");
+    }
 }

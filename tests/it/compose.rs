@@ -22,6 +22,7 @@ fn output(given: &[&str], files: &[(&str, &str)]) -> String {
         env: &env,
         vars: &[],
         overrides: &[],
+        wanted: None,
         local_platform,
         cmd_context: "cwd://",
         seed: [0; 32],

@@ -19,6 +19,7 @@ fn meaning(input: &InputFile) -> Option<Vec<String>> {
         env: &|_| None,
         vars: &[],
         overrides: &[],
+        wanted: None,
         local_platform: Platform::new("linux", "amd64", None),
         cmd_context: "cwd://",
         seed: [0; 32],

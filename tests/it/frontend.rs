@@ -323,7 +323,7 @@ fn named_contexts_stand_in_for_stages_and_images() {
     let tools = PlannedTarget { name: "tools".to_owned(), ..self::target("FROM scratch\nCOPY t /\n") };
     let tools = lowered(&tools, &small_image, &mut definition).expect("it lowers");
     let mut resolved = Resolved::default();
-    resolved.targets.insert("tools".to_owned(), tools);
+    resolved.targets.insert(("tools".to_owned(), target.platform.clone()), tools);
     let result = loop {
         match lower(&target, &loaded, &resolved, &mut definition).expect("it lowers") {
             Lowering::Done(result) => break result,

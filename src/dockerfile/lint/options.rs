@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Rule;
+use crate::text::parse_bool;
 
 /// A set of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +69,9 @@ impl CheckOptions {
                 "skip" => options.skip = Names::parse(value),
                 "experimental" => options.experimental = Names::parse(value),
                 "error" => {
-                    options.is_error = match value {
-                        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-                        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
-                        _ => return Err(format!("check option `error` is true or false, not `{value}`")),
-                    };
+                    let is_error = parse_bool(value);
+                    options.is_error =
+                        is_error.ok_or_else(|| format!("check option `error` is true or false, not `{value}`"))?;
                 }
                 key => return Err(format!("unknown check option `{key}`")),
             }

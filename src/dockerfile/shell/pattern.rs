@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use regex::Regex;
+
 /// A pattern.
 pub(super) struct Pattern(Vec<Piece>);
 
@@ -32,74 +34,58 @@ impl Pattern {
     }
 
     /// Returns `value` without the shortest or longest prefix that matches.
-    pub(super) fn cut_prefix(&self, value: &str, is_greedy: bool) -> String {
-        let chars: Vec<char> = value.chars().collect();
-        match match_length(&self.0, &chars, is_greedy) {
-            Some(length) => chars[length..].iter().collect(),
-            None => value.to_owned(),
-        }
+    pub(super) fn cut_prefix(&self, value: &str, is_greedy: bool) -> Result<String, String> {
+        let found = regex("^", &self.0, is_greedy)?.find(value);
+        Ok(value[found.map_or(0, |found| found.end())..].to_owned())
     }
 
     /// Returns `value` without the shortest or longest suffix that matches.
-    pub(super) fn cut_suffix(&self, value: &str, is_greedy: bool) -> String {
-        let chars: Vec<char> = value.chars().rev().collect();
+    pub(super) fn cut_suffix(&self, value: &str, is_greedy: bool) -> Result<String, String> {
+        let reversed = |text: &str| text.chars().rev().collect::<String>();
         let pieces: Vec<Piece> = self.0.iter().rev().copied().collect();
-        match match_length(&pieces, &chars, is_greedy) {
-            Some(length) => chars[length..].iter().rev().collect(),
-            None => value.to_owned(),
-        }
+        Ok(reversed(&Pattern(pieces).cut_prefix(&reversed(value), is_greedy)?))
     }
 
-    /// Returns `value` with the first or every longest match replaced. As in the peer, `$1` in the replacement of every
-    /// match is a (always empty) group, and is plain text in the replacement of the first.
-    pub(super) fn replace(&self, value: &str, replacement: &str, is_every: bool) -> String {
-        let chars: Vec<char> = value.chars().collect();
+    /// Returns `value` with the first or every longest match replaced; `None` where that has more than `max_len` bytes. As
+    /// in the peer, `$1` in the replacement of every match is a (always empty) group, and is plain text in the replacement
+    /// of the first.
+    pub(super) fn replace(
+        &self,
+        value: &str,
+        replacement: &str,
+        is_every: bool,
+        max_len: usize,
+    ) -> Result<Option<String>, String> {
+        let regex = regex("", &self.0, true)?;
         let mut text = String::new();
         let mut at = 0;
-        let mut last_end = None;
-        while at <= chars.len() {
-            let length = match_length(&self.0, &chars[at..], true);
-            match length {
-                // An empty match right after a match is none.
-                Some(length) if length > 0 || last_end != Some(at) => {
-                    let matched: String = chars[at..at + length].iter().collect();
-                    text.push_str(&if is_every { template(replacement, &matched) } else { replacement.to_owned() });
-                    at += length;
-                    last_end = Some(at);
-                    if !is_every {
-                        break;
-                    }
-                    if length > 0 {
-                        continue;
-                    }
-                }
-                _ => {}
+        for found in regex.find_iter(value).take(if is_every { usize::MAX } else { 1 }) {
+            text.push_str(&value[at..found.start()]);
+            match is_every {
+                true => text.push_str(&template(replacement, found.as_str())),
+                false => text.push_str(replacement),
             }
-            text.extend(chars.get(at));
-            at += 1;
+            if text.len() > max_len {
+                return Ok(None);
+            }
+            at = found.end();
         }
-        text.extend(chars.iter().skip(at));
-        text
+        text.push_str(&value[at..]);
+        Ok(Some(text).filter(|text| text.len() <= max_len))
     }
 }
 
-/// Returns the length of the shortest or longest prefix of `chars` that matches all of `pieces`.
-fn match_length(pieces: &[Piece], chars: &[char], is_greedy: bool) -> Option<usize> {
-    // ends[n]: the pieces so far can match the first n characters.
-    let mut ends = vec![false; chars.len() + 1];
-    ends[0] = true;
+/// Returns the peer's regular expression for a pattern: `*` and `?` match no newline.
+fn regex(start: &str, pieces: &[Piece], is_greedy: bool) -> Result<Regex, String> {
+    let mut text = start.to_owned();
     for piece in pieces {
-        let mut next = vec![false; chars.len() + 1];
-        for at in 0..=chars.len() {
-            next[at] = match piece {
-                Piece::Many => ends[at] || (at > 0 && next[at - 1]),
-                Piece::One => at > 0 && ends[at - 1],
-                Piece::Char(c) => at > 0 && ends[at - 1] && chars[at - 1] == *c,
-            };
+        match piece {
+            Piece::Char(c) => text.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            Piece::One => text.push('.'),
+            Piece::Many => text.push_str(if is_greedy { ".*" } else { ".*?" }),
         }
-        ends = next;
     }
-    if is_greedy { ends.iter().rposition(|end| *end) } else { ends.iter().position(|end| *end) }
+    Regex::new(&text).map_err(|_| "a pattern is too large".to_owned())
 }
 
 /// Fills in `$name` and `${name}`: `0` is the match, others are empty; `$$` is a dollar.

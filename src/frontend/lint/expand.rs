@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::dockerfile::shell::{Expanded, Expander};
 
-use super::super::variables::Variables;
+use super::super::variables::{Variables, beginning};
 
 /// What came of expanding a word. The names are known even where expansion failed.
 pub(super) struct Tracked {
@@ -28,7 +28,9 @@ pub(super) fn expand(how: Expander, text: &str, variables: &Variables, at: Span)
         value
     };
     let result = how.expand(text, &lookup);
-    let result = result.map_err(|error| Diagnostic::error(at, format!("cannot expand `{text}`: {error}")));
+    let result = result
+        .map_err(|error| Diagnostic::error(at, format!("cannot expand `{}`: {error}", beginning(text))))
+        .and_then(|expanded| variables.spend(expanded.n_inserted, at).map(|()| expanded));
     let (matched, unmatched) = read.into_inner();
     Tracked { result, matched, unmatched }
 }

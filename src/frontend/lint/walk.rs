@@ -417,7 +417,7 @@ impl<'a> Walk<'a> {
         match context {
             BuildContext::Local(_) => self.states[index].image = Image::of(&empty_config(platform)),
             BuildContext::Image(image) => self.use_image(index, name, image.clone(), platform),
-            BuildContext::Target(linked) => match self.request.resolved.targets.get(linked) {
+            BuildContext::Target(linked) => match self.request.resolved.target(linked, &self.request.target.platform) {
                 Some(lowered) => self.states[index].image = Image::of(&lowered.config),
                 None => self.states[index].unknown_image = Some(name.to_owned()),
             },

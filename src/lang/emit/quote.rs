@@ -29,23 +29,9 @@ pub(super) fn hcl(text: &str) -> String {
     format!("\"{}\"", escape_markers(&hcl_content(text)))
 }
 
-/// Returns a JSON string.
+/// Returns a JSON string: JSON and HCL escape alike.
 pub(super) fn json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => _ = write!(out, "\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+    format!("\"{}\"", hcl_content(text))
 }
 
 /// Returns a TOML string: lines where there are several, else quotes that need the least escaping.

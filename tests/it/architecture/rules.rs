@@ -4,7 +4,8 @@ use super::source::SourceFile;
 use super::table::Strata;
 
 /// The imports between siblings of a row that `src/lib.rs` names.
-const SIBLINGS: [(&str, &str); 3] = [("bakefile", "lang"), ("platform", "diagnostic"), ("reference", "digest")];
+const SIBLINGS: [(&str, &str); 4] =
+    [("bakefile", "lang"), ("platform", "diagnostic"), ("reference", "digest"), ("remote", "text")];
 
 /// What rows 1 to 3 may not name. Paths stand for all below them.
 /// (Addresses of `std::net` are values; its sockets are not.)

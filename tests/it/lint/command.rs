@@ -120,3 +120,22 @@ fn what_cannot_be_told_without_an_image_is_said() {
     assert_eq!(code, 0, "{stdout}");
     assert!(stderr.contains("`127.0.0.1:1/base:1`") && stderr.contains("UndefinedVar (line 2)"), "{stderr}");
 }
+
+#[test]
+fn check_reads_the_bakefile_once() {
+    let project = project(&[("Dockerfile", "FROM scratch\n")]);
+    let bakefile = project.path().join("piped");
+    std::fs::write(&bakefile, "target \"default\" { unknown = 1 }\n").expect("written");
+    for arguments in [&["check", "-f", "-"][..], &["check", "-f", "-", "--format=json"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bake"))
+            .args(arguments)
+            .current_dir(project.path())
+            .env("HOME", project.path())
+            .stdin(std::fs::File::open(&bakefile).expect("it is there"))
+            .output()
+            .expect("bake runs");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert_eq!(text.matches("`unknown`").count(), 1, "{text}");
+    }
+}

@@ -13,6 +13,7 @@ pub fn evaluated(text: &str, sources: &mut SourceMap) -> (Option<Bakefile>, Diag
         env: &|_| None,
         vars: &[],
         overrides: &[],
+        wanted: None,
         local_platform: "linux/amd64".parse().expect("a platform"),
         cmd_context: "cwd://",
         seed: [0; 32],
