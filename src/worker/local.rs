@@ -17,7 +17,7 @@ use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
 use crate::solver::scheduler::Verdict;
-use crate::store::{CacheRecord, Store, StoreError};
+use crate::store::{ActiveSnapshot, CacheRecord, Store, StoreError};
 use crate::sys::root::Root;
 
 /// Why a step failed.
@@ -251,8 +251,25 @@ impl LocalWorker<'_> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);
         file::execute(op, &source, snapshot.root(), self.settings.epoch)?;
-        self.check_unchanged(vertex, step)?;
-        Ok(snapshot.commit(self.settings.epoch)?)
+        self.commit_unchanged(snapshot, vertex, step)
+    }
+
+    /// Makes a layer of what was copied, and says so only if the files are still what their step's key says.
+    pub(super) fn commit_unchanged(
+        &self,
+        snapshot: ActiveSnapshot<'_>,
+        vertex: &Vertex,
+        step: &Step<'_>,
+    ) -> Result<DiffId, WorkerError> {
+        // The snapshot is that of its own layer in either case, so the one does not wait for the other.
+        let inputs = step.inputs;
+        let (committed, checked) = std::thread::scope(|scope| {
+            let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
+            let committed = snapshot.commit(self.settings.epoch);
+            (committed, check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        checked?;
+        Ok(committed?)
     }
 
     fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
@@ -267,10 +284,10 @@ impl LocalWorker<'_> {
 
     /// A file that changed after it was hashed would be stored under a key that is not its own. Called once what the step
     /// reads of local contexts is copied.
-    pub(super) fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
+    pub(super) fn check_unchanged(&self, vertex: &Vertex, inputs: &[Content]) -> Result<(), WorkerError> {
         for selection in selections(&vertex.op) {
             let input = selection.input.0 as usize;
-            if step.inputs[input] == Content::Local {
+            if inputs[input] == Content::Local {
                 let source = self.local_source(vertex.inputs[input]);
                 if !self.contexts.is_unchanged(source, &selection)? {
                     return Err(WorkerError::ContextChanged { path: source.path.clone() });

@@ -171,3 +171,19 @@ fn a_user_that_no_file_can_name_is_an_error_before_anything_runs() {
     project.write("Dockerfile", &format!("{STAGE}COPY --link --chown=root:7 f /f\n"));
     project.bake(&["build"]).succeeds();
 }
+
+#[test]
+fn linked_copies_lie_over_what_steps_deleted_and_emptied() {
+    let Some(registry) = registry() else { return };
+    let steps = "RUN mkdir -p /o/p /gone/in && touch /o/p/a /o/b /gone/in/g && chmod 700 /o\n\
+                 RUN rm -rf /o && mkdir /o && touch /o/new && rm -rf /gone\n\
+                 COPY --link d /o/p\n\
+                 COPY --link f /gone/in/f\n\
+                 RUN rm -r /o/p/sub && mkdir /o/p/sub && touch /o/p/sub/own\n\
+                 COPY --link d /o/p\n\
+                 RUN find /o /gone | sort > /seen\n";
+    let project = project(registry, "type=local,dest=out", steps);
+    project.bake(&["build"]).succeeds();
+    let expected = "/gone\n/gone/in\n/gone/in/f\n/o\n/o/new\n/o/p\n/o/p/sub\n/o/p/sub/own\n/o/p/sub/x\n";
+    assert_eq!(project.read("out/seen"), expected);
+}
