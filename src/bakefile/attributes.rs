@@ -139,7 +139,7 @@ fn specs(value: &Value, expr: &Expr) -> Result<Value, EvalError> {
 }
 
 /// Returns the place of element `index` of `n`, or of the whole expression if it is no plain list.
-fn item_span(expr: &Expr, index: usize, n: usize) -> Span {
+pub(super) fn item_span(expr: &Expr, index: usize, n: usize) -> Span {
     match &expr.kind {
         ExprKind::Tuple(items) if items.len() == n => items.get(index).map_or(expr.span, |item| item.span),
         ExprKind::Parens(inner) => item_span(inner, index, n),

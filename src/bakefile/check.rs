@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::include::INCLUDE;
 use super::program::{BUILT_IN, Program};
 use super::vocabulary::{Attribute, FUNCTION, GROUP, TARGET, VALIDATION, VARIABLE};
 use super::walk::walk;
 use super::{Addition, Bakefile, Spanned};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Span, nearest};
-use crate::lang::ast::{Block, Body};
+use crate::lang::ast::{Block, Body, Call};
+use crate::lang::functions::files;
 
 /// Warns of attributes and blocks that the peer would drop silently.
 pub(super) fn unknown_names(body: &Body, findings: &mut Diagnostics) {
@@ -37,7 +39,12 @@ fn names(attributes: &[Attribute]) -> Vec<&str> {
 }
 
 /// Returns where a body uses what the peer's language does not have.
-pub(super) fn additions(body: &Body) -> Vec<Addition> {
+pub(super) fn additions(body: &Body, program: &Program<'_>) -> Vec<Addition> {
+    let mut found = Vec::new();
+    if let Some(attribute) = body.attribute(INCLUDE) {
+        let text = "`include` is bake's own; the peer ignores it and knows nothing of these files";
+        found.push(Addition { span: attribute.name.span, text });
+    }
     let targets = body.blocks.iter().filter(|block| block.kind.text == "target");
     let attributes = targets.flat_map(|block| &block.body.attributes);
     let addition = |attribute: &crate::lang::ast::Attribute| {
@@ -50,7 +57,25 @@ pub(super) fn additions(body: &Body) -> Vec<Addition> {
         };
         Some(Addition { span: attribute.name.span, text })
     };
-    attributes.filter_map(addition).collect()
+    found.extend(attributes.filter_map(addition));
+    let is_ours = |name: &str| files::find(name).is_some() && !program.functions.contains_key(name);
+    for_each_call(body, &mut |call| {
+        if is_ours(&call.name.text) {
+            let text = "this function is bake's own; the peer fails: there is no function of this name";
+            found.push(Addition { span: call.name.span, text });
+        }
+    });
+    found.sort();
+    found
+}
+
+fn for_each_call(body: &Body, visit: &mut dyn FnMut(&Call)) {
+    for attribute in &body.attributes {
+        attribute.value.for_each_call(&mut |call| visit(call));
+    }
+    for block in &body.blocks {
+        for_each_call(&block.body, visit);
+    }
 }
 
 fn warn(block: &Block, attributes: &[&str], blocks: &[&str], findings: &mut Diagnostics) {

@@ -13,12 +13,16 @@
 mod attributes;
 mod call;
 mod check;
+mod clashes;
 mod compose;
 mod files;
+mod glob;
+mod include;
 mod list;
 mod model;
 mod notation;
 mod overrides;
+mod places;
 mod print;
 mod program;
 mod relative;
@@ -49,12 +53,14 @@ pub use spec::{
 };
 pub use verify::Surroundings;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::lang::ast::Block;
 use crate::lang::{EvalContext, EvalError, Type, Value};
 use crate::platform::Platform;
 use crate::remote::Home;
 use crate::sys::files::Files;
+use include::Includer;
+use places::Places;
 use program::{Program, TargetCell};
 
 /// What evaluation takes from outside the files.
@@ -77,7 +83,7 @@ pub struct Options<'a> {
     pub now: i64,
     /// Random; what `uuidv4()` and the salt of `bcrypt()` are drawn from.
     pub seed: [u8; 32],
-    /// Reads what Compose files name: `.env`, `extends`, `include`, `env_file`.
+    /// Reads what the files name: `include` and functions such as `file()`; `.env`, `extends` and `env_file` of Compose.
     pub files: &'a dyn Files,
 }
 
@@ -95,6 +101,10 @@ pub struct Bakefile {
     is_compose_alone: bool,
     /// Where the bakefile came from, if that is not the directory that the command runs in.
     home: Option<Home>,
+    /// The directories of included files, from where the command runs: what their paths count from.
+    directories: BTreeMap<FileId, String>,
+    /// Names of the files that were included, and of those that expressions read.
+    read_files: BTreeSet<String>,
     /// Where the files use what the peer's language does not have.
     additions: Vec<Addition>,
     /// Overrides by the name of the target that they match.
@@ -131,9 +141,13 @@ pub struct VariableInfo {
 pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap) -> (Option<Bakefile>, Diagnostics) {
     let mut findings = Diagnostics::default();
     let (mut bodies, mut compose_files) = (Vec::new(), Vec::new());
+    let mut places = Places::new(options.files);
     for input in inputs {
         match files::parse(input, sources, &mut findings) {
-            files::Parsed::Body(body, _) => bodies.push(body),
+            files::Parsed::Body(body, _) => {
+                places.add_root(body.span.file, &input.name);
+                bodies.push(body);
+            }
             files::Parsed::Compose(file) => compose_files.push(file),
         }
     }
@@ -141,14 +155,27 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     if findings.has_errors() {
         return (None, findings);
     }
-    let mut program = Program::collect(&bodies, options, &mut findings);
-    program.var_places = variables::place(options.vars, sources);
+    let is_compose_alone = bodies.is_empty();
+    let var_places = variables::place(options.vars, sources);
+    let bodies = Includer::new(options, &var_places, sources, &mut findings, &mut places).follow_all(bodies);
+    let names = match places.has_included() {
+        true => clashes::find(&bodies, &compose.targets, &places, &mut findings),
+        false => clashes::Names::default(),
+    };
+    if findings.has_errors() {
+        return (None, findings);
+    }
+    let mut program = Program::collect(&bodies, options, &places, &mut findings);
+    program.var_places = var_places;
+    if places.has_included() {
+        clashes::find_in_matrices(&program, names, &places, &mut findings);
+    }
     let mut findings = Reported { findings };
     for body in &bodies {
         check::unknown_names(body, &mut findings.findings);
     }
-    let names: Vec<&str> = program.variables.keys().map(|name| name.as_ref()).collect();
-    check::unknown_vars(&variables::var_names(&program), &names, &mut findings.findings);
+    let variable_names: Vec<&str> = program.variables.keys().map(|name| name.as_ref()).collect();
+    check::unknown_vars(&variables::var_names(&program), &variable_names, &mut findings.findings);
     let variables = evaluate_variables(&program, &mut findings);
     check::function_cycles(&program, &mut findings.findings);
     let mut bakefile = Bakefile {
@@ -159,8 +186,10 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         variables,
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
-        is_compose_alone: bodies.is_empty(),
-        additions: bodies.iter().flat_map(check::additions).collect(),
+        is_compose_alone,
+        additions: bodies.iter().flat_map(|body| check::additions(body, &program)).collect(),
+        directories: places.included_directories(),
+        read_files: BTreeSet::new(),
         home: options.home.cloned(),
     };
     compose.targets.into_iter().for_each(|target| bakefile.add(target));
@@ -176,9 +205,12 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
             findings.add(why);
         }
     }
-    if (options.env)("BUILDX_BAKE_FILE_RELATIVE_PATHS").and_then(|text| spec::parse_bool(&text)) == Some(true) {
-        relative::from_files(&mut bakefile.targets, sources);
+    let is_set = |name: &str| (options.env)(name).and_then(|text| spec::parse_bool(&text)) == Some(true);
+    if is_set("BUILDX_BAKE_FILE_RELATIVE_PATHS") {
+        relative::from_files(&mut bakefile.targets, &bakefile.directories, sources);
     }
+    relative::from_included(&mut bakefile.targets, &bakefile.directories, options.env);
+    bakefile.read_files = places.read_files();
     bakefile.overrides = overrides::place(options, &bakefile.targets, sources, &mut findings.findings);
     check::inherit_cycles(&bakefile, &mut findings.findings);
     let findings = findings.findings;
@@ -364,6 +396,16 @@ impl Bakefile {
     /// Returns where the files use what the peer's language does not have, in order.
     pub fn additions(&self) -> &[Addition] {
         &self.additions
+    }
+
+    /// Returns the names of the files that were included, and of those that expressions read, from where the command runs.
+    pub fn read_files(&self) -> &BTreeSet<String> {
+        &self.read_files
+    }
+
+    /// Says whether a bakefile was read because another one includes it.
+    pub fn is_included(&self, file: FileId) -> bool {
+        self.directories.contains_key(&file)
     }
 
     /// Returns the groups of the files and of matrices, in order of definition.

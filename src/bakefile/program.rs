@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use super::Options;
 use super::attributes::{self, Kind};
+use super::include::INCLUDE;
+use super::places::Places;
 use super::variables;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::ast::{Attribute, Block, Body, Expr, ExprKind, Name};
@@ -69,6 +71,8 @@ struct TargetBlock<'a> {
 /// Everything that expressions can refer to.
 pub(super) struct Program<'a> {
     pub(super) options: &'a Options<'a>,
+    /// Reads the files that expressions name.
+    pub(super) places: &'a Places<'a>,
     /// Where the text of each of `options.vars` stands.
     pub(super) var_places: Vec<Span>,
     pub(super) world: World,
@@ -103,10 +107,16 @@ fn error(span: Span, message: impl Into<String>) -> EvalError {
 impl<'a> Program<'a> {
     /// Collects the definitions of all bodies; of two variables, functions, groups or attributes of one name the last
     /// one counts.
-    pub(super) fn collect(bodies: &'a [Body], options: &'a Options<'a>, findings: &mut Diagnostics) -> Program<'a> {
+    pub(super) fn collect(
+        bodies: impl IntoIterator<Item = &'a Body>,
+        options: &'a Options<'a>,
+        places: &'a Places<'a>,
+        findings: &mut Diagnostics,
+    ) -> Program<'a> {
         let world = World { now: options.now, home: (options.env)("HOME"), seed: options.seed, ..World::default() };
         let mut program = Program {
             options,
+            places,
             var_places: Vec::new(),
             world,
             variables: BTreeMap::new(),
@@ -122,7 +132,7 @@ impl<'a> Program<'a> {
             n_variables: Cell::new(0),
         };
         for body in bodies {
-            for attribute in &body.attributes {
+            for attribute in body.attributes.iter().filter(|attribute| attribute.name.text != INCLUDE) {
                 program.globals.insert(&attribute.name.text, (attribute, MemoCell::default()));
             }
             for block in &body.blocks {

@@ -6,11 +6,12 @@
 use serde_json::{Map, Value, json};
 
 use super::attributes::{Kind, RESOURCES};
-use super::vocabulary::{Attribute, BLOCKS, Shape, VALIDATION, record_fields};
+use super::vocabulary::{Attribute, BLOCKS, Shape, TOP, VALIDATION, record_fields};
 
 /// Returns the schema, as it is in `schemas/build.schema.json`.
 pub fn schema() -> String {
-    let mut properties = Map::new();
+    let mut properties: Map<String, Value> =
+        TOP.iter().map(|attribute| (attribute.name.to_owned(), property(attribute))).collect();
     let mut definitions = shapes();
     for block in &BLOCKS {
         let kind = block.kind;

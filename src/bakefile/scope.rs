@@ -6,8 +6,10 @@ use super::attributes::{self, Kind};
 use super::program::{Program, TargetCell};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::lang::ast::{Call, Step, StepKind};
+use crate::lang::functions::files::SourceFiles;
 use crate::lang::functions::{Argument, World, wrong_count};
 use crate::lang::{EvalContext, EvalError, MAX_DEPTH, MAX_WORK, Scope, Type, Value};
+use crate::sys::beneath::FileKind;
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
@@ -81,6 +83,10 @@ impl Scope for Program<'_> {
         &self.world
     }
 
+    fn files(&self) -> &dyn SourceFiles {
+        self
+    }
+
     fn enter(&self) -> bool {
         self.depth.set(self.depth.get() + 1);
         let is_fine = self.depth.get() <= MAX_DEPTH;
@@ -97,6 +103,30 @@ impl Scope for Program<'_> {
     fn spend(&self, n_units: usize) -> bool {
         self.work.set(self.work.get().saturating_add(n_units));
         self.work.get() <= MAX_WORK
+    }
+}
+
+/// How many bytes that are read count as much as one expression.
+const BYTES_PER_UNIT: usize = 64;
+
+impl SourceFiles for Program<'_> {
+    fn read(&self, at: Span, path: &str) -> Result<Vec<u8>, EvalError> {
+        let bytes = self.places.read(&self.places.inside(at.file, path), at)?;
+        // Where this is too much, the call that asked for it says so.
+        self.spend(bytes.len() / BYTES_PER_UNIT);
+        Ok(bytes)
+    }
+
+    fn exists(&self, at: Span, path: &str) -> Result<bool, EvalError> {
+        self.places.exists(&self.places.inside(at.file, path), at)
+    }
+
+    fn matching(&self, at: Span, directory: &str, pattern: &str) -> Result<Vec<String>, EvalError> {
+        let place = self.places.inside(at.file, directory);
+        if self.places.stat(&place, at)?.kind != FileKind::Directory {
+            return Err(error(at, format!("{} is no directory", self.places.shown(&place))));
+        }
+        Ok(self.places.matching(&place, pattern, at)?.into_iter().collect())
     }
 }
 

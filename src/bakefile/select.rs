@@ -283,10 +283,9 @@ impl<'a> Resolver<'a> {
         }
         let mut target = Rc::unwrap_or_clone(merged);
         let place = target.span;
-        let context = target.context.get_or_insert_with(|| Spanned::new(".".into(), place));
-        if context.value == "-" {
-            return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
-        }
+        let directory = self.bakefile.directories.get(&place.file).map_or(".", String::as_str);
+        overrides::refuse_stdin(&target, self.bakefile.overrides.get(name).map_or(&[], Vec::as_slice))?;
+        let context = target.context.get_or_insert_with(|| Spanned::new(directory.into(), place));
         context.value = cleaned_context(&context.value, self.bakefile.home.as_ref());
         if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {
             target.dockerfile = Some(Spanned::new("Dockerfile".into(), place));

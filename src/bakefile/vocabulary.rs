@@ -158,6 +158,13 @@ pub(super) const FUNCTION: &[Attribute] = &[
     value("description", Kind::Text, "What it is for."),
 ];
 
+/// The attributes at the top of a bakefile that are no global values.
+pub(super) const TOP: &[Attribute] = &[value(
+    "include",
+    Kind::Texts,
+    "Further bakefiles, relative to this one; `*`, `?` and `**` match names and directories. Paths in them are relative to them.",
+)];
+
 /// A block of the language.
 pub(super) struct BlockWords {
     pub(super) kind: &'static str,
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_word_is_described() {
-        let nested = VALIDATION.iter();
+        let nested = VALIDATION.iter().chain(TOP);
         for attribute in BLOCKS.iter().flat_map(|block| block.attributes).chain(nested) {
             assert!(attribute.description.ends_with('.'), "{}", attribute.name);
         }

@@ -50,7 +50,9 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     project::tell(&found, &sources, host);
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
     if request.is_compat {
-        let read: Vec<&str> = sources.names().collect();
+        // The peer does not come to what is included.
+        let read = sources.files().filter(|file| !bakefile.is_included(*file));
+        let read: Vec<&str> = read.map(|file| sources.name(file)).collect();
         return Ok(compat(&bakefile, &names, &read, &sources));
     }
     let call = Call { method: Method::Check, format: Format::Text, ignores_status: false };

@@ -77,6 +77,7 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
         stage,
         no_cache: NoCache::Off,
         network: NetworkMode::Default,
+        extra_hosts: Vec::new(),
     };
     let first = planned(&platforms[0], request.target.clone());
     let loaded = frontend::load(&first, &files, &mut sources);

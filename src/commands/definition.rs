@@ -65,7 +65,7 @@ pub fn read(
     }
     let store =
         Store::open(&project::store_path(store, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
-    let fetcher = Fetcher::new(&store, host, MAX_DEFINITION)?;
+    let fetcher = Fetcher::new(&store, host, &host.cancel, MAX_DEFINITION)?;
     let Some(url) = place.url else {
         let inputs = names.iter().map(|name| read_any(name, &fetcher, &store, &disk));
         return Ok(Ok(Definition { inputs: inputs.collect::<Result<_, _>>()?, home: None, files: Box::new(disk) }));
@@ -73,7 +73,9 @@ pub fn read(
     let (here, there): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.starts_with("cwd://"));
     let mut definition = read_remote(url, &there, &fetcher, &store, host)?;
     for name in here {
-        definition.inputs.push(input::read_one(name, &disk).map_err(|found| failure(&found.into()))?);
+        let input = input::read_one(name, &disk).map_err(|found| failure(&found.into()))?;
+        // Under its full name: what it includes and reads is not among the files over there.
+        definition.inputs.push(InputFile { name: name.clone(), ..input });
     }
     Ok(Ok(definition))
 }

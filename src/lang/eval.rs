@@ -42,6 +42,9 @@ pub trait Scope {
     /// Returns what built-in functions may know of the world.
     fn world(&self) -> &functions::World;
 
+    /// Returns what reads files for functions.
+    fn files(&self) -> &dyn functions::files::SourceFiles;
+
     /// Counts one level down; false where that is too deep.
     fn enter(&self) -> bool;
 
@@ -396,9 +399,14 @@ impl<'a> EvalContext<'a> {
         if let Some(value) = self.scope.call(call, span, &arguments)? {
             return Ok(value);
         }
+        // Last: the peer has none of these, so that a bakefile may have a function of its own by such a name.
+        if let Some(function) = functions::files::find(&call.name.text) {
+            return function.call(self.scope.files(), call.name.span, &arguments);
+        }
         let finding = Diagnostic::error(call.name.span, format!("no function named \"{}\"", call.name.text));
         let user = self.scope.function_names();
-        let built_in: Vec<&str> = functions::names().chain(["try", "can", "convert"]).collect();
+        let built_in: Vec<&str> =
+            functions::names().chain(functions::files::names()).chain(["try", "can", "convert"]).collect();
         let known = built_in.into_iter().chain(user.iter().map(String::as_str));
         Err(Box::new(finding.suggest(&call.name.text, known)))
     }

@@ -24,8 +24,8 @@
 
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
 use crate::graph::{
-    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, SourceNaming,
-    SourceOp,
+    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, Selector,
+    SourceNaming, SourceOp,
 };
 
 /// What a finished vertex is, by content.
@@ -35,6 +35,9 @@ pub enum Content {
     Rootfs(Vec<DiffId>),
     /// A local directory; what is read of it is selected and hashed by its readers.
     Local,
+    /// Files that came over the network: the digest of all that a copy can take from them, as with [`Content::Local`]
+    /// selected and hashed by their readers.
+    Fetched(Digest),
 }
 
 /// A named part of a [`CacheKey`].
@@ -60,10 +63,8 @@ pub struct CacheKey {
 pub struct Selection {
     /// Whose files.
     pub input: InputIndex,
-    /// As [`CopyAction::source`](crate::graph::CopyAction) has it.
-    pub source: String,
-    /// Ignore patterns relative to the source.
-    pub exclude: Vec<String>,
+    /// Which.
+    pub files: Selector,
 }
 
 /// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
@@ -77,12 +78,10 @@ pub fn selections(op: &Op) -> Vec<Selection> {
 
 fn mount_selection(mount: &Mount) -> Option<Selection> {
     match &mount.kind {
-        MountKind::Bind { input, selector } => {
-            Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
-        }
+        MountKind::Bind { input, selector } => Some(Selection { input: *input, files: Selector::path(selector) }),
         MountKind::Cache { selector, .. } => {
             let input = mount.kind.first_content()?;
-            Some(Selection { input, source: selector.clone(), exclude: Vec::new() })
+            Some(Selection { input, files: Selector::path(selector) })
         }
         MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
     }
@@ -90,9 +89,7 @@ fn mount_selection(mount: &Mount) -> Option<Selection> {
 
 fn copy_selection(action: &FileAction) -> Option<Selection> {
     match action {
-        FileAction::Copy(copy) => {
-            Some(Selection { input: copy.from, source: copy.source.clone(), exclude: copy.exclude.clone() })
-        }
+        FileAction::Copy(copy) => Some(Selection { input: copy.from, files: copy.selector() }),
         FileAction::Mkdir { .. } | FileAction::Mkfile { .. } | FileAction::Rm { .. } | FileAction::Symlink { .. } => {
             None
         }
@@ -141,7 +138,7 @@ impl KeyBuilder<'_> {
     fn root(&mut self, root: Option<InputIndex>) {
         let stack = match root.map(|index| &self.inputs[index.0 as usize]) {
             Some(Content::Rootfs(stack)) => stack.as_slice(),
-            Some(Content::Local) | None => &[],
+            Some(Content::Local | Content::Fetched(_)) | None => &[],
         };
         self.add("root", chain_id(stack).map_or("scratch".to_owned(), |chain| chain.to_string()));
     }
@@ -232,6 +229,7 @@ impl KeyBuilder<'_> {
                     // From a local context ownership is dropped, from a root file system it is kept.
                     let kind = match &self.inputs[copy.from.0 as usize] {
                         Content::Local => "local files",
+                        Content::Fetched(_) => "fetched files",
                         Content::Rootfs(_) => "files",
                     };
                     self.files(format!("{kind} to {}", copy.dest));

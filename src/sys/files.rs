@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::beneath::{DiskTree, MemoryTree, NoTree, Tree};
+
 /// Reads the user's files. Paths are as the user wrote them, relative to the directory that the command runs in.
 pub trait Files {
     /// Returns the bytes of a regular file.
@@ -18,6 +20,14 @@ pub trait Files {
     /// meant; none where they cannot be listed.
     fn neighbors(&self, _path: &Path) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Opens the tree at a directory, for paths that must not lead out of it.
+    ///
+    /// # Errors
+    /// There is no such directory.
+    fn tree(&self, _directory: &Path) -> io::Result<Box<dyn Tree>> {
+        Ok(Box::new(NoTree))
     }
 }
 
@@ -56,6 +66,10 @@ impl Files for DiskFiles {
         names.sort();
         names
     }
+
+    fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
+        Ok(Box::new(DiskTree::open(&self.directory.join(directory))?))
+    }
 }
 
 /// Files in memory, for tests and for texts that came from elsewhere.
@@ -66,5 +80,11 @@ impl Files for MemoryFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path: PathBuf = path.components().filter(|c| *c != std::path::Component::CurDir).collect();
         self.0.get(&path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
+        let below =
+            |(path, bytes): (&PathBuf, &Vec<u8>)| Some((path.strip_prefix(directory).ok()?.to_owned(), bytes.clone()));
+        Ok(Box::new(MemoryTree(self.0.iter().filter_map(below).collect())))
     }
 }

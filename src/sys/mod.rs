@@ -1,5 +1,6 @@
 //! The operating system's edge.
 
+pub mod beneath;
 pub mod cancel;
 pub mod child;
 pub mod existing;

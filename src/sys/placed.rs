@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::beneath::{DiskTree, Tree};
 use super::files::{DiskFiles, Files};
 use super::root::Root;
 
@@ -29,6 +30,11 @@ impl Files for TreeFiles {
             true => Err(io::ErrorKind::FileTooLarge.into()),
             false => Ok(bytes),
         }
+    }
+
+    fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Ok(Box::new(DiskTree::from_fd(self.0.open_at(directory, flags, Mode::empty())?)))
     }
 }
 

@@ -26,7 +26,7 @@ impl LocalWorker<'_> {
         let Content::Rootfs(stack) = &inputs[selection.input.0 as usize] else { return Ok(files) };
         let mut hasher = FieldHasher::new("bake.bound.v1");
         hasher.field("files", files.as_bytes());
-        hasher.field("directory", self.directory_digest(stack, &selection.source)?.as_bytes());
+        hasher.field("directory", self.directory_digest(stack, &selection.files.source)?.as_bytes());
         Ok(hasher.finish())
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::contexts::{Contexts, OpenContext};
 use super::exec;
+use super::fetched::{FetchError, Fetched, OpenFetched};
 use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
 use super::platforms::Platforms;
@@ -12,7 +13,7 @@ use super::sandbox::{Launcher, SandboxError};
 use super::secrets::{SecretError, Secrets};
 use super::unsupported::unsupported;
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
-use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
+use crate::graph::{Definition, FileOp, InputIndex, Op, Selector, SourceOp, Vertex, VertexId};
 use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
@@ -45,6 +46,9 @@ pub enum WorkerError {
     /// A secret or an agent that the step is to have is not there.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Files could not be brought in over the network.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -84,16 +88,18 @@ pub struct LocalSettings {
 }
 
 /// An input of a file step, open to be read.
-enum OpenInput {
+pub(super) enum OpenInput {
     Local(Arc<OpenContext>),
     Rootfs(Root),
+    Fetched(OpenFetched),
 }
 
 impl OpenInput {
-    fn tree(&self) -> SourceTree<'_> {
+    pub(super) fn tree(&self) -> SourceTree<'_> {
         match self {
             OpenInput::Local(context) => context.tree(),
             OpenInput::Rootfs(root) => SourceTree::Rootfs { root },
+            OpenInput::Fetched(files) => files.tree(),
         }
     }
 }
@@ -112,6 +118,8 @@ pub struct LocalWorker<'a> {
     pub platforms: &'a Platforms,
     /// What steps may mount that is no part of any result.
     pub secrets: &'a Secrets,
+    /// Files from the network.
+    pub fetched: &'a Fetched<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
 }
@@ -120,11 +128,21 @@ impl Worker for LocalWorker<'_> {
     type Error = WorkerError;
 
     fn probe(&self, vertex: VertexId, inputs: &[Content]) -> Result<Verdict, WorkerError> {
-        let vertex = self.definition.vertex(vertex);
+        let id = vertex;
+        let vertex = self.definition.vertex(id);
         match &vertex.op {
             Op::Source(SourceOp::Image { diff_ids, .. }) => return Ok(Verdict::Hit(Content::Rootfs(diff_ids.clone()))),
             Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
-            Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) | Op::Diff(_) => {
+            Op::Source(source @ (SourceOp::Git(_) | SourceOp::Http(_))) => {
+                let targets = self.definition.targets_of(id).collect();
+                return Ok(Verdict::Hit(Content::Fetched(self.fetched.bring(
+                    id,
+                    source,
+                    &targets,
+                    self.settings.epoch,
+                )?)));
+            }
+            Op::Diff(_) => {
                 return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
             }
             Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
@@ -172,7 +190,7 @@ impl LocalWorker<'_> {
     pub(super) fn stack<'c>(&self, root: Option<InputIndex>, inputs: &'c [Content]) -> &'c [DiffId] {
         match root.map(|index| &inputs[index.0 as usize]) {
             Some(Content::Rootfs(stack)) => stack,
-            Some(Content::Local) | None => &[],
+            Some(Content::Local | Content::Fetched(_)) | None => &[],
         }
     }
 
@@ -196,6 +214,7 @@ impl LocalWorker<'_> {
         match &inputs[input] {
             Content::Local => self.local_digest(vertex.inputs[input], selection),
             Content::Rootfs(stack) => self.rootfs_digest(stack, selection),
+            Content::Fetched(content) => self.fetched_digest(vertex.inputs[input], content, selection),
         }
     }
 
@@ -208,18 +227,25 @@ impl LocalWorker<'_> {
 
     /// Layers never change, so the digest of a selection of a stack is kept for good.
     fn rootfs_digest(&self, stack: &[DiffId], selection: &Selection) -> Result<Digest, WorkerError> {
-        let mut hasher = FieldHasher::new("bake.selection.v1");
-        hasher.field("chain", chain_id(stack).map_or(String::new(), |chain| chain.to_string()));
-        hasher.field("source", &selection.source);
-        hasher.list("exclude", selection.exclude.iter());
-        let memo = hasher.finish();
+        let chain = chain_id(stack).map_or(String::new(), |chain| chain.to_string());
+        let memo = memo_key(&chain, &selection.files);
         if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
             return Ok(digest);
         }
         self.layers.materialise(stack)?;
         let root = Root::from_fd(self.store.view(stack)?);
         let tree = SourceTree::Rootfs { root: &root };
-        let digest = file::content_digest(&tree, &selection.source, &selection.exclude, None)?;
+        let digest = file::content_digest(&tree, &selection.files, None)?;
+        self.store.put_memo(&memo, &digest.to_string())?;
+        Ok(digest)
+    }
+
+    fn fetched_digest(&self, input: VertexId, content: &Digest, selection: &Selection) -> Result<Digest, WorkerError> {
+        let memo = memo_key(&content.to_string(), &selection.files);
+        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
+            return Ok(digest);
+        }
+        let digest = self.fetched.open(input)?.content_digest(&selection.files, self.settings.epoch)?;
         self.store.put_memo(&memo, &digest.to_string())?;
         Ok(digest)
     }
@@ -272,9 +298,10 @@ impl LocalWorker<'_> {
         Ok(committed?)
     }
 
-    fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
+    pub(super) fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
         match content {
             Content::Local => Ok(OpenInput::Local(self.contexts.open(self.local_source(id))?)),
+            Content::Fetched(_) => Ok(OpenInput::Fetched(self.fetched.open(id)?)),
             Content::Rootfs(stack) => {
                 self.layers.materialise(stack)?;
                 Ok(OpenInput::Rootfs(Root::from_fd(self.store.view(stack)?)))
@@ -303,4 +330,14 @@ impl LocalWorker<'_> {
             _ => unreachable!("only a local source has local content"),
         }
     }
+}
+
+/// Returns what the digest of a selection of a tree that never changes is remembered under.
+fn memo_key(tree: &str, files: &Selector) -> Digest {
+    let mut hasher = FieldHasher::new("bake.selection.v2");
+    hasher.field("tree", tree).field("source", &files.source).field("naming", format!("{:?}", files.naming));
+    for (name, patterns) in [("exclude", &files.exclude), ("include", &files.include), ("required", &files.required)] {
+        hasher.list(name, patterns.iter());
+    }
+    hasher.finish()
 }

@@ -6,6 +6,7 @@ mod cache_mount;
 pub mod contexts;
 pub mod emulation;
 mod exec;
+pub mod fetched;
 pub mod file;
 pub mod layers;
 pub mod local;

@@ -12,20 +12,13 @@ use bake::dockerfile::ignore::Matcher;
 use bake::dockerfile::shell::{Expander, MAX_INSERTED};
 use bake::lang::{format_hcl, parse_hcl, shape};
 use bake::oci::untar::TarReader;
-use bake::sys::files::Files;
-
-/// There are no files.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&self, _: &Path) -> std::io::Result<Vec<u8>> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
+use bake::sys::files::MemoryFiles;
 
 /// A bakefile, from text to JSON. The first byte says the notation; a NUL byte ends a file, and the next byte says the next
-/// one's. A file that begins with `--set ` is an override for all of them.
+/// one's. A file that begins with `--set ` is an override for all of them. The first file can include and read all of them:
+/// they are the files of the directory `in`.
 pub fn bakefile(data: &[u8]) {
+    let mut files = MemoryFiles::default();
     let (mut inputs, mut overrides, mut sources) = (Vec::new(), Vec::new(), SourceMap::default());
     for (index, part) in data.split(|byte| *byte == 0).take(4).enumerate() {
         let Some((first, rest)) = part.split_first() else { continue };
@@ -38,7 +31,9 @@ pub fn bakefile(data: &[u8]) {
         if ending == "hcl" {
             formatted(&text);
         }
-        inputs.push(InputFile { name: format!("file{index}.{ending}"), text });
+        let name = format!("file{index}.{ending}");
+        files.0.insert(Path::new("in").join(&name), text.clone().into_bytes());
+        inputs.push(InputFile { name, text });
     }
     let options = Options {
         env: &|name| (name.len() % 3 == 1).then(|| name.to_lowercase()),
@@ -50,7 +45,7 @@ pub fn bakefile(data: &[u8]) {
         seed: [0; 32],
         home: None,
         now: 1_700_000_000,
-        files: &NoFiles,
+        files: &files,
     };
     let (loaded, findings) = bakefile::load(&inputs, &options, &mut sources);
     assert!(loaded.is_some() || findings.has_errors());

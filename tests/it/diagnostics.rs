@@ -57,7 +57,7 @@ impl Case {
             let text = text.replace("\\r\n", "\r\n").replace("\\uFEFF", "\u{feff}");
             match name.ends_with('/') {
                 true => std::fs::create_dir_all(path).expect("made"),
-                false => std::fs::write(path, text).expect("written"),
+                false => std::fs::write(path, bytes(&text)).expect("written"),
             }
         }
         let words = words(&self.command);
@@ -83,6 +83,11 @@ impl Case {
         }
         text + outcome
     }
+}
+
+/// Returns a file's bytes: `\xFF` stands for the byte that is in no UTF-8.
+fn bytes(text: &str) -> Vec<u8> {
+    text.split("\\xFF").map(str::as_bytes).collect::<Vec<_>>().join(&0xFF)
 }
 
 /// Splits a command line at blanks; single quotes keep them.

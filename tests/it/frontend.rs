@@ -30,6 +30,7 @@ pub fn target(dockerfile: &str) -> PlannedTarget {
         stage: None,
         no_cache: NoCache::Off,
         network: NetworkMode::Default,
+        extra_hosts: Vec::new(),
     }
 }
 

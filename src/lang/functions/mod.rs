@@ -5,6 +5,7 @@
 mod collection;
 mod digest;
 pub(super) mod encoding;
+pub mod files;
 mod format;
 mod math;
 mod network;
@@ -132,22 +133,32 @@ impl Function {
     /// # Errors
     /// Too few or too many arguments, one of another type, or what the function itself refuses.
     pub fn call(&self, world: &World, span: Span, arguments: &[Argument]) -> Result<Value, EvalError> {
-        let n_wanted = self.parameters.len();
-        let is_enough = arguments.len() >= n_wanted && (self.rest.is_some() || arguments.len() == n_wanted);
-        if !is_enough {
-            let message = wrong_count(self.name, n_wanted, self.rest.is_some(), arguments.len());
-            return Err(Box::new(Diagnostic::error(span, message)));
-        }
-        let mut values = Vec::with_capacity(arguments.len());
-        for (i, argument) in arguments.iter().enumerate() {
-            let parameter = self.parameters.get(i).copied().or(self.rest).unwrap_or(Parameter::Nullable);
-            let value = parameter.convert(&argument.value);
-            values.push(
-                value.map_err(|why| Box::new(Diagnostic::error(argument.span, format!("`{}`: {why}", self.name))))?,
-            );
-        }
+        let values = converted(self.name, self.parameters, self.rest, span, arguments)?;
         (self.body)(world, &values).map_err(|why| Box::new(Diagnostic::error(span, format!("`{}`: {why}", self.name))))
     }
+}
+
+/// Returns the values of the arguments of `name` as its parameters have them.
+fn converted(
+    name: &str,
+    parameters: &[Parameter],
+    rest: Option<Parameter>,
+    span: Span,
+    arguments: &[Argument],
+) -> Result<Vec<Value>, EvalError> {
+    let n_wanted = parameters.len();
+    let is_enough = arguments.len() >= n_wanted && (rest.is_some() || arguments.len() == n_wanted);
+    if !is_enough {
+        let message = wrong_count(name, n_wanted, rest.is_some(), arguments.len());
+        return Err(Box::new(Diagnostic::error(span, message)));
+    }
+    let mut values = Vec::with_capacity(arguments.len());
+    for (i, argument) in arguments.iter().enumerate() {
+        let parameter = parameters.get(i).copied().or(rest).unwrap_or(Parameter::Nullable);
+        let value = parameter.convert(&argument.value);
+        values.push(value.map_err(|why| Box::new(Diagnostic::error(argument.span, format!("`{name}`: {why}"))))?);
+    }
+    Ok(values)
 }
 
 impl Parameter {
