@@ -14,6 +14,7 @@ mod entitlements;
 mod failure;
 mod host;
 mod include;
+mod link;
 mod mounts;
 mod output;
 mod push;

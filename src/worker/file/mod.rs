@@ -37,6 +37,7 @@ use crate::store::unpack::UnpackError;
 use crate::sys::root::Root;
 
 pub use copy::copy;
+pub(crate) use digest::attributes;
 pub use digest::content_digest;
 pub use owner::resolve_owner;
 pub use remove::{Missing, remove};
