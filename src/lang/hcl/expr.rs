@@ -189,7 +189,7 @@ impl Parser<'_> {
         let finding = finding.label(self.span_of(open), opened);
         let finding = match token.kind {
             Kind::Sign(b'=') => finding.hint("equality is `==`"),
-            Kind::Sign(b';') => finding.hint("elements are parted by `,`"),
+            Kind::Unknown if self.text[token.start..].starts_with(';') => finding.hint("elements are parted by `,`"),
             _ => finding,
         };
         self.fail(finding)

@@ -218,3 +218,61 @@ fn cut(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Expr, String> {
+        let mut sources = SourceMap::default();
+        let file = sources.add("a.hcl", text);
+        parse_expr(file, text, 0).map_err(|why| why.message)
+    }
+
+    /// Tests run with two MiB of stack, a quarter of what the program has.
+    #[test]
+    fn what_nests_deeply_is_read_or_refused_within_a_small_stack() {
+        let rounds = [("(", "1", ")"), ("[", "", "]"), ("{a=", "1", "}"), ("f(", "", ")"), ("\"${", "1", "}\"")];
+        for (open, inner, close) in rounds.into_iter().chain([("!", "a", ""), ("a[", "0", "]"), ("a ? b : ", "c", "")])
+        {
+            let text = |n: usize| open.repeat(n) + inner + &close.repeat(n);
+            assert!(read(&text(90)).is_ok(), "{open}");
+            for n in [1_000, 100_000] {
+                assert_eq!(
+                    read(&text(n)).map(|_| ()),
+                    Err("this is nested more than 200 levels deep".to_owned()),
+                    "{open}"
+                );
+            }
+        }
+        let body = "a {\n".repeat(100_000);
+        let mut sources = SourceMap::default();
+        let file = sources.add("a.hcl", body.as_str());
+        assert!(parse_hcl(file, &sources).1.has_errors());
+    }
+
+    #[test]
+    fn operators_bind_as_in_the_peer() {
+        fn shown(expr: &Expr) -> String {
+            match &expr.kind {
+                ExprKind::Number(number) => number.to_string(),
+                ExprKind::Variable(name) => name.clone(),
+                ExprKind::Parens(inner) => shown(inner),
+                ExprKind::Unary(_, inner) => format!("!{}", shown(inner)),
+                ExprKind::Binary(_, sides) => format!("({} {})", shown(&sides.0), shown(&sides.1)),
+                other => format!("{other:?}"),
+            }
+        }
+        for (text, expected) in [
+            ("1 - 2 - 3", "((1 2) 3)"),
+            ("1 + 2 * 3", "(1 (2 3))"),
+            ("1 * 2 + 3", "((1 2) 3)"),
+            ("a || b && c == d > e + f * g", "(a (b (c (d (e (f g))))))"),
+            ("a == b != c", "((a b) c)"),
+            ("!a == b", "(!a b)"),
+            ("1 - -2", "(1 -2)"),
+        ] {
+            assert_eq!(read(text).map(|expr| shown(&expr)), Ok(expected.to_owned()), "{text}");
+        }
+    }
+}

@@ -134,7 +134,7 @@ impl Parser<'_> {
             let plain = plain.unwrap_or(rest.len());
             row.literal.push_str(&rest[..plain]);
             self.at += plain;
-            match rest[plain..].as_bytes() {
+            match &rest.as_bytes()[plain..] {
                 [] => return self.text_end(form, start, row),
                 [b'\n', ..] if form == Form::Quoted => return Err(self.newline_in_quotes(start)),
                 [b'\n', ..] => {
