@@ -29,6 +29,7 @@ mod relative;
 mod schema;
 mod scope;
 mod select;
+mod size;
 mod spec;
 mod table;
 mod variables;
