@@ -69,7 +69,7 @@ pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
         ListFormat::Table => {
             let head = ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"].map(str::to_owned).to_vec();
             let lines = variables.into_iter().map(|variable| {
-                let value = variable.value.clone().unwrap_or_else(|| "<null>".to_owned());
+                let value = variable.value().unwrap_or_else(|| "<null>".to_owned());
                 let kind = variable.kind.clone().unwrap_or_default();
                 vec![variable.name.clone(), kind, value, variable.description.clone().unwrap_or_default()]
             });
@@ -80,7 +80,7 @@ pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
             let mut members = vec![("name".to_owned(), text(&variable.name))];
             add(&mut members, "description", variable.description.clone().filter(|text| !text.is_empty()));
             add(&mut members, "type", variable.kind.clone());
-            add(&mut members, "value", variable.value.clone());
+            add(&mut members, "value", variable.value());
             members
         })),
     }

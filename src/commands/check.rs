@@ -18,8 +18,6 @@ use crate::sys::files::DiskFiles;
 pub struct CheckRequest {
     /// Which bakefile.
     pub project: ProjectRequest,
-    /// Report what the peer reads otherwise, and nothing of Dockerfiles.
-    pub is_compat: bool,
     /// Give the findings as JSON.
     pub is_json: bool,
 }
@@ -34,7 +32,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let names = project::input_names(&request.project, host);
     let Evaluated { bakefile, mut found, home } =
         project::evaluate(&request.project, &names, None, host, &mut sources)?;
-    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
+    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.project.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
@@ -49,7 +47,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     definition_failure(&found, &sources)?;
     project::tell(&found, &sources, host);
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
-    if request.is_compat {
+    if request.project.is_compat {
         // The peer does not come to what is included.
         let read = sources.files().filter(|file| !bakefile.is_included(*file));
         let read: Vec<&str> = read.map(|file| sources.name(file)).collect();
