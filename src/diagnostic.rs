@@ -230,7 +230,7 @@ impl Diagnostic {
 const MAX_SHOWN: usize = 20;
 
 /// Characters of a message that are kept from its start and from its end, where it repeats a long text of the user's.
-const KEPT: (usize, usize) = (1_500, 300);
+const KEPT: (usize, usize) = (600, 200);
 
 /// Cuts the middle out of a text that nobody would read to the end.
 fn shortened(text: String) -> String {
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(text.matches("warning: warning").count(), MAX_SHOWN);
         assert!(text.contains("\n\nwarning: and 2 more warnings"), "{text}");
         let cut = text.split("\n\n").find(|part| part.starts_with("error: ")).expect("the error");
-        assert!(cut.contains("é…é") && cut.ends_with("é z") && cut.chars().count() < 2_000, "{cut}");
+        assert!(cut.contains("é…é") && cut.ends_with("é z") && cut.chars().count() < 1_000, "{cut}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What a bakefile has, for people and programs: the text of `docker buildx bake --list`.
 
-use super::Bakefile;
 use super::print::{Json, text, write};
 use super::table::table;
+use super::{Bakefile, VariableInfo};
+use crate::lang::limits::MAX_VALUE;
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,11 +66,18 @@ pub fn list_targets(bakefile: &Bakefile, format: ListFormat) -> String {
 pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
     let mut variables: Vec<_> = bakefile.variables().iter().collect();
     variables.sort_by_key(|variable| &variable.name);
+    // Values are shared between variables; written out they may be more than anybody could read.
+    let mut room = MAX_VALUE;
+    let mut value = |variable: &VariableInfo| {
+        let value = variable.value(room);
+        room -= value.as_ref().map_or(0, String::len).min(room);
+        value
+    };
     match format {
         ListFormat::Table => {
             let head = ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"].map(str::to_owned).to_vec();
             let lines = variables.into_iter().map(|variable| {
-                let value = variable.value().unwrap_or_else(|| "<null>".to_owned());
+                let value = value(variable).unwrap_or_else(|| "<null>".to_owned());
                 let kind = variable.kind.clone().unwrap_or_default();
                 vec![variable.name.clone(), kind, value, variable.description.clone().unwrap_or_default()]
             });
@@ -80,7 +88,7 @@ pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
             let mut members = vec![("name".to_owned(), text(&variable.name))];
             add(&mut members, "description", variable.description.clone().filter(|text| !text.is_empty()));
             add(&mut members, "type", variable.kind.clone());
-            add(&mut members, "value", variable.value());
+            add(&mut members, "value", value(variable));
             members
         })),
     }

@@ -57,7 +57,7 @@ pub use verify::Surroundings;
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::lang::ast::{Block, Body};
 use crate::lang::text::json_text;
-use crate::lang::{EvalContext, EvalError, Type, Value, primitive_text};
+use crate::lang::{EvalContext, EvalError, Scope, Type, Value, primitive_text};
 use crate::platform::Platform;
 use crate::remote::Home;
 use crate::sys::files::Files;
@@ -258,10 +258,11 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
             None => continue,
         };
         let kind = variables::declared_type(block).ok().flatten().map(|kind: Type| kind.to_string());
-        let description = block
-            .body
-            .attribute("description")
-            .and_then(|attribute| EvalContext::new(program).eval(&attribute.value).ok()?.as_str().map(str::to_owned));
+        let description = block.body.attribute("description").and_then(|attribute| {
+            let value = EvalContext::new(program).eval(&attribute.value).ok()?;
+            program.made(value.size(), attribute.value.span).ok()?;
+            value.as_str().map(str::to_owned)
+        });
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
         variables.push(VariableInfo { name: name.to_owned(), kind, description, value, span });
     }
@@ -272,10 +273,14 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
 }
 
 impl VariableInfo {
-    /// Returns its value in this run, as text or JSON; `None` for null. What is too long for a text is `…`.
-    pub fn value(&self) -> Option<String> {
-        let text = || primitive_text(&self.value).or_else(|| json_text(&self.value).ok());
-        (!self.value.is_null()).then(|| text().unwrap_or_else(|| "…".to_owned()))
+    /// Returns its value in this run, as text or JSON; `None` for null, `…` for what is larger than `max_size` bytes.
+    pub fn value(&self, max_size: usize) -> Option<String> {
+        if self.value.is_null() {
+            return None;
+        }
+        let is_shown = self.value.size() <= max_size;
+        let text = is_shown.then(|| primitive_text(&self.value).or_else(|| json_text(&self.value).ok()));
+        Some(text.flatten().unwrap_or_else(|| "…".to_owned()))
     }
 }
 
@@ -362,10 +367,12 @@ fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
     // A scratch target carries the list through the same conversion as a target's lists.
     let mut scratch = Target::new(&label.text, label.span);
     let value = EvalContext::new(program).eval(&members.value)?;
+    program.made(value.size(), members.value.span)?;
     let value = attributes::converted(attributes::Kind::Texts, &value, &members.value)?;
     attributes::assign(&mut scratch, "tags", &value, &members.value)?;
     if let Some(attribute) = block.body.attribute("description") {
         let value = EvalContext::new(program).eval(&attribute.value)?;
+        program.made(value.size(), attribute.value.span)?;
         let value = attributes::converted(attributes::Kind::Text, &value, &attribute.value)?;
         attributes::assign(&mut scratch, "description", &value, &attribute.value)?;
     }

@@ -62,7 +62,7 @@ impl Scope for Program<'_> {
     fn unknown_name(&self, name: &str, span: Span) -> EvalError {
         let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
         let known = self.variables.keys().chain(self.globals.keys()).copied();
-        let near = nearest(name, known);
+        let near = if self.spend(known.clone().count()) { nearest(name, known) } else { None };
         let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
         Box::new(match (near, place) {
             (Some(near), Some(place)) => finding
@@ -192,7 +192,10 @@ impl<'a> Program<'a> {
             return Ok(found);
         }
         let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
-        Err(Box::new(finding.suggest(name, self.by_label.keys().copied())))
+        Err(Box::new(match self.spend(self.by_label.len()) {
+            true => finding.suggest(name, self.by_label.keys().copied()),
+            false => finding,
+        }))
     }
 
     fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {

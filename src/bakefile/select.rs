@@ -25,6 +25,9 @@ pub struct Selection {
 /// How deep groups may nest: deeper would overflow the stack.
 const MAX_CHAIN: usize = 200;
 
+/// Wrong targets after which no more are looked at; fewer are shown.
+const MAX_FINDINGS: usize = 1_000;
+
 /// Places of a circle that are shown.
 const MAX_DRAWN: usize = 6;
 
@@ -61,6 +64,9 @@ impl Bakefile {
             match resolver.finished(name, *span) {
                 Ok(target) => _ = targets.insert(name.clone(), target),
                 Err(why) => findings.push(why),
+            }
+            if findings.iter().nth(MAX_FINDINGS).is_some() {
+                break;
             }
         }
         if !findings.has_errors()

@@ -85,21 +85,35 @@ fn has(bakefile: &Bakefile, name: &str) -> bool {
         || bakefile.targets().iter().any(|target| target.name == name)
 }
 
+/// Targets and groups that are put together one by one: each may need all others.
+const MAX_ONE_BY_ONE: usize = 2_000;
+
 /// Puts every target and group together, and reads the Dockerfiles of what is built.
 fn check_targets(bakefile: &Bakefile, host: &Host, sources: &mut SourceMap, found: &mut Diagnostics) {
     let env = |name: &str| host.env.get(name).cloned();
     let files = DiskFiles::new(&host.directory);
     let surroundings = Surroundings { env: &env, files: &files };
-    let targets = bakefile.targets().iter().map(|target| &target.name);
     let only_parents = only_parents(bakefile);
     let mut built: BTreeMap<String, Target> = BTreeMap::new();
-    for name in targets.chain(bakefile.groups().iter().map(|group| &group.name)) {
-        match bakefile.resolve(std::slice::from_ref(name)) {
-            Ok(selection) => {
-                found.extend(selection.verify(&surroundings));
-                built.extend(selection.targets.into_iter().filter(|(name, _)| !only_parents.contains(name.as_str())));
+    let names: Vec<String> = bakefile.targets().iter().map(|target| &target.name).cloned().collect();
+    let names: Vec<String> =
+        names.into_iter().chain(bakefile.groups().iter().map(|group| group.name.clone())).collect();
+    let mut add = |names: &[String]| match bakefile.resolve(names) {
+        Ok(selection) => {
+            found.extend(selection.verify(&surroundings));
+            built.extend(selection.targets.into_iter().filter(|(name, _)| !only_parents.contains(name.as_str())));
+            Ok(())
+        }
+        Err(wrong) => Err(wrong),
+    };
+    // All together, which takes as long as one of them; one by one where something is wrong, to say everything.
+    if let Err(wrong) = if names.is_empty() { Ok(()) } else { add(&names) } {
+        match names.len() {
+            ..=MAX_ONE_BY_ONE => {
+                let wrong: Vec<Diagnostics> = names.chunks(1).filter_map(|name| add(name).err()).collect();
+                wrong.into_iter().for_each(|wrong| found.extend(wrong));
             }
-            Err(wrong) => found.extend(wrong),
+            _ => found.extend(wrong),
         }
     }
     // A target that cannot be planned says so at its build; here its Dockerfile counts.

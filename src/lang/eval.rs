@@ -91,6 +91,9 @@ struct Frame<'a> {
     outer: Option<&'a Frame<'a>>,
 }
 
+/// What calling a user's function takes beside its expressions: its names are bound, and it is looked for among its callers.
+const STEPS_PER_CALL: usize = 4;
+
 fn too_much(span: Span, message: String) -> EvalError {
     let hint = "look for values that double, and for functions that call each other many times";
     Box::new(Diagnostic::error(span, message).hint(hint))
@@ -446,6 +449,7 @@ impl<'a> EvalContext<'a> {
         if let Some(function) = functions::find(&call.name.text) {
             return self.call_built_in(function, call.name.span, &arguments);
         }
+        self.scope.handled(STEPS_PER_CALL * BYTES_PER_STEP, span)?;
         if let Some(value) = self.scope.call(call, span, &arguments)? {
             return Ok(value);
         }
@@ -533,11 +537,16 @@ pub(super) fn equal(a: &Value, b: &Value) -> bool {
     a == b
 }
 
+/// The names that may have been meant. Of a large map only some: a missing name may be looked up many times.
+fn names(entries: &BTreeMap<String, Value>) -> impl Iterator<Item = &str> {
+    entries.keys().map(String::as_str).take(1_000)
+}
+
 fn attribute(value: &Value, name: &str, span: Span) -> Result<Value, EvalError> {
     match value {
         Value::Map(entries) | Value::Object(entries) => entries.get(name).cloned().ok_or_else(|| {
             let finding = Diagnostic::error(span, format!("no attribute \"{name}\" in this {}", value.type_of()));
-            Box::new(finding.suggest(name, entries.keys().map(String::as_str)))
+            Box::new(finding.suggest(name, names(entries)))
         }),
         Value::Null(_) => Err(error(span, format!("this is null and has no attribute \"{name}\""))),
         _ => Err(error(span, format!("a {} has no attributes", value.type_of()))),
@@ -558,7 +567,7 @@ pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, E
             let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
             entries.get(&name).cloned().ok_or_else(|| {
                 let finding = Diagnostic::error(span, format!("no element \"{name}\" in this {}", short_type(value)));
-                Box::new(finding.suggest(&name, entries.keys().map(String::as_str)))
+                Box::new(finding.suggest(&name, names(entries)))
             })
         }
         Value::Null(_) => Err(error(span, "this is null and has no elements")),

@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index());
-                if error.info().contains("recursion limit") {
+                if error.info().contains("recursion") {
                     return wrong(Span::new(self.file, at, at), too_deep());
                 }
                 wrong(Span::new(self.file, at, at), format!("this is no YAML: {}", error.info()))
