@@ -90,6 +90,8 @@ pub(super) struct Program<'a> {
     pub(super) depth: Cell<usize>,
     /// What evaluation cost so far, in steps.
     pub(super) n_steps: Cell<usize>,
+    /// How many names were looked at for one that may have been meant.
+    pub(super) n_compared: Cell<usize>,
     /// Bytes of all values that were made.
     pub(super) n_made: Cell<usize>,
     /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
@@ -132,6 +134,7 @@ impl<'a> Program<'a> {
             depth: Cell::new(0),
             n_steps: Cell::new(0),
             n_made: Cell::new(0),
+            n_compared: Cell::new(0),
             n_variables: Cell::new(0),
         };
         for body in bodies {
@@ -453,6 +456,14 @@ impl<'a> Program<'a> {
         self.depth.set(self.depth.get().saturating_sub(DEFINITION_DEPTH));
         *memo.borrow_mut() = Memo::Done(value.clone());
         value
+    }
+
+    /// Says whether `n` more names may be looked at for one that was meant: in a file where everything is wrong, few errors
+    /// are read.
+    pub(super) fn may_compare(&self, n: usize) -> bool {
+        const MAX_COMPARED: usize = 1_000_000;
+        self.n_compared.set(self.n_compared.get().saturating_add(n));
+        self.n_compared.get() <= MAX_COMPARED
     }
 
     /// Draws the cycle that `what` closes.

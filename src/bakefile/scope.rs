@@ -62,7 +62,7 @@ impl Scope for Program<'_> {
     fn unknown_name(&self, name: &str, span: Span) -> EvalError {
         let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
         let known = self.variables.keys().chain(self.globals.keys()).copied();
-        let near = if self.spend(known.clone().count()) { nearest(name, known) } else { None };
+        let near = if self.may_compare(known.clone().count()) { nearest(name, known) } else { None };
         let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
         Box::new(match (near, place) {
             (Some(near), Some(place)) => finding
@@ -192,7 +192,7 @@ impl<'a> Program<'a> {
             return Ok(found);
         }
         let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
-        Err(Box::new(match self.spend(self.by_label.len()) {
+        Err(Box::new(match self.may_compare(self.by_label.len()) {
             true => finding.suggest(name, self.by_label.keys().copied()),
             false => finding,
         }))

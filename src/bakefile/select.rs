@@ -26,7 +26,7 @@ pub struct Selection {
 const MAX_CHAIN: usize = 200;
 
 /// Wrong targets after which no more are looked at; fewer are shown.
-const MAX_FINDINGS: usize = 1_000;
+const MAX_FINDINGS: usize = 100;
 
 /// Places of a circle that are shown.
 const MAX_DRAWN: usize = 6;
