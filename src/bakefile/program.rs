@@ -92,6 +92,8 @@ pub(super) struct Program<'a> {
     pub(super) n_steps: Cell<usize>,
     /// How many names were looked at for one that may have been meant.
     pub(super) n_compared: Cell<usize>,
+    /// Where one of these two was first too much.
+    pub(super) excess: OnceCell<Span>,
     /// Bytes of all values that were made.
     pub(super) n_made: Cell<usize>,
     /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
@@ -135,6 +137,7 @@ impl<'a> Program<'a> {
             n_steps: Cell::new(0),
             n_made: Cell::new(0),
             n_compared: Cell::new(0),
+            excess: OnceCell::new(),
             n_variables: Cell::new(0),
         };
         for body in bodies {

@@ -106,6 +106,10 @@ impl Scope for Program<'_> {
         self.n_steps.get() <= MAX_STEPS
     }
 
+    fn first_excess(&self, span: Span) -> Span {
+        *self.excess.get_or_init(|| span)
+    }
+
     fn make(&self, n_bytes: usize) -> bool {
         self.n_made.set(self.n_made.get().saturating_add(n_bytes));
         self.n_made.get() <= MAX_VALUES

@@ -160,8 +160,21 @@ fn functions_refuse_before_they_build() {
 }
 
 #[test]
+fn what_failed_is_not_tried_again_and_again() {
+    let both = |i: usize| format!("function \"f{i}\" {{\n  params = [x]\n  result = f{0}(x) + f{0}(x)\n}}\n", i - 1);
+    let first = "function \"f0\" {\n  params = [x]\n  result = [for i in range(1024): \"${text}${i}\"]\n}\n";
+    let text = doubling(16, "\"0123456789abcdef\"", |v| format!("\"${{{v}}}${{{v}}}\""), "f60(1)")
+        .replace("\"v16\"", "\"text\"");
+    refused(
+        "build.hcl",
+        &(first.to_owned() + &blocks(60, |i| both(i + 1)) + &text),
+        "the values are more than 512 MiB",
+    );
+}
+
+#[test]
 fn nesting_is_bounded_in_every_notation() {
-    refused("build.hcl", &target(&format!("[1]{}", "[*]".repeat(8_000))), "more than 300 levels deep");
+    refused("build.hcl", &target(&format!("[1]{}", "[*]".repeat(8_000))), "more than 200 splats stand in a row");
     printed("build.hcl", &target(&format!("length([1]{})", "[*]".repeat(100))));
     let deep = doubling(400, "1", |v| format!("[{v}]"), "1");
     refused("build.hcl", &deep, "this value is nested more than 300 levels deep");
