@@ -6,8 +6,9 @@ use super::ast::{
     BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal, UnaryOperator,
 };
 use super::convert::{convert, primitive_text, unify};
+use super::element::{attribute, element};
 use super::functions::{self, Argument, Function};
-use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
+use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
 use super::number::Number;
 use super::type_expr::type_from_expr;
 use super::value::{Type, Value};
@@ -121,7 +122,7 @@ fn checked(value: Value, span: Span) -> Result<Value, EvalError> {
     Ok(value)
 }
 
-fn error(span: Span, message: impl Into<String>) -> EvalError {
+pub(super) fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
 }
 
@@ -512,8 +513,8 @@ impl<'a> EvalContext<'a> {
 
     fn call_built_in(&self, function: &Function, span: Span, arguments: &[Argument]) -> Result<Value, EvalError> {
         let size = arguments.iter().map(|argument| argument.value.size()).fold(0, usize::saturating_add);
-        if size > 2 * MAX_VALUE {
-            let message = format!("these arguments are more than {} MiB, written out", 2 * MAX_VALUE >> 20);
+        if size > MAX_ARGUMENTS {
+            let message = format!("these arguments are more than {} MiB, written out", MAX_ARGUMENTS >> 20);
             return Err(too_much(span, message));
         }
         // Before it is called: what takes too long is not begun.
@@ -552,7 +553,7 @@ impl<'a> EvalContext<'a> {
     }
 }
 
-fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
+pub(super) fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
     match convert(value, &Type::Number) {
         Ok(Value::Number(number)) => Ok(number),
         Ok(_) => Err(error(span, "this is null, where a number is needed")),
@@ -578,52 +579,4 @@ fn described(value: &Value) -> String {
 /// Equality of the `==` operator: of one type and content; a tuple equals no list.
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     a == b
-}
-
-/// The names that may have been meant. Of a large map only some: a missing name may be looked up many times.
-fn names(entries: &BTreeMap<String, Value>) -> impl Iterator<Item = &str> {
-    entries.keys().map(String::as_str).take(1_000)
-}
-
-fn attribute(value: &Value, name: &str, span: Span) -> Result<Value, EvalError> {
-    match value {
-        Value::Map(entries) | Value::Object(entries) => entries.get(name).cloned().ok_or_else(|| {
-            let finding = Diagnostic::error(span, format!("no attribute \"{name}\" in this {}", value.type_of()));
-            Box::new(finding.suggest(name, names(entries)))
-        }),
-        Value::Null(_) => Err(error(span, format!("this is null and has no attribute \"{name}\""))),
-        _ => Err(error(span, format!("a {} has no attributes", value.type_of()))),
-    }
-}
-
-/// Returns `value[key]`.
-pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, EvalError> {
-    match value {
-        Value::List(items) | Value::Tuple(items) => {
-            let number = number(key, span)?;
-            let index = number.to_i64().and_then(|i| usize::try_from(i).ok());
-            index.and_then(|i| items.get(i)).cloned().ok_or_else(|| {
-                error(span, format!("no element {number} in this {} of {}", short_type(value), items.len()))
-            })
-        }
-        Value::Map(entries) | Value::Object(entries) => {
-            let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
-            entries.get(&name).cloned().ok_or_else(|| {
-                let finding = Diagnostic::error(span, format!("no element \"{name}\" in this {}", short_type(value)));
-                Box::new(finding.suggest(&name, names(entries)))
-            })
-        }
-        Value::Null(_) => Err(error(span, "this is null and has no elements")),
-        _ => Err(error(span, format!("a {} has no elements", value.type_of()))),
-    }
-}
-
-fn short_type(value: &Value) -> &'static str {
-    match value {
-        Value::List(_) => "list",
-        Value::Map(_) => "map",
-        Value::Tuple(_) => "tuple",
-        Value::Set(_) => "set",
-        _ => "object",
-    }
 }

@@ -10,6 +10,9 @@ pub const MAX_TEXT: usize = 16 << 20;
 /// Bytes of one value, written out: see [`Value::size`](super::value::Value::size).
 pub const MAX_VALUE: usize = 64 << 20;
 
+/// Bytes of all arguments of one call, written out.
+pub const MAX_ARGUMENTS: usize = 2 * MAX_VALUE;
+
 /// Elements of a list that a function makes: as many as fit a value.
 pub const MAX_ITEMS: usize = MAX_VALUE / ELEMENT;
 

@@ -10,6 +10,7 @@
 pub mod ast;
 mod convert;
 mod data_syntax;
+mod element;
 mod emit;
 mod eval;
 mod format;

@@ -136,7 +136,7 @@ impl Value {
         Value::Map(measured_entries(items))
     }
 
-    /// Returns about how many bytes it is, written out: [`ELEMENT`] for each value in it, however often one and the same is
+    /// Returns about how many bytes it is, written out: 64 for each value in it, however often one and the same is
     /// in it, and the bytes of texts, keys and digits.
     pub fn size(&self) -> usize {
         match self {
