@@ -1,10 +1,11 @@
 //! Functions of lists, sets, maps and objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Parameter::{Any, Items, Nullable, Number as N, Text, Texts};
 use super::{Function, World, fixed, items_at, text_at, texts, variadic, whole_at};
 use crate::lang::convert::{convert, primitive_text, unify};
+use crate::lang::limits::{items_fit, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
@@ -37,13 +38,9 @@ pub(super) const TABLE: &[Function] = &[
     variadic("setproduct", &[], Items, setproduct),
     fixed("setsubtract", &[Items, Items], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
     variadic("setsymmetricdifference", &[Items], Items, |_, v| {
-        sets(v, |a, b| {
-            let added: Vec<Value> = b.iter().filter(|x| !a.contains(x)).cloned().collect();
-            a.retain(|x| !b.contains(x));
-            a.extend(added);
-        })
+        sets(v, |a, b| *a = a.symmetric_difference(&b).cloned().collect())
     }),
-    variadic("setunion", &[Items], Items, |_, v| sets(v, |a, b| a.extend(b.iter().cloned()))),
+    variadic("setunion", &[Items], Items, |_, v| sets(v, |a, b| a.extend(b))),
     fixed("slice", &[Items, N, N], slice),
     fixed("sort", &[Texts], sort),
     fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
@@ -55,7 +52,11 @@ fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
 }
 
 fn position(items: &[Value], wanted: &Value) -> Option<usize> {
+    let has_parts = |value: &Value| value.as_items().is_some() || value.as_entries().is_some();
     items.iter().position(|item| {
+        if has_parts(item) || has_parts(wanted) {
+            return item == wanted;
+        }
         item == wanted
             || unify([item, wanted]).is_some_and(|t| {
                 let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
@@ -109,19 +110,21 @@ fn coalescelist(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn concat(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(total(v))?;
     let items = v.iter().flat_map(|list| list.as_items().unwrap_or(&[])).cloned().collect();
     let is_list = v.iter().all(|list| matches!(list, Value::List(_)));
     Ok(if is_list { listed(items) } else { Value::tuple(items) })
 }
 
+/// The elements of all lists, counted.
+fn total(lists: &[Value]) -> Option<usize> {
+    let mut counts = lists.iter().map(|list| list.as_items().map_or(0, <[Value]>::len));
+    counts.try_fold(0usize, usize::checked_add)
+}
+
 fn distinct(items: &[Value]) -> Vec<Value> {
-    let mut kept: Vec<Value> = Vec::new();
-    for item in items {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
+    let mut seen = BTreeSet::new();
+    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 fn element(_: &World, v: &[Value]) -> Result<Value, String> {
@@ -149,6 +152,7 @@ fn length(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(v.iter().map(|value| value.as_entries().map_or(0, BTreeMap::len)).try_fold(0usize, usize::checked_add))?;
     let mut merged = BTreeMap::new();
     for value in v.iter().filter(|value| !value.is_null()) {
         merged.extend(entries(value)?.clone());
@@ -157,36 +161,49 @@ fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
     Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
 }
 
-fn sets(v: &[Value], combine: fn(&mut Vec<Value>, &[Value])) -> Result<Value, String> {
+fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Result<Value, String> {
+    items_fit(total(v))?;
     let common =
         unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
-    let converted = |list: &Value| -> Result<Vec<Value>, String> {
+    let converted = |list: &Value| -> Result<BTreeSet<Value>, String> {
         list.as_items().unwrap_or(&[]).iter().map(|item| convert(item, &common)).collect()
     };
-    let mut result = distinct(&converted(&v[0])?);
+    let mut result = converted(&v[0])?;
     for list in &v[1..] {
-        combine(&mut result, &converted(list)?);
+        combine(&mut result, converted(list)?);
     }
-    Ok(Value::set(result))
+    Ok(Value::set(result.into_iter().collect()))
 }
+
+/// Rows of a `setproduct`.
+const MAX_COMBINATIONS: usize = 100_000;
 
 fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
     let lists: Vec<&[Value]> = (0..v.len()).map(|i| items_at(v, i)).collect();
     if lists.len() < 2 {
         return Err("at least two sets are needed".into());
     }
-    if lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > 100_000) {
-        return Err("more than 100000 combinations".into());
-    }
-    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for list in lists {
-        rows = rows
+    let n_rows = lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul);
+    let n_rows = n_rows.filter(|n| *n <= MAX_COMBINATIONS);
+    let n_rows = n_rows.ok_or_else(|| format!("more than {MAX_COMBINATIONS} combinations"))?;
+    value_fits(
+        lists
             .iter()
-            .flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
-            .collect();
-    }
+            .flat_map(|list| list.iter().map(|item| (list.len(), item.size())))
+            .try_fold(0usize, |sum, (n_items, size)| sum.checked_add(size.checked_mul(n_rows / n_items)?)),
+    )?;
+    let row = |mut index: usize| {
+        let mut row: Vec<Value> = Vec::with_capacity(lists.len());
+        for list in lists.iter().rev() {
+            row.push(list[index % list.len()].clone());
+            index /= list.len();
+        }
+        row.reverse();
+        row
+    };
+    let rows = (0..n_rows).map(row);
     let is_set = v.iter().all(|list| matches!(list, Value::Set(_)));
-    let rows = rows.into_iter().map(Value::tuple).collect();
+    let rows = rows.map(Value::tuple).collect();
     Ok(if is_set { Value::set(rows) } else { Value::list(rows) })
 }
 

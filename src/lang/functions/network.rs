@@ -62,7 +62,7 @@ impl Prefix {
     }
 
     fn subnet(&self, n_bits: i64, number: i64) -> Result<Prefix, String> {
-        let n_bits = u32::try_from(n_bits).ok().filter(|n| self.length + n <= self.width && *n < 127);
+        let n_bits = u32::try_from(n_bits).ok().filter(|n| *n <= self.width - self.length && *n < 127);
         let n_bits = n_bits.ok_or_else(|| format!("{} has too few bits left for that", self.text()))?;
         let number = u128::try_from(number).ok().filter(|n| *n < 1 << n_bits);
         let number = number.ok_or_else(|| format!("{n_bits} bits cannot hold that number"))?;
@@ -88,7 +88,7 @@ fn cidrsubnets(_: &World, v: &[Value]) -> Result<Value, String> {
         let first = prefix.subnet(whole_at(v, i)?, 0)?;
         let no_room = || format!("{} has no room for that many ranges", prefix.text());
         let size = first.host_mask().checked_add(1).ok_or_else(no_room)?;
-        let start = next.div_ceil(size) * size;
+        let start = next.div_ceil(size).checked_mul(size).ok_or_else(no_room)?;
         if start & prefix.mask() != prefix.bits {
             return Err(no_room());
         }
