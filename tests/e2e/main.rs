@@ -13,6 +13,7 @@ mod crash;
 mod entitlements;
 mod failure;
 mod host;
+mod hostile;
 mod include;
 mod mounts;
 mod output;
