@@ -264,11 +264,7 @@ fn shown(value: &Value) -> Option<String> {
     if value.is_null() {
         return None;
     }
-    Some(crate::lang::primitive_text(value).unwrap_or_else(|| {
-        let mut text = String::new();
-        crate::lang::text::write_json(value, &mut text);
-        text
-    }))
+    Some(crate::lang::primitive_text(value).unwrap_or_else(|| crate::lang::text::json_text(value).unwrap_or_default()))
 }
 
 /// Adds all targets by name and place, and the groups of matrices. Returns what defines them, in order.

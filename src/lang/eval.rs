@@ -8,7 +8,7 @@ use super::ast::{
 use super::convert::{convert, primitive_text, unify};
 use super::functions::{self, Argument};
 use super::number::Number;
-use super::type_expr::type_from_expr;
+use super::type_expr::{all_required, type_from_expr};
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -360,8 +360,8 @@ impl<'a> EvalContext<'a> {
         match operator {
             B::Equal => return Ok(Value::Bool(equal(&a, &b))),
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
-            B::And => return Ok(Value::Bool(boolean(&a, left.span)? & boolean(&b, right.span)?)),
-            B::Or => return Ok(Value::Bool(boolean(&a, left.span)? | boolean(&b, right.span)?)),
+            B::And => return logical(false, (&a, left.span), (&b, right.span)),
+            B::Or => return logical(true, (&a, left.span), (&b, right.span)),
             _ => {}
         }
         let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
@@ -427,7 +427,7 @@ impl<'a> EvalContext<'a> {
             }
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
-                let wanted = type_from_expr(wanted)?;
+                let wanted = all_required(type_from_expr(wanted)?);
                 convert(&value, &wanted).map_err(|why| error(span, why))
             })),
             _ => None,
@@ -441,6 +441,22 @@ fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
         Ok(_) => Err(error(span, "this is null, where a number is needed")),
         Err(_) => Err(error(span, format!("number required, but have {}", described(value)))),
     }
+}
+
+/// `&&` and `||`: a side that is `controlling` decides, even over a null on the other. Null counts as false for `&&`, as in
+/// the peer; where it would decide `||`, it is an error.
+fn logical(controlling: bool, left: (&Value, Span), right: (&Value, Span)) -> Result<Value, EvalError> {
+    let converted =
+        |(value, span): (&Value, Span)| convert(value, &Type::Bool).or_else(|_| boolean(value, span).map(Value::Bool));
+    let (a, b) = (converted(left)?, converted(right)?);
+    let decides = |value: &Value| match value {
+        Value::Bool(flag) => *flag == controlling,
+        _ => !controlling,
+    };
+    if decides(&a) || decides(&b) {
+        return Ok(Value::Bool(controlling));
+    }
+    Ok(Value::Bool(boolean(&a, left.1)? & boolean(&b, right.1)?))
 }
 
 fn boolean(value: &Value, span: Span) -> Result<bool, EvalError> {

@@ -36,6 +36,6 @@ pub use value::{Field, Type, Value};
 
 /// Texts that are more than one thing of the language.
 pub mod text {
-    pub use super::functions::encoding::{csv_records, from_json, write_json, write_json_string};
+    pub use super::functions::encoding::{csv_records, from_json, json_text, write_json_string};
     pub use super::functions::text::clean as clean_path;
 }

@@ -3,30 +3,28 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::Parameter::{Nullable, Text};
+use super::json::decoded;
 use super::{Function, World, fixed, text_at};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
+/// Bits past the last whole byte count for nothing, as in the peer.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 pub(super) const TABLE: &[Function] = &[
     fixed("base64decode", &[Text], |_, v| {
-        let bytes = STANDARD.decode(text_at(v, 0)).map_err(|_| "this is no base64")?;
+        let text = text_at(v, 0).replace(['\n', '\r'], "");
+        let bytes = LENIENT.decode(text).map_err(|_| "this is no base64")?;
         String::from_utf8(bytes).map(Value::string).map_err(|_| "the decoded bytes are no UTF-8".into())
     }),
     fixed("base64encode", &[Text], |_, v| Ok(Value::string(STANDARD.encode(text_at(v, 0))))),
     fixed("csvdecode", &[Text], csvdecode),
-    fixed("jsondecode", &[Text], |_, v| {
-        let json: serde_json::Value =
-            serde_json::from_str(text_at(v, 0)).map_err(|e| format!("this is no JSON: {e}"))?;
-        Ok(from_json(&json))
-    }),
-    fixed("jsonencode", &[Nullable], |_, v| {
-        let mut text = String::new();
-        write_json(&v[0], &mut text);
-        Ok(Value::string(text))
-    }),
+    fixed("jsondecode", &[Text], |_, v| decoded(text_at(v, 0))),
+    fixed("jsonencode", &[Nullable], |_, v| json_text(&v[0]).map(Value::string)),
     fixed("urlencode", &[Text], |_, v| Ok(Value::string(urlencode(text_at(v, 0))))),
 ];
 
@@ -46,8 +44,17 @@ pub fn from_json(json: &serde_json::Value) -> Value {
     }
 }
 
-/// Writes compact JSON, keys sorted.
-pub fn write_json(value: &Value, text: &mut String) {
+/// Returns compact JSON, keys sorted.
+///
+/// # Errors
+/// An infinite number is in it.
+pub fn json_text(value: &Value) -> Result<String, String> {
+    let mut text = String::new();
+    write_json(value, &mut text)?;
+    Ok(text)
+}
+
+fn write_json(value: &Value, text: &mut String) -> Result<(), String> {
     let separate = |text: &mut String, i: usize| {
         if i > 0 {
             text.push(',')
@@ -56,13 +63,14 @@ pub fn write_json(value: &Value, text: &mut String) {
     match value {
         Value::Null(_) => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) if number.decimal().is_none() => return Err("JSON has no infinite numbers".into()),
         Value::Number(number) => text.push_str(&number.to_string()),
         Value::String(string) => write_json_string(string, text),
         Value::List(items) | Value::Set(items) | Value::Tuple(items) => {
             text.push('[');
             for (i, item) in items.iter().enumerate() {
                 separate(text, i);
-                write_json(item, text);
+                write_json(item, text)?;
             }
             text.push(']');
         }
@@ -72,11 +80,12 @@ pub fn write_json(value: &Value, text: &mut String) {
                 separate(text, i);
                 write_json_string(key, text);
                 text.push(':');
-                write_json(item, text);
+                write_json(item, text)?;
             }
             text.push('}');
         }
     }
+    Ok(())
 }
 
 /// Writes a JSON string as the peer does: `<`, `>`, `&` and the two line separators are escaped.

@@ -5,6 +5,7 @@ use regex::Regex;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Parameter::{Any, Number as N, Text, Texts};
+use super::pattern::{expand, translated};
 use super::{Function, World, fixed, number_at, text_at, texts, variadic, whole_at};
 use crate::lang::number::Number;
 use crate::lang::value::Value;
@@ -85,13 +86,17 @@ pub fn clean(path: &str) -> String {
     }
 }
 
+/// Spaces that `indent` puts before a line at most; the peer knows no limit.
+const MAX_INDENT: usize = 4096;
+
 fn indent(_: &World, v: &[Value]) -> Result<Value, String> {
-    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= 1000).ok_or("indentation is from 0 to 1000")?;
+    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= MAX_INDENT);
+    let n = n.ok_or_else(|| format!("indentation is from 0 to {MAX_INDENT}"))?;
     Ok(Value::string(text_at(v, 1).replace('\n', &format!("\n{}", " ".repeat(n)))))
 }
 
 fn join(_: &World, v: &[Value]) -> Result<Value, String> {
-    let lists = v.get(1..).unwrap_or(&[]);
+    let lists = v.get(1..).filter(|lists| !lists.is_empty()).ok_or("at least one list is needed")?;
     let mut pieces = Vec::new();
     for item in lists.iter().flat_map(|list| list.as_items().unwrap_or(&[])) {
         pieces.push(item.as_str().ok_or("an element is null")?);
@@ -112,7 +117,8 @@ fn substr(_: &World, v: &[Value]) -> Result<Value, String> {
     let pieces = graphemes(text_at(v, 0));
     let (offset, length, n) = (whole_at(v, 1)?, whole_at(v, 2)?, pieces.len() as i64);
     let start = if offset < 0 { (n + offset).max(0) } else { offset.min(n) };
-    let end = if length < 0 { n } else { start.saturating_add(length).min(n) };
+    // The peer takes a length of 0 for none where the offset counts from the end.
+    let end = if length < 0 || (offset < 0 && length == 0) { n } else { start.saturating_add(length).min(n) };
     let range = start as usize..end.max(start) as usize;
     Ok(Value::string(pieces.get(range).unwrap_or(&[]).concat()))
 }
@@ -122,32 +128,38 @@ fn title(text: &str) -> String {
     let mut titled = String::with_capacity(text.len());
     for c in text.chars() {
         match is_start {
-            true => titled.extend(c.to_uppercase()),
+            true => titled.push(single_title(c)),
             false => titled.push(c),
         }
-        is_start = !(c.is_alphanumeric() || c == '_' || c == '\'');
+        // Go's strings.Title: past ASCII, only blanks separate.
+        is_start = if c.is_ascii() { !(c.is_ascii_alphanumeric() || c == '_') } else { c.is_whitespace() };
     }
     titled
 }
 
 fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
-    let text = match v.first() {
-        Some(Value::String(text)) => text.to_string(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err("string or number required".into()),
-    };
-    let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=36).contains(b));
-    let base = base.ok_or("the base is from 2 to 36")?;
+    let Some(Value::String(text)) = v.first() else { return Err("string required".into()) };
+    let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=62).contains(b));
+    let base = base.ok_or("the base is from 2 to 62")?;
     let number =
-        Number::parse_radix(&text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
+        Number::parse_radix(text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
     Ok(Value::Number(number))
 }
 
 fn compiled(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
+    Regex::new(&translated(pattern)?).map_err(|error| {
         let text = error.to_string();
         format!("invalid regular expression: {}", text.lines().last().unwrap_or("").trim_start_matches("error: "))
     })
+}
+
+/// What a match makes is a tuple or an object, so groups have names all or none.
+fn groups_agree(regex: &Regex) -> Result<(), String> {
+    let n_named = regex.capture_names().flatten().count();
+    match n_named == 0 || n_named + 1 == regex.captures_len() {
+        true => Ok(()),
+        false => Err("some groups of the pattern have names, others have none".into()),
+    }
 }
 
 fn captured(regex: &Regex, captures: &regex::Captures<'_>) -> Value {
@@ -164,18 +176,25 @@ fn captured(regex: &Regex, captures: &regex::Captures<'_>) -> Value {
 
 fn regex(_: &World, v: &[Value]) -> Result<Value, String> {
     let regex = compiled(text_at(v, 0))?;
+    groups_agree(&regex)?;
     let captures = regex.captures(text_at(v, 1)).ok_or("the pattern did not match any part of the string")?;
     Ok(captured(&regex, &captures))
 }
 
 fn regexall(_: &World, v: &[Value]) -> Result<Value, String> {
     let regex = compiled(text_at(v, 0))?;
+    groups_agree(&regex)?;
     Ok(Value::list(regex.captures_iter(text_at(v, 1)).map(|captures| captured(&regex, &captures)).collect()))
 }
 
 fn regex_replace(_: &World, v: &[Value]) -> Result<Value, String> {
     let regex = compiled(text_at(v, 1))?;
-    Ok(Value::string(regex.replace_all(text_at(v, 0), text_at(v, 2))))
+    let replacement = |captures: &regex::Captures<'_>| {
+        let mut text = String::new();
+        expand(text_at(v, 2), captures, &mut text);
+        text
+    };
+    Ok(Value::string(regex.replace_all(text_at(v, 0), replacement)))
 }
 
 /// Gives each letter its other case as Go does, letter for letter: no letter becomes two.
@@ -183,7 +202,27 @@ fn cased(text: &str, other: impl Fn(char) -> Option<char>) -> String {
     text.chars().map(|c| other(c).unwrap_or(c)).collect()
 }
 
+/// The form that a letter has at the start of a title, where Unicode has one of its own: ǅ for ǆ.
+fn single_title(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        // Georgian has capitals, but no titles.
+        '\u{10d0}'..='\u{10ff}' => c,
+        c => single_upper(c).unwrap_or(c),
+    }
+}
+
 fn single_upper(c: char) -> Option<char> {
+    // Greek letters with a small iota below have a capital of their own, though their full one is two letters.
+    let code = c as u32;
+    match code {
+        0x1f80..=0x1faf if code & 8 == 0 => return char::from_u32(code + 8),
+        0x1fb3 | 0x1fc3 | 0x1ff3 => return char::from_u32(code + 9),
+        _ => {}
+    }
     let mut upper = c.to_uppercase();
     upper.next().filter(|_| upper.next().is_none())
 }
