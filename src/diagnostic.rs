@@ -147,6 +147,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// Actions that mend it, imperative; a command can be pasted.
     pub hints: Vec<String>,
+    /// Others that were found on the same way, which went on behind this one; [`Diagnostics`] takes them apart.
+    also: Vec<Diagnostic>,
 }
 
 impl Diagnostic {
@@ -157,13 +159,19 @@ impl Diagnostic {
 
     /// Returns an error that no place in a file stands for.
     pub fn error_without_place(message: impl Into<String>) -> Diagnostic {
-        let (labels, notes, hints) = (Vec::new(), Vec::new(), Vec::new());
-        Diagnostic { severity: Severity::Error, message: message.into(), labels, notes, hints }
+        let (labels, notes, hints, also) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Diagnostic { severity: Severity::Error, message: message.into(), labels, notes, hints, also }
     }
 
     /// Returns a warning at `span`.
     pub fn warning(span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(span, message) }
+        Diagnostic::error(span, message).as_warning()
+    }
+
+    /// Returns the same finding as a warning.
+    #[must_use]
+    pub fn as_warning(self) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..self }
     }
 
     /// Adds a related place.
@@ -185,6 +193,17 @@ impl Diagnostic {
     pub fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Adds another finding, of which each is kept once and no more than are shown.
+    pub fn and(&mut self, mut other: Diagnostic) {
+        let more = std::mem::take(&mut other.also);
+        for finding in std::iter::once(other).chain(more) {
+            let is_known = *self == finding || self.also.contains(&finding);
+            if !is_known && self.also.len() < MAX_SHOWN {
+                self.also.push(finding);
+            }
+        }
     }
 
     /// Adds the candidate that is nearest to `word`, if one may have been meant.
@@ -235,8 +254,10 @@ pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Adds a finding.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        let also = std::mem::take(&mut diagnostic.also);
         self.0.push(diagnostic);
+        self.0.extend(also);
     }
 
     /// Adds all of `other`.
@@ -289,7 +310,9 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Diagnostics {
-        Diagnostics(vec![diagnostic])
+        let mut findings = Diagnostics::default();
+        findings.push(diagnostic);
+        findings
     }
 }
 

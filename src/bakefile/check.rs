@@ -7,7 +7,7 @@ use super::program::{BUILT_IN, Program};
 use super::vocabulary::{Attribute, FUNCTION, GROUP, TARGET, VALIDATION, VARIABLE};
 use super::walk::walk;
 use super::{Addition, Bakefile, Spanned};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Span, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::ast::{Block, Body, Call};
 use crate::lang::functions::files;
 
@@ -145,7 +145,7 @@ pub(super) fn inherit_cycles(bakefile: &Bakefile, findings: &mut Diagnostics) {
             let parent = target.inherits.iter().find(|parent: &&Spanned<String>| parent.value == *next)?;
             Some((parent.span, format!("\"{name}\" inherits \"{next}\"")))
         });
-        let finding = Diagnostic { severity: Severity::Warning, ..Diagnostic::error_without_place(message) };
+        let finding = Diagnostic::error_without_place(message).as_warning();
         let finding = places.take(6).fold(finding, |finding, (span, text)| finding.label(span, text));
         findings.push(finding.note("the last step of the circle is left out, as the peer does"));
     }

@@ -198,6 +198,20 @@ pub(super) fn apply(target: &mut Target, overrides: &[Placed]) -> Result<(), Dia
     Ok(())
 }
 
+/// A context or Dockerfile from standard input is the command's to name: a bakefile builds the same whoever runs it.
+pub(super) fn refuse_stdin(target: &Target, overrides: &[Placed]) -> Result<(), Diagnostic> {
+    for (what, key, value) in
+        [("context", "context", &target.context), ("Dockerfile", "dockerfile", &target.dockerfile)]
+    {
+        let is_given = overrides.iter().any(|placed| placed.item.key == key && placed.item.name.is_none());
+        if let Some(value) = value.as_ref().filter(|value| value.value == "-" && !is_given) {
+            let error = Diagnostic::error(value.span, format!("a {what} from stdin cannot be used in a bakefile"));
+            return Err(error.hint(format!("say it on the command line: --set {}.{key}=-", target.name)));
+        }
+    }
+    Ok(())
+}
+
 fn set_nullable(map: &mut BTreeMap<String, Spanned<Option<String>>>, name: &str, value: Spanned<String>) {
     map.insert(name.to_owned(), Spanned::new(Some(value.value), value.span));
 }

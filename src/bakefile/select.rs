@@ -163,10 +163,7 @@ impl Bakefile {
                 .hint("run `bake build all`, or name the targets to build");
         }
         let message = format!("no target named \"{name}\"");
-        let finding = match span {
-            Some(span) => Diagnostic::error(span, message),
-            None => Diagnostic::error_without_place(message),
-        };
+        let finding = placed(span, message);
         match nearest(name, known.iter().copied().chain(groups)) {
             Some(near) => finding.hint(format!("did you mean \"{near}\"?")),
             None if known.is_empty() => finding,
@@ -200,20 +197,20 @@ impl<'a> Resolver<'a> {
         &mut self,
         name: &str,
         span: Option<Span>,
-        path: &mut Vec<String>,
+        path: &mut Vec<(String, Option<Span>)>,
         wanted: &mut Vec<(String, Option<Span>)>,
     ) -> Resolved<()> {
-        let is_circle = path.iter().any(|outer| outer == name);
+        let is_circle = path.iter().any(|(outer, _)| outer == name);
         if is_circle && self.bakefile.index.contains_key(name) {
             // A group may hold the target of its own name.
             wanted.push((name.to_owned(), span));
             return Ok(());
         }
         if is_circle || path.len() > MAX_CHAIN {
-            let drawn = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
-            let message = format!("group \"{name}\" contains itself: {drawn}");
-            return Err(span
-                .map_or_else(|| Diagnostic::error_without_place(&message), |span| Diagnostic::error(span, &message)));
+            return Err(match is_circle {
+                true => circular_group(path, name, span),
+                false => placed(span, format!("groups nest more than {MAX_CHAIN} levels deep")),
+            });
         }
         if self.groups.contains_key(name) {
             // Its members are wanted already.
@@ -223,7 +220,7 @@ impl<'a> Resolver<'a> {
             wanted.push((name.to_owned(), span));
             return Ok(());
         };
-        path.push(name.to_owned());
+        path.push((name.to_owned(), span));
         for member in &group.targets {
             self.flatten(&member.value, Some(member.span), path, wanted)?;
         }
@@ -284,10 +281,8 @@ impl<'a> Resolver<'a> {
         let mut target = Rc::unwrap_or_clone(merged);
         let place = target.span;
         let directory = self.bakefile.directories.get(&place.file).map_or(".", String::as_str);
+        overrides::refuse_stdin(&target, self.bakefile.overrides.get(name).map_or(&[], Vec::as_slice))?;
         let context = target.context.get_or_insert_with(|| Spanned::new(directory.into(), place));
-        if context.value == "-" {
-            return Err(Diagnostic::error(context.span, "a context from stdin cannot be used in a bakefile"));
-        }
         context.value = cleaned_context(&context.value, self.bakefile.home.as_ref());
         if target.dockerfile.as_ref().is_none_or(|dockerfile| dockerfile.value.is_empty()) {
             target.dockerfile = Some(Spanned::new("Dockerfile".into(), place));
@@ -345,6 +340,25 @@ impl<'a> Resolver<'a> {
 fn links(target: &Target) -> Vec<(String, Span)> {
     let link = |context: &Spanned<String>| Some((context.value.strip_prefix("target:")?.to_owned(), context.span));
     target.contexts.values().filter_map(link).collect()
+}
+
+/// Draws the circle that the member `name`, which stands at `span`, closes: `path` holds the groups around it, outermost
+/// first, each with the place where it is a member.
+fn circular_group(path: &[(String, Option<Span>)], name: &str, span: Option<Span>) -> Diagnostic {
+    let start = path.iter().position(|(outer, _)| outer == name).unwrap_or(0);
+    let names: Vec<&str> = path[start..].iter().map(|(name, _)| name.as_str()).chain([name]).collect();
+    let finding = placed(span, format!("group \"{name}\" contains itself: {}", names.join(" → ")));
+    let members = path.iter().skip(start + 1).take(MAX_DRAWN);
+    members
+        .filter_map(|(name, span)| Some((name, (*span)?)))
+        .fold(finding, |finding, (name, span)| finding.label(span, format!("\"{name}\" is a member here")))
+}
+
+fn placed(span: Option<Span>, message: String) -> Diagnostic {
+    match span {
+        Some(span) => Diagnostic::error(span, message),
+        None => Diagnostic::error_without_place(message),
+    }
 }
 
 fn circle(cycle: &[&str], edges: &BTreeMap<String, Vec<(String, Span)>>) -> Diagnostic {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::added::Added;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::project::{self, Project, ProjectRequest};
@@ -11,11 +12,12 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata};
+use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
+use crate::graph::VertexId;
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan};
+use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
@@ -28,9 +30,11 @@ use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
 use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
 use crate::worker::contexts::Contexts;
+use crate::worker::fetched::Fetched;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
 use crate::worker::platforms::Platforms;
@@ -91,7 +95,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let client = Client::new(client_options(host));
     let (store, client, activities) = (&store, &client, &activities);
     let home = project.home().and_then(Home::host);
-    let checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
+    checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let build =
         Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
     let result = build.run(&mut project, &listener, &tail);
@@ -162,7 +168,7 @@ impl Build<'_> {
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
         let results = self.assemble(&lowered, &solved.contents)?;
-        let inputs = self.inputs(&lowered, &contexts, project.epoch)?;
+        let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -196,6 +202,9 @@ impl Build<'_> {
         let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         let secrets = Secrets::new(given, &host.env, &host.directory);
+        let stop = CancelToken::default();
+        let fetch = Added::new(self.store, host, &stop, &secrets, self.activities)?;
+        let fetched = Fetched::new(&fetch);
         let worker = LocalWorker {
             definition: &lowered.definition,
             store: self.store,
@@ -203,6 +212,7 @@ impl Build<'_> {
             contexts,
             platforms: &platforms,
             secrets: &secrets,
+            fetched: &fetched,
             settings: &settings,
         };
         let drive = Drive {
@@ -213,6 +223,7 @@ impl Build<'_> {
             listener,
             begin: host.begin,
             cancel: &host.cancel,
+            stop: &stop,
         };
         Ok(drive.run(&worker))
     }
@@ -238,13 +249,13 @@ impl Build<'_> {
     fn assemble(
         &self,
         lowered: &Lowered,
-        contents: &BTreeMap<crate::graph::VertexId, Content>,
+        contents: &BTreeMap<VertexId, Content>,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
             match root.and_then(|root| contents.get(&root)) {
                 Some(Content::Rootfs(stack)) => stack.clone(),
-                Some(Content::Local) | None => Vec::new(),
+                Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
@@ -267,10 +278,11 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contexts: &Contexts,
+        contents: &BTreeMap<VertexId, Content>,
         epoch: i64,
     ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
-        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest);
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
         let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };

@@ -188,10 +188,13 @@ fn dockerfiles(project: &mut Project, host: &Host) -> Result<Vec<ReadDockerfile>
     for target in plan.targets {
         let is_remote = |planned: &PlannedTarget| {
             matches!(&planned.dockerfile, DockerfileSource::Path(path)
-                if plan.remotes.keys().any(|name| path.starts_with(name.as_str())))
+                if path.starts_with("stdin://") || plan.remotes.keys().any(|name| path.starts_with(name.as_str())))
         };
         if let Some(planned) = target.platforms.iter().find(|planned| is_remote(planned)) {
-            host.talk.line(&format!("note: target {}: its Dockerfile is remote and is not looked at", planned.name));
+            host.talk.line(&format!(
+                "note: target {}: its Dockerfile is not on this machine and is not looked at",
+                planned.name
+            ));
             continue;
         }
         // What Dockerfiles say hardly hangs on the platform; the peer looks at one, too.

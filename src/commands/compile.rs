@@ -14,7 +14,7 @@ use super::solve::resolve_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
-use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
+use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
 use crate::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
@@ -77,6 +77,7 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
         stage,
         no_cache: NoCache::Off,
         network: NetworkMode::Default,
+        extra_hosts: Vec::new(),
     };
     let first = planned(&platforms[0], request.target.clone());
     let loaded = frontend::load(&first, &files, &mut sources);
@@ -281,7 +282,7 @@ impl Compiler<'_> {
         let loaded = self.loaded.as_ref().map_err(Clone::clone)?;
         loop {
             let resolved = Resolved { images: self.known.clone(), ..Resolved::default() };
-            match frontend::lower(target, loaded, &resolved, LinkedCopies::Merged, definition)? {
+            match frontend::lower(target, loaded, &resolved, definition)? {
                 Lowering::Done(lowered) => return Ok(lowered),
                 Lowering::Needs(needs) => {
                     for need in needs {

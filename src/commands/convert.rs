@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Host, Kind, fmt, input};
 use crate::bakefile::{self, InputFile};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::lang::Notation;
 use crate::sys::files::DiskFiles;
 
@@ -39,7 +39,7 @@ pub fn convert(request: &ConvertRequest, host: &Host) -> Result<String, Failure>
         }
         let mut warnings = Diagnostics::default();
         emitted.losses.iter().for_each(|loss| {
-            warnings.push(Diagnostic { severity: Severity::Warning, ..loss.clone() });
+            warnings.push(loss.clone().as_warning());
         });
         host.talk.line(&warnings.render(&sources));
     }

@@ -65,7 +65,7 @@ pub fn read(
     }
     let store =
         Store::open(&project::store_path(store, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
-    let fetcher = Fetcher::new(&store, host, MAX_DEFINITION)?;
+    let fetcher = Fetcher::new(&store, host, &host.cancel, MAX_DEFINITION)?;
     let Some(url) = place.url else {
         let inputs = names.iter().map(|name| read_any(name, &fetcher, &store, &disk));
         return Ok(Ok(Definition { inputs: inputs.collect::<Result<_, _>>()?, home: None, files: Box::new(disk) }));

@@ -1,6 +1,7 @@
 //! `bake fmt`: HCL bakefiles in one layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::{Failure, Host, Kind, input};
 use crate::bakefile;
@@ -13,8 +14,11 @@ use crate::sys::files::DiskFiles;
 /// What is formatted, and whether it is written.
 #[derive(Clone, Debug, Default)]
 pub struct FmtRequest {
-    /// Files, `-` for standard input; the HCL files of the default names where none is named.
+    /// Files, `-` for standard input, directories for the HCL files in them; the HCL files of the default names where none
+    /// is named.
     pub files: Vec<String>,
+    /// Directories stand for the HCL files below them too; the one that the command runs in, where none is named.
+    pub is_recursive: bool,
     /// Change nothing; fail where something would change.
     pub is_check: bool,
 }
@@ -27,8 +31,12 @@ pub struct FmtRequest {
 pub fn fmt(request: &FmtRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let files = DiskFiles::new(&host.directory);
-    let mut inputs = input::read(&request.files, &files).map_err(|found| wrong(&found, &sources))?;
-    if request.files.is_empty() {
+    let names = names(request, &host.directory)?;
+    if names.is_empty() && !request.files.is_empty() {
+        return Ok(String::new());
+    }
+    let mut inputs = input::read(&names, &files).map_err(|found| wrong(&found, &sources))?;
+    if names.is_empty() {
         inputs.retain(|input| input.name.ends_with(".hcl"));
     }
     let mut changed = Vec::new();
@@ -56,6 +64,39 @@ pub fn fmt(request: &FmtRequest, host: &Host) -> Result<String, Failure> {
         replace(host.directory.join(name), formatted)?;
     }
     Ok(out + &names)
+}
+
+/// Returns the names of the files that are meant, those of a directory sorted.
+fn names(request: &FmtRequest, directory: &Path) -> Result<Vec<String>, Failure> {
+    let here = [".".to_owned()];
+    let given = if request.files.is_empty() && request.is_recursive { &here[..] } else { &request.files };
+    let mut names = Vec::new();
+    for name in given {
+        match name != "-" && directory.join(name).is_dir() {
+            true => hcl_files(Path::new(name), directory, request.is_recursive, &mut names)?,
+            false => names.push(name.clone()),
+        }
+    }
+    Ok(names)
+}
+
+/// Adds the HCL files in the directory `name`. Links to directories are not followed, and what is hidden is left alone.
+fn hcl_files(name: &Path, directory: &Path, is_recursive: bool, names: &mut Vec<String>) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::new(Kind::Definition, format!("cannot read {}: {error}", name.display()));
+    let entries = fs::read_dir(directory.join(name)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = entries.map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (file_name, kind) = (entry.file_name(), entry.file_type().map_err(failed)?);
+        let path = name.strip_prefix(".").unwrap_or(name).join(&file_name);
+        let is_hidden = file_name.as_encoded_bytes().starts_with(b".");
+        if kind.is_dir() && is_recursive && !is_hidden {
+            hcl_files(&path, directory, is_recursive, names)?;
+        } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "hcl") {
+            names.extend(path.to_str().map(str::to_owned));
+        }
+    }
+    Ok(())
 }
 
 /// Puts the new text in the place of the old one at once; a symbolic link goes on leading to the file.

@@ -1,5 +1,6 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
+mod added;
 pub mod build;
 mod build_warnings;
 mod call;
@@ -22,6 +23,7 @@ mod release;
 mod remotes;
 mod rights;
 mod solve;
+mod stdin;
 mod step_failure;
 
 use std::collections::BTreeMap;

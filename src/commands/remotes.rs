@@ -8,10 +8,13 @@ use super::{Failure, Host, Kind};
 use crate::plan::{BuildContext, DockerfileSource, Plan, RemoteContext, Remotes};
 use crate::remote::{GitUrl, HttpUrl, Remote, SINGLE_FILE};
 use crate::solver::activity::Activities;
-use crate::source::git::{GitError, GitHost, GitSecret, GitSource};
-use crate::source::http::{HttpContext, HttpError, HttpFile, HttpSource};
+use crate::source::checksum::Checksum;
+use crate::source::download::Download;
+use crate::source::git::{GitCheckout, GitError, GitHost, GitSecret, GitSource};
+use crate::source::http::{Authorization, HttpContext, HttpError, HttpFile, HttpSource};
 use crate::source::subdirectory;
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::placed::PlacedFiles;
 use crate::sys::root::Root;
@@ -20,8 +23,8 @@ use crate::sys::threads;
 /// Contexts that are brought in at once.
 const N_FETCHERS: usize = 4;
 
-/// The largest build context that is downloaded, in bytes.
-const MAX_CONTEXT: u64 = 8 << 30;
+/// The largest build context, and the largest file for a step, that is downloaded, in bytes.
+pub(super) const MAX_CONTEXT: u64 = 8 << 30;
 
 /// The largest bakefile that is downloaded, with the archive that it is in, in bytes.
 pub(super) const MAX_DEFINITION: u64 = 256 << 20;
@@ -66,7 +69,7 @@ pub fn bring_in(
     activities: &Activities<'_>,
 ) -> Result<Checkouts, Failure> {
     let remotes: Remotes = std::mem::take(&mut plan.remotes);
-    let fetcher = Fetcher::new(store, host, MAX_CONTEXT)?;
+    let fetcher = Fetcher::new(store, host, &host.cancel, MAX_CONTEXT)?;
     let fetched = threads::map(remotes.into_iter().collect(), N_FETCHERS, |(name, context)| {
         let activity = activities.start(&format!("load {name}"));
         let failed = |failure: Failure| failure.note(format!("target \"{}\" reads it", context.target));
@@ -112,17 +115,23 @@ struct Fetched {
 pub(super) struct Fetcher<'a> {
     store: &'a Store,
     host: &'a Host,
-    git: GitHost,
+    cancel: &'a CancelToken,
+    pub(super) git: GitHost,
     http: HttpSource<'a>,
 }
 
 impl<'a> Fetcher<'a> {
-    /// Knows of `host` what its environment says; downloads files of at most `max_size` bytes.
+    /// Knows of `host` what its environment says; downloads files of at most `max_size` bytes; gives up when `cancel` is set.
     ///
     /// # Errors
     /// `BAKE_GIT_TIMEOUT` is no number.
-    pub(super) fn new(store: &'a Store, host: &'a Host, max_size: u64) -> Result<Fetcher<'a>, Failure> {
-        Ok(Fetcher { store, host, git: git_host(host)?, http: HttpSource::new(store, &host.cancel, max_size) })
+    pub(super) fn new(
+        store: &'a Store,
+        host: &'a Host,
+        cancel: &'a CancelToken,
+        max_size: u64,
+    ) -> Result<Fetcher<'a>, Failure> {
+        Ok(Fetcher { store, host, cancel, git: git_host(host)?, http: HttpSource::new(store, cancel, max_size) })
     }
 
     fn context(&self, context: &RemoteContext, home: Option<&str>) -> Result<Fetched, Failure> {
@@ -155,6 +164,18 @@ impl<'a> Fetcher<'a> {
         secret: Option<&GitSecret>,
         ssh: Option<&str>,
     ) -> Result<(PathBuf, String), Failure> {
+        let checkout = self.checkout(url, keep_git_dir, secret, ssh)?;
+        Ok((checkout.directory, checkout.commit))
+    }
+
+    /// Checks a repository out, as [`Fetcher::git`] does.
+    pub(super) fn checkout(
+        &self,
+        url: &GitUrl,
+        keep_git_dir: bool,
+        secret: Option<&GitSecret>,
+        ssh: Option<&str>,
+    ) -> Result<GitCheckout, Failure> {
         let mut git = self.git.clone();
         if let Some(path) = ssh.map(|path| self.host.directory.join(path)) {
             match is_socket(&path) {
@@ -162,15 +183,25 @@ impl<'a> Fetcher<'a> {
                 false => git.ssh_key = Some(path),
             }
         }
-        let source = GitSource { store: self.store, host: &git, cancel: &self.host.cancel };
+        let source = GitSource { store: self.store, host: &git, cancel: self.cancel };
         let resolved = source.resolve(url, secret).map_err(|error| git_failure(&error))?;
-        let checkout = source.checkout(url, &resolved, keep_git_dir, secret).map_err(|error| git_failure(&error))?;
-        Ok((checkout.directory, checkout.commit))
+        source.checkout(url, &resolved, keep_git_dir, secret).map_err(|error| git_failure(&error))
     }
 
     /// Downloads a file.
     pub(super) fn file(&self, url: &HttpUrl) -> Result<HttpFile, Failure> {
         self.http.fetch(url, None).map_err(|error| http_failure(&error))
+    }
+
+    /// Downloads a file for a step: a directory with that file in it.
+    pub(super) fn download(
+        &self,
+        url: &HttpUrl,
+        filename: &str,
+        checksum: Option<&Checksum>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Download, Failure> {
+        self.http.download(url, filename, checksum, authorization).map_err(|error| http_failure(&error))
     }
 
     /// Downloads an archive, or a single file, as a directory.

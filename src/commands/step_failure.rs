@@ -11,6 +11,7 @@ use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
 use crate::store::UnpackError;
+use crate::worker::fetched::Blame;
 use crate::worker::file::FileError;
 use crate::worker::local::WorkerError;
 use crate::worker::sandbox::{IdMapping, SandboxError};
@@ -52,6 +53,11 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
         ) => Kind::Build,
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
+        WorkerError::Fetch(error) => match error.blame {
+            Blame::Definition => Kind::Definition,
+            Blame::Host => Kind::Environment,
+            Blame::Remote => Kind::Remote,
+        },
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
         WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
@@ -142,6 +148,7 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
         WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Secret(error) => vec![error.hint()],
+        WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],
         _ => Vec::new(),
     }

@@ -127,8 +127,18 @@ impl Matcher {
     /// Whether a `!` pattern could match something below the directory `path`; if not, an excluded `path` need not be
     /// walked. May say yes too often, never no wrongly.
     pub fn may_reinclude_below(&self, path: &str) -> bool {
+        self.may_match_below(path, Effect::Reinclude)
+    }
+
+    /// Whether a pattern without `!` could match something below the directory `path`. May say yes too often, never no
+    /// wrongly.
+    pub fn may_exclude_below(&self, path: &str) -> bool {
+        self.may_match_below(path, Effect::Exclude)
+    }
+
+    fn may_match_below(&self, path: &str, effect: Effect) -> bool {
         let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        self.rules.iter().filter(|rule| rule.effect == Effect::Reinclude).any(|rule| {
+        self.rules.iter().filter(|rule| rule.effect == effect).any(|rule| {
             for (component, name) in rule.components.iter().zip(&names) {
                 match component {
                     Component::Deep => return true,

@@ -27,8 +27,9 @@ pub(super) fn parse(text: &str) -> Result<Option<Remote>, String> {
     }
     let path = text.split_once("://").map_or("", |(_, rest)| rest);
     let path = path.split(['?', '#']).next().unwrap_or("");
-    let path = path.split_once('/').map_or("", |(_, path)| path);
-    let name = path.trim_end_matches('/').rsplit('/').next().map(percent_decoded).unwrap_or_default();
+    // Decoded first: a name has no `/` in it.
+    let path = percent_decoded(path.split_once('/').map_or("", |(_, path)| path));
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
     let filename = if name.is_empty() || name == "." { "__unnamed__".to_owned() } else { name };
     Ok(Some(Remote::Http { url: text.to_owned(), filename }))
 }
@@ -174,6 +175,7 @@ mod tests {
             ("ftp://x/y.git", "local"),
             ("https://e.com/a%20b.tgz?x=1", "https://e.com/a%20b.tgz?x=1 a b.tgz"),
             ("https://e.com", "https://e.com __unnamed__"),
+            ("https://e.com/a/..%2f..%2fetc%2fpasswd", "https://e.com/a/..%2f..%2fetc%2fpasswd passwd"),
             ("https://e.com/a.git", "git://e.com/a.git https://e.com/a.git - None"),
             ("https://e.com/a.git#v1:d", "git://e.com/a.git#v1:d https://e.com/a.git - None"),
             ("git@e.com:a/b.git#:../d", "git://e.com/a/b.git#:d git@e.com:a/b.git - None"),

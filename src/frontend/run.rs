@@ -63,7 +63,7 @@ impl Lowerer<'_, '_> {
                 _ => SecurityMode::Sandbox,
             },
             secret_env,
-            extra_hosts: Vec::new(),
+            extra_hosts: self.stages.target.extra_hosts.clone(),
             proxy: self.proxy.clone(),
             valid_exit_codes: Vec::new(),
         };

@@ -9,6 +9,7 @@
 
 mod op;
 mod remote;
+mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,7 @@ pub use op::{
     Mount, MountKind, Op, Owner, ProxyEnv, SecretEnv, SecretFile, SecurityMode, SourceNaming, SourceOp,
 };
 pub use remote::{GitSource, HttpSource};
+pub use selector::Selector;
 
 /// A vertex of one [`Definition`]; ordered so that inputs come before their readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

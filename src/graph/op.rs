@@ -368,7 +368,7 @@ impl CopyAction {
 }
 
 /// How a copy's source word is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceNaming {
     /// As COPY does: wildcards, which may match nothing; a symbolic link is followed; of a directory, what is in it.

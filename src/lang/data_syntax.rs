@@ -1,7 +1,7 @@
 //! What JSON and TOML have in common: a tree of tables in which some keys mean blocks.
 
 use super::ast::{Attribute, Block, Body, Expr, ExprKind, Name};
-use super::hcl_syntax::{Offsets, parse_template};
+use super::hcl::{Offsets, parse_template};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, Span};
 
 /// Which keys of a table mean blocks. HCL's own grammar tells them apart; other notations cannot.

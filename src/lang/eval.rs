@@ -86,6 +86,25 @@ fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
 }
 
+/// Returns a value; gathers what went wrong, so that all of it is said in one run.
+fn kept<T>(result: Result<T, EvalError>, failure: &mut Option<EvalError>) -> Option<T> {
+    match (result, failure) {
+        (Ok(value), _) => Some(value),
+        (Err(why), Some(first)) => {
+            first.and(*why);
+            None
+        }
+        (Err(why), failure) => {
+            *failure = Some(why);
+            None
+        }
+    }
+}
+
+fn unless<T>(failure: Option<EvalError>, value: T) -> Result<T, EvalError> {
+    failure.map_or(Ok(value), Err)
+}
+
 impl<'a> EvalContext<'a> {
     /// Returns a context without local names.
     pub fn new(scope: &'a dyn Scope) -> EvalContext<'a> {
@@ -135,7 +154,9 @@ impl<'a> EvalContext<'a> {
             ExprKind::String(text) => Ok(Value::string(text)),
             ExprKind::Template(parts) => self.template(parts, expr.span),
             ExprKind::Tuple(items) => {
-                items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>().map(Value::tuple)
+                let mut failure = None;
+                let values = items.iter().filter_map(|item| kept(self.eval(item), &mut failure)).collect();
+                unless(failure, Value::tuple(values))
             }
             ExprKind::Object(items) => self.object(items),
             ExprKind::Parens(inner) => self.eval(inner),
@@ -173,12 +194,13 @@ impl<'a> EvalContext<'a> {
     }
 
     fn object(&self, items: &[(Expr, Expr)]) -> Result<Value, EvalError> {
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut failure) = (BTreeMap::new(), None);
         for (key, value) in items {
-            let name = self.key(key)?;
-            entries.insert(name, self.eval(value)?);
+            let name = kept(self.key(key), &mut failure);
+            let value = kept(self.eval(value), &mut failure);
+            entries.extend(name.zip(value));
         }
-        Ok(Value::object(entries))
+        unless(failure, Value::object(entries))
     }
 
     fn key(&self, key: &Expr) -> Result<String, EvalError> {
@@ -199,6 +221,7 @@ impl<'a> EvalContext<'a> {
     }
 
     fn append(&self, parts: &[TemplatePart], span: Span, text: &mut String) -> Result<(), EvalError> {
+        let mut failure = None;
         for part in parts {
             match part {
                 _ if text.len() > MAX_TEXT => {
@@ -207,16 +230,8 @@ impl<'a> EvalContext<'a> {
                 }
                 TemplatePart::Literal(literal) => text.push_str(literal),
                 TemplatePart::Interpolation(expr) => {
-                    let value = self.eval(expr)?;
-                    match primitive_text(&value) {
-                        Some(piece) => text.push_str(&piece),
-                        None if value.is_null() => {
-                            return Err(error(expr.span, "this is null, which cannot stand in a text"));
-                        }
-                        None => {
-                            let kind = value.type_of();
-                            return Err(error(expr.span, format!("string required in a text, but have {kind}")));
-                        }
+                    if let Some(piece) = kept(self.piece(expr), &mut failure) {
+                        text.push_str(&piece);
                     }
                 }
                 TemplatePart::If(directive) => {
@@ -232,7 +247,16 @@ impl<'a> EvalContext<'a> {
                 }
             }
         }
-        Ok(())
+        unless(failure, ())
+    }
+
+    /// Evaluates what stands in a text, to a text.
+    fn piece(&self, expr: &Expr) -> Result<String, EvalError> {
+        let value = self.eval(expr)?;
+        primitive_text(&value).ok_or_else(|| match value.is_null() {
+            true => error(expr.span, "this is null, which cannot stand in a text"),
+            false => error(expr.span, format!("string required in a text, but have {}", value.type_of())),
+        })
     }
 
     fn condition(&self, expr: &Expr) -> Result<bool, EvalError> {
@@ -356,7 +380,14 @@ impl<'a> EvalContext<'a> {
 
     fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
         use BinaryOperator as B;
-        let (a, b) = (self.eval(left)?, self.eval(right)?);
+        let (a, b) = match (self.eval(left), self.eval(right)) {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(mut first), Err(second)) => {
+                first.and(*second);
+                return Err(first);
+            }
+            (Err(why), Ok(_)) | (Ok(_), Err(why)) => return Err(why),
+        };
         match operator {
             B::Equal => return Ok(Value::Bool(equal(&a, &b))),
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
@@ -384,8 +415,9 @@ impl<'a> EvalContext<'a> {
             return value;
         }
         let mut arguments = Vec::with_capacity(call.arguments.len());
+        let mut failure = None;
         for (i, expr) in call.arguments.iter().enumerate() {
-            let value = self.eval(expr)?;
+            let Some(value) = kept(self.eval(expr), &mut failure) else { continue };
             if call.is_spread && i + 1 == call.arguments.len() {
                 let items = value.as_items().ok_or_else(|| error(expr.span, "only a list can be spread with `...`"))?;
                 arguments.extend(items.iter().map(|item| Argument { value: item.clone(), span: expr.span }));
@@ -393,6 +425,7 @@ impl<'a> EvalContext<'a> {
                 arguments.push(Argument { value, span: expr.span });
             }
         }
+        unless(failure, ())?;
         if let Some(function) = functions::find(&call.name.text) {
             return function.call(self.scope.world(), call.name.span, &arguments);
         }

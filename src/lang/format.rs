@@ -8,7 +8,7 @@ mod layout;
 pub(super) mod tokens;
 
 use super::ast::Body;
-use super::hcl_syntax::parse_hcl;
+use super::hcl::parse_hcl;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 
 /// Formats HCL; `name` is the file that errors show.

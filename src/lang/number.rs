@@ -21,10 +21,13 @@ pub struct Number {
 const FULL: u32 = 512;
 /// Bits of a number that came through a machine float.
 const MACHINE: u32 = 53;
-/// Decimal exponents past this are refused: nobody counts tags with them, and their digits would fill the memory.
-const MAX_EXPONENT: i64 = 5_000;
+const MAX_EXPONENT: i64 = Number::MAX_EXPONENT;
 
 impl Number {
+    /// More digits, and decimal exponents past this, are refused: nobody counts tags with them, and they would fill the
+    /// memory.
+    pub const MAX_EXPONENT: i64 = 5_000;
+
     /// Parses a decimal number: digits, a fraction, an exponent, a sign.
     pub fn parse(text: &str) -> Option<Number> {
         let (is_negative, rest) = match text.strip_prefix(['-', '+']) {

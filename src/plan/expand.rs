@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hosts;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
-use super::{BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, TargetPlan};
+use super::{
+    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget, STDIN_CONTEXT,
+    STDIN_DOCKERFILE, TargetPlan,
+};
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
@@ -188,6 +192,7 @@ impl Single {
             stage: target.target.as_ref().map(|stage| stage.value.clone()).filter(|stage| !stage.is_empty()),
             no_cache,
             network,
+            extra_hosts: hosts::extra_hosts(target, reader.found),
         };
         Single { planned, platform_args }
     }
@@ -235,9 +240,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     if let Some(annotation) = target.annotations.first() {
         refuse(annotation.span, "`annotations`".to_owned());
     }
-    if let Some(address) = target.extra_hosts.values().next() {
-        refuse(address.span, "`extra-hosts`".to_owned());
-    }
     if let Some(policy) = target.policy.first() {
         refuse(policy.span, "`policy`".to_owned());
     }
@@ -275,8 +277,7 @@ impl Contexts<'_> {
     fn main(&mut self) -> BuildContext {
         let Some(context) = &self.target.context else { return BuildContext::Local(".".to_owned()) };
         if context.value == "-" {
-            let message = format!("context `-` of target \"{}\" is not supported", self.target.name);
-            self.found.push(Diagnostic::error(context.span, message));
+            return BuildContext::Local(STDIN_CONTEXT.to_owned());
         }
         BuildContext::Local(self.remote(context).unwrap_or_else(|| local_path(&context.value)))
     }
@@ -324,12 +325,15 @@ impl Contexts<'_> {
             let url = remotes::note(self.remotes, target, Remote::Http(HttpUrl(name.to_owned())));
             return DockerfileSource::Path(format!("{url}/{SINGLE_FILE}"));
         }
+        if name == "-" {
+            return DockerfileSource::Path(STDIN_DOCKERFILE.to_owned());
+        }
         let is_beside_command = name.starts_with('/') || name.starts_with("cwd://");
         let directory = match context {
             BuildContext::Local(directory) if !is_beside_command => directory,
             _ => return DockerfileSource::Path(local_path(name)),
         };
-        if self.remotes.contains_key(directory) {
+        if self.remotes.contains_key(directory) || directory == STDIN_CONTEXT {
             return DockerfileSource::Path(format!("{directory}/{}", clean_path(name)));
         }
         if let (Some(home), Some(context)) = (self.home, &target.context) {

@@ -4,6 +4,7 @@
 
 mod expand;
 mod given;
+mod hosts;
 mod output;
 mod remotes;
 
@@ -129,7 +130,15 @@ pub struct PlannedTarget {
     pub no_cache: NoCache,
     /// Network access of RUN steps that do not say their own.
     pub network: NetworkMode,
+    /// Names that steps find in `/etc/hosts` besides their own, with an address each.
+    pub extra_hosts: Vec<(String, String)>,
 }
+
+/// The path that stands for a context from standard input; no cleaned path is like that.
+pub const STDIN_CONTEXT: &str = "stdin://context";
+
+/// The path that stands for a Dockerfile from standard input.
+pub const STDIN_DOCKERFILE: &str = "stdin://dockerfile";
 
 /// Where a Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -149,6 +149,17 @@ impl Parts {
             mtime: Mtime::Checkout,
         };
         url.read_query(&self.query)?;
+        url.checked()
+    }
+}
+
+impl GitUrl {
+    /// Returns the URL if there is nothing in it that git or ssh could take for something else.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn checked(self) -> Result<GitUrl, String> {
+        let url = self;
         let is_option = |text: &str| text.starts_with('-');
         if url.host().is_empty() || is_option(url.host()) || is_option(&url.remote) {
             return Err("it has no host".to_owned());
@@ -168,9 +179,7 @@ impl Parts {
         }
         Ok(url)
     }
-}
 
-impl GitUrl {
     fn read_query(&mut self, query: &str) -> Result<(), String> {
         let (mut seen, mut tag, mut branch) = (Vec::new(), String::new(), String::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::key::{CacheKey, Content};
 use super::notice::{Listener, Notice, Stream};
 use super::scheduler::{Action, Event, OnFailure, Scheduler, Verdict, reachable};
-use crate::graph::{Definition, Op, VertexId};
+use crate::graph::{Definition, Op, SourceOp, VertexId};
 use crate::sys::cancel::CancelToken;
 
 /// Does the work of vertices.
@@ -62,6 +62,8 @@ pub struct Drive<'a> {
     pub begin: Instant,
     /// When to give up.
     pub cancel: &'a CancelToken,
+    /// Is set when all that runs is to stop: the user asked, or something failed.
+    pub stop: &'a CancelToken,
 }
 
 /// What came of a drive.
@@ -103,6 +105,9 @@ type Panic = Box<dyn Any + Send>;
 /// Probing is short and mostly waits for the disk; hashing inside it is rayon's.
 const N_PROBERS: usize = 4;
 
+/// Files from the network that are brought in at once, beside what else is probed.
+const N_FETCHERS: usize = 8;
+
 impl Drive<'_> {
     /// Runs all that is wanted and returns when nothing runs any more.
     ///
@@ -112,24 +117,24 @@ impl Drive<'_> {
         let wanted = reachable(self.definition, self.wanted);
         let steps: Vec<VertexId> = wanted.iter().copied().filter(|id| !self.is_source(*id)).collect();
         self.tell(Notice::Planned { definition: self.definition, wanted: &steps });
-        let stop = CancelToken::default();
+        let stop = self.stop;
         thread::scope(|scope| {
             let (reports, inbox) = mpsc::channel();
             let (probes, probe_queue) = mpsc::channel();
             let (steps, step_queue) = mpsc::channel();
             let (probe_queue, step_queue) = (Arc::new(Mutex::new(probe_queue)), Arc::new(Mutex::new(step_queue)));
-            for n in 0..N_PROBERS.min(wanted.len()) {
+            for n in 0..(N_PROBERS + self.n_fetchers(&wanted)).min(wanted.len()) {
                 let (queue, reports) = (Arc::clone(&probe_queue), reports.clone());
                 let prober = move || serve(&queue, |work| self.probe(worker, work, &reports));
                 thread::Builder::new().name(format!("probe-{n}")).spawn_scoped(scope, prober).expect("threads start");
             }
             for n in 0..self.n_slots.clamp(1, wanted.len().max(1)) {
-                let (queue, reports, stop) = (Arc::clone(&step_queue), reports.clone(), &stop);
+                let (queue, reports) = (Arc::clone(&step_queue), reports.clone());
                 let runner = move || serve(&queue, |work| self.execute(worker, work, stop, &reports));
                 thread::Builder::new().name(format!("step-{n}")).spawn_scoped(scope, runner).expect("threads start");
             }
             drop(reports);
-            self.schedule(&inbox, &probes, &steps, &stop)
+            self.schedule(&inbox, &probes, &steps, stop)
         })
     }
 
@@ -247,6 +252,14 @@ impl Drive<'_> {
             worker.execute(&Step { vertex, inputs: &work.inputs, key, on_output: &on_output, cancel: stop })
         }));
         _ = reports.send(Report::Executed(vertex, began.elapsed(), result));
+    }
+
+    /// Returns how many threads may wait for the network while others probe.
+    fn n_fetchers(&self, wanted: &[VertexId]) -> usize {
+        let is_fetched = |id: &&VertexId| {
+            matches!(self.definition.vertex(**id).op, Op::Source(SourceOp::Git(_) | SourceOp::Http(_)))
+        };
+        wanted.iter().filter(is_fetched).count().min(N_FETCHERS)
     }
 
     fn is_source(&self, vertex: VertexId) -> bool {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{Selection, selections};
+use super::key::{Content, Selection, selections};
 use super::scheduler::reachable;
 use crate::digest::{Digest, FieldHasher};
 use crate::graph::{Definition, LocalSource, Op, SourceOp, VertexId};
@@ -16,18 +16,20 @@ pub struct Inputs<'a, E> {
     definition: &'a Definition,
     epoch: i64,
     local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
+    contents: &'a BTreeMap<VertexId, Content>,
     known: BTreeMap<VertexId, Digest>,
 }
 
 impl<'a, E> Inputs<'a, E> {
-    /// Asks `local_digest` for the content of what is selected of a local directory. `epoch` is the latest time that a
-    /// layer may hold, seconds since 1970.
+    /// Asks `local_digest` for the content of what is selected of a local directory; `contents` has what came over the
+    /// network. `epoch` is the latest time that a layer may hold, seconds since 1970.
     pub fn new(
         definition: &'a Definition,
         epoch: i64,
         local_digest: &'a dyn Fn(&LocalSource, &Selection) -> Result<Digest, E>,
+        contents: &'a BTreeMap<VertexId, Content>,
     ) -> Inputs<'a, E> {
-        Inputs { definition, epoch, local_digest, known: BTreeMap::new() }
+        Inputs { definition, epoch, local_digest, contents, known: BTreeMap::new() }
     }
 
     /// Returns the digest for a target whose root file system is `root` and whose config, layers apart, is `config`.
@@ -53,10 +55,12 @@ impl<'a, E> Inputs<'a, E> {
     fn vertex(&self, id: VertexId) -> Result<Digest, E> {
         let vertex = self.definition.vertex(id);
         let mut hasher = FieldHasher::new("bake.inputs.vertex.v1");
-        // A local directory's path is in its readers' digests through what they select of it.
-        let op = match &vertex.op {
-            Op::Source(SourceOp::Local(_)) => Vec::new(),
-            op => serde_json::to_vec(op).expect("an op has only text keys"),
+        // A local directory's path is in its readers' digests through what they select of it. What a URL or a ref stands
+        // for moves.
+        let op = match (&vertex.op, self.contents.get(&id)) {
+            (Op::Source(SourceOp::Local(_)), _) => Vec::new(),
+            (_, Some(Content::Fetched(content))) => content.as_bytes().to_vec(),
+            (op, _) => serde_json::to_vec(op).expect("an op has only text keys"),
         };
         hasher.field("op", op);
         hasher.list("inputs", vertex.inputs.iter().map(|input| self.known[input].as_bytes()));
@@ -86,7 +90,8 @@ mod tests {
         let copy = Op::File(FileOp { root: None, actions: vec![FileAction::Copy(copy)] });
         let root = definition.add(copy, vec![local], VertexMetadata::default());
         let local_digest = |_: &LocalSource, _: &Selection| Ok::<_, ()>(Digest::of(files));
-        let mut inputs = Inputs::new(&definition, epoch, &local_digest);
+        let contents = BTreeMap::new();
+        let mut inputs = Inputs::new(&definition, epoch, &local_digest, &contents);
         inputs.digest(Some(root), &ImageConfig::default()).expect("cannot fail")
     }
 

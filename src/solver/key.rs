@@ -13,18 +13,19 @@
 //! | selected files of a copy or bind mount, by content | ✓ |
 //! | where in its source a copied file stood | – |
 //! | latest time that a layer may hold | ✓ |
-//! | which secret or agent a step gets, and where | ✓ |
+//! | mode and owner of a bound directory, and those that a cache mount begins with | ✓ |
+//! | which secret or agent a step gets, where, and whether it may lack it | ✓ |
 //! | value of a secret, proxies | – |
 //! | files that a cache mount starts from | ✓ |
-//! | id of a cache mount, content of a cache mount | – |
+//! | id, sharing and content of a cache mount | – |
 //! | step name, stage name, target, Dockerfile line | – |
 //!
 //! Invariant: two keys are equal only if their ingredient lists are equal, in order.
 
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
 use crate::graph::{
-    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, SourceNaming,
-    SourceOp,
+    ExecOp, FileAction, FileOp, InputIndex, ModeChange, Mount, MountKind, Op, Owner, SecurityMode, Selector,
+    SourceNaming, SourceOp,
 };
 
 /// What a finished vertex is, by content.
@@ -34,6 +35,9 @@ pub enum Content {
     Rootfs(Vec<DiffId>),
     /// A local directory; what is read of it is selected and hashed by its readers.
     Local,
+    /// Files that came over the network: the digest of all that a copy can take from them, as with [`Content::Local`]
+    /// selected and hashed by their readers.
+    Fetched(Digest),
 }
 
 /// A named part of a [`CacheKey`].
@@ -59,10 +63,8 @@ pub struct CacheKey {
 pub struct Selection {
     /// Whose files.
     pub input: InputIndex,
-    /// As [`CopyAction::source`](crate::graph::CopyAction) has it.
-    pub source: String,
-    /// Ignore patterns relative to the source.
-    pub exclude: Vec<String>,
+    /// Which.
+    pub files: Selector,
 }
 
 /// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
@@ -76,12 +78,10 @@ pub fn selections(op: &Op) -> Vec<Selection> {
 
 fn mount_selection(mount: &Mount) -> Option<Selection> {
     match &mount.kind {
-        MountKind::Bind { input, selector } => {
-            Some(Selection { input: *input, source: selector.clone(), exclude: Vec::new() })
-        }
+        MountKind::Bind { input, selector } => Some(Selection { input: *input, files: Selector::path(selector) }),
         MountKind::Cache { selector, .. } => {
             let input = mount.kind.first_content()?;
-            Some(Selection { input, source: selector.clone(), exclude: Vec::new() })
+            Some(Selection { input, files: Selector::path(selector) })
         }
         MountKind::Tmpfs { .. } | MountKind::Secret(_) | MountKind::Ssh(_) => None,
     }
@@ -89,9 +89,7 @@ fn mount_selection(mount: &Mount) -> Option<Selection> {
 
 fn copy_selection(action: &FileAction) -> Option<Selection> {
     match action {
-        FileAction::Copy(copy) => {
-            Some(Selection { input: copy.from, source: copy.source.clone(), exclude: copy.exclude.clone() })
-        }
+        FileAction::Copy(copy) => Some(Selection { input: copy.from, files: copy.selector() }),
         FileAction::Mkdir { .. } | FileAction::Mkfile { .. } | FileAction::Rm { .. } | FileAction::Symlink { .. } => {
             None
         }
@@ -140,7 +138,7 @@ impl KeyBuilder<'_> {
     fn root(&mut self, root: Option<InputIndex>) {
         let stack = match root.map(|index| &self.inputs[index.0 as usize]) {
             Some(Content::Rootfs(stack)) => stack.as_slice(),
-            Some(Content::Local) | None => &[],
+            Some(Content::Local | Content::Fetched(_)) | None => &[],
         };
         self.add("root", chain_id(stack).map_or("scratch".to_owned(), |chain| chain.to_string()));
     }
@@ -166,7 +164,8 @@ impl KeyBuilder<'_> {
             self.add("security", json(&exec.security));
         }
         for secret in &exec.secret_env {
-            self.add(format!("secret env {}", secret.name), &secret.id);
+            let need = if secret.is_optional { "" } else { " required" };
+            self.add(format!("secret env {}", secret.name), format!("{}{need}", secret.id));
         }
         for (name, address) in &exec.extra_hosts {
             self.add(format!("host {name}"), address);
@@ -181,8 +180,12 @@ impl KeyBuilder<'_> {
                     self.add(format!("bind {}", mount.target), access);
                     self.files(format!("files at {}", mount.target));
                 }
-                MountKind::Cache { .. } => {
-                    self.add(format!("cache {}", mount.target), access);
+                MountKind::Cache { mode, uid, gid, .. } => {
+                    let owner = match (*mode, *uid, *gid) {
+                        (0o755, 0, 0) => String::new(),
+                        (mode, uid, gid) => format!(" {mode:o} {uid}:{gid}"),
+                    };
+                    self.add(format!("cache {}", mount.target), format!("{access}{owner}"));
                     if mount.kind.first_content().is_some() {
                         self.files(format!("first files at {}", mount.target));
                     }
@@ -226,6 +229,7 @@ impl KeyBuilder<'_> {
                     // From a local context ownership is dropped, from a root file system it is kept.
                     let kind = match &self.inputs[copy.from.0 as usize] {
                         Content::Local => "local files",
+                        Content::Fetched(_) => "fetched files",
                         Content::Rootfs(_) => "files",
                     };
                     self.files(format!("{kind} to {}", copy.dest));

@@ -4,24 +4,26 @@
 //! scheme, or to a URL with a user in it. What was downloaded before is remembered in the store's state `http-HEX`, by the
 //! URL's digest, as JSON: entity tag, digest, file name and modification time.
 
-#![expect(clippy::disallowed_methods, reason = "this row makes the store's checkouts")]
-
 use std::error::Error as _;
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_DISPOSITION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED,
+    LOCATION,
+};
 use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, FieldHasher};
-use crate::remote::{HttpUrl, SINGLE_FILE};
-use crate::store::{Store, StoreError, archive, unpack};
+use super::checksum::Checksum;
+use super::context::{ContextError, ContextFiles, context_files};
+use crate::digest::Digest;
+use crate::remote::HttpUrl;
+use crate::store::{Store, StoreError};
 use crate::sys::cancel::CancelToken;
-use crate::sys::root::Root;
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -77,14 +79,14 @@ pub enum HttpError {
         limit: u64,
     },
     /// Its bytes are not the expected ones.
-    #[error("{url} has the checksum {actual}, but {expected} was expected")]
+    #[error("{url} has the checksum {}, but {} was expected", actual.0, expected.0)]
     Checksum {
         /// What was asked for.
         url: HttpUrl,
         /// What was expected.
-        expected: Digest,
+        expected: Checksum,
         /// What came.
-        actual: Digest,
+        actual: Checksum,
     },
     /// It is an archive that cannot be unpacked.
     #[error("cannot unpack {url}: {reason}")]
@@ -102,6 +104,16 @@ pub enum HttpError {
     Store(#[from] StoreError),
 }
 
+/// The value of the header `Authorization`, which goes to the URL's own origin and nowhere else, and is shown nowhere.
+#[derive(Clone)]
+pub struct Authorization(pub String);
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorization(***)")
+    }
+}
+
 /// A downloaded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpFile {
@@ -116,7 +128,7 @@ pub struct HttpFile {
 /// A downloaded file as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpContext {
-    /// What was in the archive, or the one file [`SINGLE_FILE`]; in the store, never changed.
+    /// What was in the archive, or the one file [`SINGLE_FILE`](crate::remote::SINGLE_FILE); in the store, never changed.
     pub directory: PathBuf,
     /// It was an archive.
     pub is_archive: bool,
@@ -141,7 +153,7 @@ impl Known {
 
 /// Downloads files.
 pub struct HttpSource<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     cancel: &'a CancelToken,
     /// The largest file in bytes.
     max_size: u64,
@@ -163,6 +175,16 @@ impl<'a> HttpSource<'a> {
     /// # Errors
     /// See [`HttpError`].
     pub fn fetch(&self, url: &HttpUrl, checksum: Option<Digest>) -> Result<HttpFile, HttpError> {
+        self.fetch_as(url, checksum, None)
+    }
+
+    /// As [`HttpSource::fetch`], for one who may read it.
+    pub(super) fn fetch_as(
+        &self,
+        url: &HttpUrl,
+        checksum: Option<Digest>,
+        authorization: Option<&Authorization>,
+    ) -> Result<HttpFile, HttpError> {
         let state = format!("http-{}", Digest::of(url.0.as_bytes()).hex());
         let known = self.store.read_state(&state).and_then(|bytes| serde_json::from_slice::<Known>(&bytes).ok());
         let known = known.filter(|known| self.store.has_blob(&known.digest));
@@ -170,7 +192,7 @@ impl<'a> HttpSource<'a> {
             return Ok(known.file());
         }
         let etag = known.as_ref().and_then(|known| known.etag.as_deref());
-        let response = self.get(url, etag)?;
+        let response = self.get(url, etag, authorization)?;
         let file = match (response.status(), &known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => known.file(),
             (StatusCode::OK, _) => {
@@ -186,7 +208,10 @@ impl<'a> HttpSource<'a> {
             (status, _) => return Err(HttpError::Status { url: url.clone(), status }),
         };
         match checksum.filter(|checksum| *checksum != file.digest) {
-            Some(expected) => Err(HttpError::Checksum { url: url.clone(), expected, actual: file.digest }),
+            Some(expected) => {
+                let (expected, actual) = (Checksum(expected.to_string()), Checksum(file.digest.to_string()));
+                Err(HttpError::Checksum { url: url.clone(), expected, actual })
+            }
             None => Ok(file),
         }
     }
@@ -197,38 +222,30 @@ impl<'a> HttpSource<'a> {
     /// See [`HttpError`].
     pub fn context(&self, url: &HttpUrl) -> Result<HttpContext, HttpError> {
         let file = self.fetch(url, None)?;
-        let unreadable = |error: io::Error| HttpError::Archive { url: url.clone(), reason: error.to_string() };
-        let mut blob = self.store.open_blob(&file.digest).map_err(unreadable)?;
-        let compression = archive::detect(&mut blob).map_err(unreadable)?;
-        let mut key = FieldHasher::new("bake.http.context.v1");
-        key.field("digest", file.digest.as_bytes());
-        let key = key.finish();
-        let (digest, is_archive) = (file.digest, compression.is_some());
-        if let Some(directory) = self.store.checkout(&key) {
-            return Ok(HttpContext { directory, is_archive, digest });
-        }
-        let builder = self.store.checkout_builder()?;
-        let tree = builder.path().join("tree");
-        std::fs::create_dir(&tree).map_err(unreadable)?;
-        match compression {
-            Some(compression) => {
-                let root = Root::open(&tree).map_err(unreadable)?;
-                let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-                archive::unpack(blob, compression, &root, PathBuf::new(), Some(owner)).map_err(
-                    |error: unpack::UnpackError| HttpError::Archive { url: url.clone(), reason: error.to_string() },
-                )?;
-            }
-            None => {
-                blob.rewind().and_then(|()| write_file(&mut blob, &tree.join(SINGLE_FILE))).map_err(unreadable)?;
-            }
-        }
-        Ok(HttpContext { directory: builder.commit(&tree, &key)?, is_archive, digest })
+        let files = context_files(self.store, file.digest).map_err(|error| match error {
+            ContextError::Archive(reason) => HttpError::Archive { url: url.clone(), reason },
+            ContextError::Store(error) => HttpError::Store(error),
+        })?;
+        let ContextFiles { directory, is_archive } = files;
+        Ok(HttpContext { directory, is_archive, digest: file.digest })
     }
 
     /// Asks for `url` and follows redirects.
-    fn get(&self, url: &HttpUrl, etag: Option<&str>) -> Result<Response, HttpError> {
+    fn get(
+        &self,
+        url: &HttpUrl,
+        etag: Option<&str>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response, HttpError> {
         let wrong = |reason: &str| HttpError::Url { url: url.clone(), reason: reason.to_owned() };
         let mut current = Url::parse(&url.0).map_err(|error| wrong(&error.to_string()))?;
+        let (origin, has_user) = (current.origin(), !current.username().is_empty());
+        let authorization = authorization.filter(|_| !has_user).map(|Authorization(text)| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| wrong("the secret for it is no header's value"))?;
+            value.set_sensitive(true);
+            Ok::<_, HttpError>(value)
+        });
+        let authorization = authorization.transpose()?;
         for _ in 0..=MAX_REDIRECTS {
             if self.cancel.is_cancelled() {
                 return Err(HttpError::Cancelled);
@@ -236,6 +253,9 @@ impl<'a> HttpSource<'a> {
             let mut request = self.client_for(&current, url)?.get(current.clone());
             if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, etag);
+            }
+            if let Some(value) = authorization.as_ref().filter(|_| current.origin() == origin) {
+                request = request.header(AUTHORIZATION, value);
             }
             let response = request.send().map_err(|error| network(url, &error))?;
             if !matches!(response.status().as_u16(), 301..=303 | 307 | 308) {
@@ -355,11 +375,6 @@ fn modified(headers: &HeaderMap) -> Option<i64> {
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn write_file(from: &mut impl io::Read, path: &Path) -> io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
-    io::copy(from, &mut file).map(drop)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn unpack(
     base: PathBuf,
     owner: Option<(u32, u32)>,
 ) -> Result<(), UnpackError> {
-    let options = Unpack { base, whiteouts: Whiteouts::Literal, owner };
+    let options = Unpack { base, whiteouts: Whiteouts::Literal, owner, limits: None };
     super::unpack::unpack(&mut decompress(compression, file)?, root, &options)
 }
 

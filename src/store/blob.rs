@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::{Digest, Hasher};
@@ -60,6 +60,17 @@ impl Store {
         let path = self.temporary();
         let file = File::create_new(&path).map_err(|error| StoreError::io("create", &path, error))?;
         Ok(BlobWriter { store: self, path, file, hasher: Hasher::default(), size: 0, is_done: false })
+    }
+
+    /// Gives a blob one more name, `path`, which must not be there: nobody may write to it. Costs no room where the file
+    /// system has hard links.
+    ///
+    /// # Errors
+    /// The blob is not there, or `path` cannot be written.
+    pub fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+        let blob = self.blob_path(digest);
+        let linked = std::fs::hard_link(&blob, path).or_else(|_| std::fs::copy(&blob, path).map(drop));
+        linked.map_err(|error| StoreError::io("link to", path, error))
     }
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {

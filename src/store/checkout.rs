@@ -54,6 +54,16 @@ impl CheckoutBuilder<'_> {
         &self.path
     }
 
+    /// Puts a directory with nothing in it under `key` and returns where it is then.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn commit_empty(self, key: &Digest) -> Result<PathBuf, StoreError> {
+        let tree = self.path.join("empty");
+        std::fs::create_dir(&tree).map_err(|error| StoreError::io("create", &tree, error))?;
+        self.commit(&tree, key)
+    }
+
     /// Puts `tree`, a directory below [`CheckoutBuilder::path`], under `key` and returns where it is then.
     ///
     /// # Errors

@@ -13,7 +13,7 @@
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
 //! ├── mounts/HEX[.N]/        cache mounts by their id
-//! ├── checkouts/HEX/         files of a git commit or an archive, by what was asked for
+//! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
 //! ├── state/NAME             what a later run starts from: the stat cache, what is known of a URL
 //! ├── empty/                 an empty directory, the lowest layer of every stack
@@ -34,6 +34,7 @@ mod checkout;
 mod compress;
 pub mod diff;
 mod layer;
+mod merge;
 mod record;
 mod snapshot;
 pub mod unpack;

@@ -7,6 +7,7 @@
 //! Nothing of this machine shows in the result: not the umask, and not the clock in the times of directories that the
 //! archive only puts something into.
 
+mod limits;
 mod whiteout;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,9 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use tar::EntryType;
 
+pub use self::limits::Limits;
+
+use self::limits::Budget;
 use self::whiteout::remove;
 use crate::oci::LayerCompression;
 use crate::oci::untar::{ReadEntry, TarReader};
@@ -55,6 +59,22 @@ pub enum UnpackError {
         /// The entry.
         path: PathBuf,
     },
+    /// It would fill the disk.
+    #[error("the archive unpacks to more than the {limit} bytes that may be taken of the disk")]
+    TooLarge {
+        /// Bytes.
+        limit: u64,
+        /// That there is no space.
+        source: io::Error,
+    },
+    /// It would use up all files of the file system.
+    #[error("the archive has more than {limit} entries")]
+    TooMany {
+        /// Entries.
+        limit: u64,
+        /// That there is no space.
+        source: io::Error,
+    },
     /// The media type names no known compression.
     #[error("unknown layer media type `{0}`")]
     MediaType(String),
@@ -78,6 +98,8 @@ pub struct Unpack {
     pub whiteouts: Whiteouts,
     /// Who owns everything; as the archive says where absent.
     pub owner: Option<(u32, u32)>,
+    /// What it may become; what leaves room in the file system where absent.
+    pub limits: Option<Limits>,
 }
 
 /// Returns the uncompressed stream of a layer.
@@ -97,12 +119,14 @@ pub fn decompress<'a>(compression: LayerCompression, blob: &'a mut (dyn Read + '
 /// Unpacks `tar` beneath `root`. Where an archive has a name twice, the later entry wins.
 ///
 /// # Errors
-/// The archive is malformed, an entry cannot be made, or its owner is outside this user's range.
+/// The archive is malformed or too large, an entry cannot be made, or its owner is outside this user's range.
 pub fn unpack(tar: &mut dyn Read, root: &Root, options: &Unpack) -> Result<(), UnpackError> {
     let mut unpacker =
         Unpacker { root, options, times: BTreeMap::new(), touched: BTreeMap::new(), made: BTreeSet::new() };
+    let mut budget = Budget::new(options.limits.map_or_else(|| Limits::of_room(root), Ok)?);
     let mut archive = TarReader::new(tar);
     while let Some(entry) = archive.next_entry()? {
+        budget.spend(entry.size)?;
         unpacker.entry(&entry, &mut archive)?;
     }
     unpacker.finish()

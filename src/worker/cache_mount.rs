@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use super::exec::open_path;
 use super::file::SourceTree;
 use super::local::{LocalWorker, WorkerError};
-use crate::graph::{CacheSharing, CopyAction, InputIndex, Vertex};
+use crate::graph::{CacheSharing, CopyAction, InputIndex, Selector, SourceNaming, Vertex};
 use crate::solver::drive::Step;
 use crate::solver::key::{Content, Selection};
 use crate::store::CacheMountLease;
@@ -52,8 +52,8 @@ pub(super) fn hold(
         let lease = worker.store.cache_mount(wanted.id, wanted.sharing, wanted.mode, wanted.owner)?;
         return held(lease, wanted.selector);
     };
-    let selection = Selection { input: from, source: wanted.selector.to_owned(), exclude: Vec::new() };
-    let files = worker.selection_digest(vertex, step.inputs, &selection)?;
+    let selection = Selection { input: from, files: Selector::path(wanted.selector) };
+    let files = worker.mount_digest(vertex, step.inputs, &selection)?;
     let id = format!("{}:{files}", wanted.id);
     let fill = |place: &Root| fill(worker, vertex, step, &selection, place);
     let lease = worker.store.cache_mount_from(&id, wanted.sharing, fill)?;
@@ -75,18 +75,19 @@ fn fill(
     place: &Root,
 ) -> Result<(), WorkerError> {
     let index = selection.input.0 as usize;
-    let action = CopyAction::new(InputIndex(0), &selection.source, CONTENT);
+    let path = &selection.files.source;
+    let action = CopyAction { naming: SourceNaming::Literal, ..CopyAction::new(InputIndex(0), path, CONTENT) };
     let epoch = worker.settings.epoch;
     match &step.inputs[index] {
-        Content::Local => {
-            let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
-            Ok(super::file::copy(&action, &context.tree(), place, None, epoch)?)
+        content @ (Content::Local | Content::Fetched(_)) => {
+            let files = worker.open_input(vertex.inputs[index], content)?;
+            Ok(super::file::copy(&action, &files.tree(), place, None, epoch)?)
         }
         Content::Rootfs(stack) => {
             worker.layers.materialise(stack)?;
             let root = Root::from_fd(worker.store.view(stack)?);
             super::file::copy(&action, &SourceTree::Rootfs { root: &root }, place, None, epoch)?;
-            copy_mode(&root, &selection.source, place)
+            copy_mode(&root, path, place)
         }
     }
 }

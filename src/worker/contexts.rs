@@ -113,6 +113,6 @@ impl Contexts {
 
     fn hash(&self, source: &LocalSource, selection: &Selection) -> Result<Digest, FileError> {
         let context = self.open(source)?;
-        file::content_digest(&context.tree(), &selection.source, &selection.exclude, Some(&self.stats))
+        file::content_digest(&context.tree(), &selection.files, Some(&self.stats))
     }
 }

@@ -12,15 +12,14 @@ use super::local::{LocalWorker, WorkerError};
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
-use crate::graph::{CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, Vertex};
+use crate::graph::{
+    CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, SourceNaming, Vertex, VertexId,
+};
 use crate::plan::Given;
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
 use crate::store::ActiveSnapshot;
 use crate::sys::root::Root;
-
-/// What BuildKit's steps see as well.
-const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
 /// Something that is mounted, kept open while the step runs. No `Debug`: it may hold a secret.
 enum Held<'s> {
@@ -52,7 +51,7 @@ pub(super) fn run(
     let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
     let mut env = environment(op);
     add_secrets(worker, op, step, &mut env)?;
-    worker.check_unchanged(vertex, step)?;
+    worker.check_unchanged(vertex, step.inputs)?;
     let mounts = op.mounts.iter().zip(&held).filter_map(|(mount, held)| {
         let held = held.as_ref()?;
         let is_read_only = mount.is_read_only || matches!(held, Held::Secret(..));
@@ -68,11 +67,11 @@ pub(super) fn run(
         is_privileged: op.security == SecurityMode::Insecure,
         root: snapshot.mount_fd(),
         mounts: mounts.collect(),
-        hosts: HOSTS.to_owned(),
+        hosts: hosts(op),
         resolv_conf: worker.settings.resolv_conf.clone(),
     };
     match sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)? {
-        Exit::Code(0) => {}
+        Exit::Code(code) if is_success(op, code) => {}
         Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
         Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),
     }
@@ -80,6 +79,21 @@ pub(super) fn run(
     drop(held);
     let diff_id = snapshot.commit(worker.settings.epoch)?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
+}
+
+/// Says whether a process that ended with `code` did what it was to do.
+fn is_success(op: &ExecOp, code: i32) -> bool {
+    match op.valid_exit_codes.as_slice() {
+        [] => code == 0,
+        codes => codes.contains(&code),
+    }
+}
+
+/// Returns what `/etc/hosts` says inside a step, as BuildKit's steps see it.
+fn hosts(op: &ExecOp) -> String {
+    let hostname = if op.hostname.is_empty() { "buildkitsandbox" } else { &op.hostname };
+    let own = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    op.extra_hosts.iter().fold(own, |text, (name, address)| format!("{text}{address}\t{name}\n"))
 }
 
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
@@ -190,24 +204,24 @@ fn hold<'s>(
                     let path = open_path(snapshot.root(), Path::new(selector))?;
                     Held::Bind { path, _tree: snapshot }
                 }
-                Content::Local => hold_local(worker, vertex, index, selector)?,
+                content => hold_files(worker, vertex.inputs[index], content, selector)?,
             }
         }
     }))
 }
 
 /// A step sees of a local context what a COPY would see: without what is ignored, with normal modes.
-fn hold_local<'s>(
+fn hold_files<'s>(
     worker: &LocalWorker<'s>,
-    vertex: &Vertex,
-    index: usize,
+    input: VertexId,
+    content: &Content,
     selector: &str,
 ) -> Result<Held<'s>, WorkerError> {
     const PLACE: &str = "/bound";
-    let context = worker.contexts.open(worker.local_source(vertex.inputs[index]))?;
+    let files = worker.open_input(input, content)?;
     let snapshot = worker.store.prepare(&[])?;
-    let action = CopyAction::new(InputIndex(0), selector, PLACE);
-    super::file::copy(&action, &context.tree(), snapshot.root(), None, worker.settings.epoch)?;
+    let action = CopyAction { naming: SourceNaming::Literal, ..CopyAction::new(InputIndex(0), selector, PLACE) };
+    super::file::copy(&action, &files.tree(), snapshot.root(), None, worker.settings.epoch)?;
     let path = open_path(snapshot.root(), Path::new(PLACE))?;
     Ok(Held::Bind { path, _tree: snapshot })
 }

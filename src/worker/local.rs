@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::contexts::{Contexts, OpenContext};
 use super::exec;
+use super::fetched::{FetchError, Fetched, OpenFetched};
 use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
 use super::platforms::Platforms;
@@ -12,12 +13,12 @@ use super::sandbox::{Launcher, SandboxError};
 use super::secrets::{SecretError, Secrets};
 use super::unsupported::unsupported;
 use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
-use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
+use crate::graph::{Definition, FileOp, InputIndex, Op, Selector, SourceOp, Vertex, VertexId};
 use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
 use crate::solver::scheduler::Verdict;
-use crate::store::{CacheRecord, Store, StoreError};
+use crate::store::{ActiveSnapshot, CacheRecord, Store, StoreError};
 use crate::sys::root::Root;
 
 /// Why a step failed.
@@ -45,6 +46,9 @@ pub enum WorkerError {
     /// A secret or an agent that the step is to have is not there.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Files could not be brought in over the network.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The sandbox could not be set up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -84,16 +88,18 @@ pub struct LocalSettings {
 }
 
 /// An input of a file step, open to be read.
-enum OpenInput {
+pub(super) enum OpenInput {
     Local(Arc<OpenContext>),
     Rootfs(Root),
+    Fetched(OpenFetched),
 }
 
 impl OpenInput {
-    fn tree(&self) -> SourceTree<'_> {
+    pub(super) fn tree(&self) -> SourceTree<'_> {
         match self {
             OpenInput::Local(context) => context.tree(),
             OpenInput::Rootfs(root) => SourceTree::Rootfs { root },
+            OpenInput::Fetched(files) => files.tree(),
         }
     }
 }
@@ -112,6 +118,8 @@ pub struct LocalWorker<'a> {
     pub platforms: &'a Platforms,
     /// What steps may mount that is no part of any result.
     pub secrets: &'a Secrets,
+    /// Files from the network.
+    pub fetched: &'a Fetched<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
 }
@@ -120,14 +128,24 @@ impl Worker for LocalWorker<'_> {
     type Error = WorkerError;
 
     fn probe(&self, vertex: VertexId, inputs: &[Content]) -> Result<Verdict, WorkerError> {
-        let vertex = self.definition.vertex(vertex);
+        let id = vertex;
+        let vertex = self.definition.vertex(id);
         match &vertex.op {
             Op::Source(SourceOp::Image { diff_ids, .. }) => return Ok(Verdict::Hit(Content::Rootfs(diff_ids.clone()))),
             Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
-            Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) | Op::Merge(_) | Op::Diff(_) => {
+            Op::Source(source @ (SourceOp::Git(_) | SourceOp::Http(_))) => {
+                let targets = self.definition.targets_of(id).collect();
+                return Ok(Verdict::Hit(Content::Fetched(self.fetched.bring(
+                    id,
+                    source,
+                    &targets,
+                    self.settings.epoch,
+                )?)));
+            }
+            Op::Diff(_) => {
                 return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
             }
-            Op::Exec(_) | Op::File(_) => {}
+            Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
         }
         let selected = self.selected(vertex, inputs)?;
         let key = cache_key(&vertex.op, inputs, &selected, self.settings.epoch);
@@ -146,7 +164,11 @@ impl Worker for LocalWorker<'_> {
         let diff_ids = match &vertex.op {
             Op::Exec(exec) => exec::run(self, vertex, exec, step)?,
             Op::File(file) => self.change_files(vertex, file, step)?,
-            Op::Source(_) | Op::Merge(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
+            // The layers lie over one another as they are; whoever needs their files has the snapshots made.
+            Op::Merge(merge) => {
+                merge.layers.iter().flat_map(|layer| self.stack(Some(*layer), step.inputs)).copied().collect()
+            }
+            Op::Source(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
         };
         let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -168,12 +190,17 @@ impl LocalWorker<'_> {
     pub(super) fn stack<'c>(&self, root: Option<InputIndex>, inputs: &'c [Content]) -> &'c [DiffId] {
         match root.map(|index| &inputs[index.0 as usize]) {
             Some(Content::Rootfs(stack)) => stack,
-            Some(Content::Local) | None => &[],
+            Some(Content::Local | Content::Fetched(_)) | None => &[],
         }
     }
 
     fn selected(&self, vertex: &Vertex, inputs: &[Content]) -> Result<Vec<Digest>, WorkerError> {
-        selections(&vertex.op).iter().map(|selection| self.selection_digest(vertex, inputs, selection)).collect()
+        let selections = selections(&vertex.op);
+        let digests = selections.iter().map(|selection| match &vertex.op {
+            Op::Exec(_) => self.mount_digest(vertex, inputs, selection),
+            _ => self.selection_digest(vertex, inputs, selection),
+        });
+        digests.collect()
     }
 
     /// Returns the digest of the files that are selected of an input.
@@ -187,6 +214,7 @@ impl LocalWorker<'_> {
         match &inputs[input] {
             Content::Local => self.local_digest(vertex.inputs[input], selection),
             Content::Rootfs(stack) => self.rootfs_digest(stack, selection),
+            Content::Fetched(content) => self.fetched_digest(vertex.inputs[input], content, selection),
         }
     }
 
@@ -199,18 +227,25 @@ impl LocalWorker<'_> {
 
     /// Layers never change, so the digest of a selection of a stack is kept for good.
     fn rootfs_digest(&self, stack: &[DiffId], selection: &Selection) -> Result<Digest, WorkerError> {
-        let mut hasher = FieldHasher::new("bake.selection.v1");
-        hasher.field("chain", chain_id(stack).map_or(String::new(), |chain| chain.to_string()));
-        hasher.field("source", &selection.source);
-        hasher.list("exclude", selection.exclude.iter());
-        let memo = hasher.finish();
+        let chain = chain_id(stack).map_or(String::new(), |chain| chain.to_string());
+        let memo = memo_key(&chain, &selection.files);
         if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
             return Ok(digest);
         }
         self.layers.materialise(stack)?;
         let root = Root::from_fd(self.store.view(stack)?);
         let tree = SourceTree::Rootfs { root: &root };
-        let digest = file::content_digest(&tree, &selection.source, &selection.exclude, None)?;
+        let digest = file::content_digest(&tree, &selection.files, None)?;
+        self.store.put_memo(&memo, &digest.to_string())?;
+        Ok(digest)
+    }
+
+    fn fetched_digest(&self, input: VertexId, content: &Digest, selection: &Selection) -> Result<Digest, WorkerError> {
+        let memo = memo_key(&content.to_string(), &selection.files);
+        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
+            return Ok(digest);
+        }
+        let digest = self.fetched.open(input)?.content_digest(&selection.files, self.settings.epoch)?;
         self.store.put_memo(&memo, &digest.to_string())?;
         Ok(digest)
     }
@@ -242,13 +277,31 @@ impl LocalWorker<'_> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);
         file::execute(op, &source, snapshot.root(), self.settings.epoch)?;
-        self.check_unchanged(vertex, step)?;
-        Ok(snapshot.commit(self.settings.epoch)?)
+        self.commit_unchanged(snapshot, vertex, step)
     }
 
-    fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
+    /// Makes a layer of what was copied, and says so only if the files are still what their step's key says.
+    pub(super) fn commit_unchanged(
+        &self,
+        snapshot: ActiveSnapshot<'_>,
+        vertex: &Vertex,
+        step: &Step<'_>,
+    ) -> Result<DiffId, WorkerError> {
+        // The snapshot is that of its own layer in either case, so the one does not wait for the other.
+        let inputs = step.inputs;
+        let (committed, checked) = std::thread::scope(|scope| {
+            let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
+            let committed = snapshot.commit(self.settings.epoch);
+            (committed, check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        checked?;
+        Ok(committed?)
+    }
+
+    pub(super) fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
         match content {
             Content::Local => Ok(OpenInput::Local(self.contexts.open(self.local_source(id))?)),
+            Content::Fetched(_) => Ok(OpenInput::Fetched(self.fetched.open(id)?)),
             Content::Rootfs(stack) => {
                 self.layers.materialise(stack)?;
                 Ok(OpenInput::Rootfs(Root::from_fd(self.store.view(stack)?)))
@@ -258,10 +311,10 @@ impl LocalWorker<'_> {
 
     /// A file that changed after it was hashed would be stored under a key that is not its own. Called once what the step
     /// reads of local contexts is copied.
-    pub(super) fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
+    pub(super) fn check_unchanged(&self, vertex: &Vertex, inputs: &[Content]) -> Result<(), WorkerError> {
         for selection in selections(&vertex.op) {
             let input = selection.input.0 as usize;
-            if step.inputs[input] == Content::Local {
+            if inputs[input] == Content::Local {
                 let source = self.local_source(vertex.inputs[input]);
                 if !self.contexts.is_unchanged(source, &selection)? {
                     return Err(WorkerError::ContextChanged { path: source.path.clone() });
@@ -277,4 +330,14 @@ impl LocalWorker<'_> {
             _ => unreachable!("only a local source has local content"),
         }
     }
+}
+
+/// Returns what the digest of a selection of a tree that never changes is remembered under.
+fn memo_key(tree: &str, files: &Selector) -> Digest {
+    let mut hasher = FieldHasher::new("bake.selection.v2");
+    hasher.field("tree", tree).field("source", &files.source).field("naming", format!("{:?}", files.naming));
+    for (name, patterns) in [("exclude", &files.exclude), ("include", &files.include), ("required", &files.required)] {
+        hasher.list(name, patterns.iter());
+    }
+    hasher.finish()
 }

@@ -1,10 +1,12 @@
 //! Runs one op.
 
 mod agent;
+mod bound;
 mod cache_mount;
 pub mod contexts;
 pub mod emulation;
 mod exec;
+pub mod fetched;
 pub mod file;
 pub mod layers;
 pub mod local;

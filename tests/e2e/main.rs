@@ -5,13 +5,16 @@
 #![allow(clippy::disallowed_methods, reason = "tests read and write temporary files")]
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
+mod add;
 mod build;
 mod checks;
+mod copy;
 mod crash;
 mod entitlements;
 mod failure;
 mod host;
 mod include;
+mod link;
 mod mounts;
 mod output;
 mod push;
@@ -22,4 +25,5 @@ mod rights;
 mod rootless;
 mod secrets;
 mod ssh;
+mod stdin;
 mod support;

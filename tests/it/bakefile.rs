@@ -230,7 +230,13 @@ fn a_place_inside_a_toml_or_json_string_is_exact() {
            |
          2 | tags = ["\u0041:${NOPE}", '''
            |                   ^^^^
-        hint: declare a variable "NOPE""#]]
+        hint: declare a variable "NOPE"
+
+        error: build.toml:3:4: no variable named "nix"
+           |
+         3 | x${nix}''']
+           |    ^^^
+        hint: declare a variable "nix""#]]
     .assert_eq(&toml.output());
     let json = Run {
         files: vec![("build.json", "{\"target\": {\"default\": {\"tags\": [\"\\u00e4\\n${NOPE}\"]}}}")],
@@ -378,10 +384,14 @@ fn syntax_errors_have_a_place() {
             "build.hcl",
             "target \"a\" {\n  tags = [\"x\"\n}\n",
             expect![[r#"
-            error: build.hcl:3:1: expected `]`
-               |
-             3 | }
-               | ^"#]],
+                error: build.hcl:3:1: expected `,` or `]`, found `}`
+                   |
+                 3 | }
+                   | ^
+                note: build.hcl:2:10: to close this `[`
+                   |
+                 2 |   tags = ["x"
+                   |          ^"#]],
         ),
         (
             "build.hcl",

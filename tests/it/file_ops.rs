@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bake::digest::Digest;
 use bake::dockerfile::ignore::Matcher;
-use bake::graph::{CopyAction, Id, InputIndex, ModeChange, Owner};
+use bake::graph::{CopyAction, Id, InputIndex, ModeChange, Owner, Selector};
 use bake::sys::root::Root;
 use expect_test::{Expect, expect};
 
@@ -104,7 +104,10 @@ impl Fixture {
     }
 
     fn digest(&self, source: &str) -> Digest {
-        self.with(|tree, _| content_digest(tree, source, &self.action.exclude, None)).expect("hashed")
+        self.with(|tree, _| {
+            content_digest(tree, &CopyAction { source: source.to_owned(), ..self.action.clone() }.selector(), None)
+        })
+        .expect("hashed")
     }
 
     /// The root as lines `mode path [content or -> target]`, sorted.
@@ -638,8 +641,9 @@ fn known_files_are_not_read_again_and_changed_ones_are() {
     let fixture = Fixture::new(&["d/a"]);
     let path = fixture.path("context/d/a");
     let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970") + Duration::from_secs(60);
-    let hash =
-        |stats: &StatCache| fixture.with(|tree, _| content_digest(tree, "/d", &[], Some(stats))).expect("hashed");
+    let hash = |stats: &StatCache| {
+        fixture.with(|tree, _| content_digest(tree, &Selector::path("/d"), Some(stats))).expect("hashed")
+    };
     let stats = StatCache::load(b"", later);
     let first = hash(&stats);
     let bytes = stats.to_bytes();
@@ -722,7 +726,7 @@ fn directories_and_files_are_made_with_their_parents() {
 #[test]
 fn a_selection_is_in_order_of_names() {
     let fixture = Fixture::new(&["b", "a/z", "a-b", "a/c/d"]);
-    let selection = fixture.with(|tree, _| select(tree, "/", &[])).expect("selected");
+    let selection = fixture.with(|tree, _| select(tree, &Selector::path("/"))).expect("selected");
     let paths: Vec<_> = selection.items[0].entries.iter().map(|entry| entry.path.display().to_string()).collect();
     assert_eq!(paths, ["", "a", "a/c", "a/c/d", "a/z", "a-b", "b"]);
 }

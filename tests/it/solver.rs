@@ -267,6 +267,7 @@ fn drive(worker: &FakeWorker, definition: Definition, cancel: &CancelToken) -> (
         listener: &listener,
         begin: Instant::now(),
         cancel,
+        stop: &CancelToken::default(),
     };
     let solved = drive.run(worker);
     (solved.contents.len(), solved.failures.iter().map(|f| f.vertex).collect(), listener)
@@ -349,6 +350,7 @@ fn a_worker_that_panics_ends_the_drive_with_its_panic() {
                 listener: &listener,
                 begin: Instant::now(),
                 cancel: &CancelToken::default(),
+                stop: &CancelToken::default(),
             };
             let run = std::panic::AssertUnwindSafe(|| drive.run(&PanickingWorker { in_probe }));
             let payload = std::panic::catch_unwind(run).expect_err("the worker panicked");

@@ -173,6 +173,8 @@ impl<'a> Git<'a> {
             ("init.defaultBranch", "master"),
             // A collector in the background would outlive the lock.
             ("gc.auto", "0"),
+            // Several threads pack in another order each time.
+            ("pack.threads", "1"),
             ("maintenance.auto", "false"),
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", "60"),

@@ -16,6 +16,7 @@ mod command;
 mod error;
 mod files;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 pub use command::{GitHost, GitSecret};
@@ -34,6 +35,19 @@ pub struct GitCheckout {
     pub directory: PathBuf,
     /// The commit that they are of: the input's identity.
     pub commit: String,
+    /// Says what the files are, wherever they came from: equal digests, equal files. A kept `.git` may differ in how its
+    /// objects are packed, and in the index of a submodule.
+    pub content: Digest,
+}
+
+impl GitCheckout {
+    /// Returns the time of the commit, seconds since 1970: that of all the files.
+    ///
+    /// # Errors
+    /// The directory is gone.
+    pub fn modified(&self) -> std::io::Result<i64> {
+        std::fs::metadata(&self.directory).map(|metadata| metadata.mtime())
+    }
 }
 
 /// Brings trees of git repositories in.
@@ -97,13 +111,14 @@ impl GitSource<'_> {
         secret: Option<&GitSecret>,
     ) -> Result<GitCheckout, GitError> {
         let keep_git_dir = url.keep_git_dir.unwrap_or(keep_git_dir) && url.subdir.is_empty();
-        let key = checkout_key(url, resolved, keep_git_dir);
+        let key = checkout_key(&url.remote, url, resolved, keep_git_dir);
+        let content = checkout_key(if keep_git_dir { &url.remote } else { "" }, url, resolved, keep_git_dir);
         let commit = || match self.store.memo(&key) {
             Some(commit) if is_commit(&commit) => commit,
             _ => resolved.commit.clone(),
         };
         if let Some(directory) = self.store.checkout(&key) {
-            return Ok(GitCheckout { directory, commit: commit() });
+            return Ok(GitCheckout { directory, commit: commit(), content });
         }
         let git = Git::new(self, url, secret);
         let mut key_of_cache = FieldHasher::new("bake.git.v1");
@@ -112,7 +127,7 @@ impl GitSource<'_> {
         let cache = self.store.git_cache(&key_of_cache.finish())?;
         // Another process may have made it while this one waited.
         if let Some(directory) = self.store.checkout(&key) {
-            return Ok(GitCheckout { directory, commit: commit() });
+            return Ok(GitCheckout { directory, commit: commit(), content });
         }
         let name = self.fetch(&git, &cache, resolved).or_else(|error| match error {
             // What git keeps may have been damaged when this machine stopped.
@@ -122,9 +137,9 @@ impl GitSource<'_> {
             }
             error => Err(error),
         })?;
-        let made = self.make(&git, &cache, &name, url, resolved, keep_git_dir, &key)?;
-        self.store.put_memo(&key, &made.commit)?;
-        Ok(made)
+        let (directory, commit) = self.make(&git, &cache, &name, url, resolved, keep_git_dir, &key)?;
+        self.store.put_memo(&key, &commit)?;
+        Ok(GitCheckout { directory, commit, content })
     }
 
     /// Asks the repository what the ref is. Where a branch and a tag have the name, the branch is meant, as for
@@ -209,7 +224,7 @@ impl GitSource<'_> {
         resolved: &ResolvedRef,
         keep_git_dir: bool,
         key: &Digest,
-    ) -> Result<GitCheckout, GitError> {
+    ) -> Result<(PathBuf, String), GitError> {
         let builder = self.store.checkout_builder()?;
         let tree = builder.path().join("tree");
         std::fs::create_dir(&tree).map_err(|error| GitError::io("create", &tree, error))?;
@@ -234,18 +249,21 @@ impl GitSource<'_> {
         if keep_git_dir {
             own.run(&["config", "remote.origin.url", &url.shown_remote()])?;
             _ = std::fs::remove_file(git_dir.join("FETCH_HEAD"));
+            // An index that knows nothing of this machine's inodes and clock.
+            own.run(&["read-tree", &commit])?;
+            files::redact(&git_dir, url).map_err(|error| GitError::io("write", &git_dir, error))?;
         }
         let wanted =
             super::subdirectory(&tree, &url.subdir).map_err(|reason| GitError::Subdir { url: url.clone(), reason })?;
         files::settle(&wanted, time, keep_git_dir).map_err(|error| GitError::io("write", &wanted, error))?;
-        Ok(GitCheckout { directory: builder.commit(&wanted, key)?, commit })
+        Ok((builder.commit(&wanted, key)?, commit))
     }
 }
 
-/// Returns the key of a checkout: everything that decides its files.
-fn checkout_key(url: &GitUrl, resolved: &ResolvedRef, keep_git_dir: bool) -> Digest {
-    let mut hasher = FieldHasher::new("bake.git.checkout.v1");
-    hasher.field("remote", &url.remote);
+/// Returns the key of a checkout of `remote`: everything that decides its files.
+fn checkout_key(remote: &str, url: &GitUrl, resolved: &ResolvedRef, keep_git_dir: bool) -> Digest {
+    let mut hasher = FieldHasher::new("bake.git.checkout.v2");
+    hasher.field("remote", remote);
     // A tag's `.git` has the tag in it; without that, all names of a commit are one.
     let object = if keep_git_dir { &resolved.object } else { &resolved.commit };
     hasher.field("object", object);

@@ -11,10 +11,11 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
 
 use super::digest::{attributes, open, read_link};
 use super::mode::Change;
+use super::remove::clear;
 use super::select::{Entry, Kind, Selected, select, stat_at};
 use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
 use super::{FileError, SourceTree, io_error, shown};
-use crate::graph::CopyAction;
+use crate::graph::{CopyAction, SourceNaming};
 use crate::store::archive;
 use crate::sys::root::Root;
 
@@ -28,6 +29,9 @@ const MAX_FILES: usize = 64;
 ///   mode; directories below it get the source's mode also if they are there.
 /// - A file goes to the destination's name, or into it if that is a directory or ends in `/`.
 /// - Links on the way to the destination, and at it, are followed inside the root.
+/// - Directories that are only on the way to what is selected are made as the source's; of those that are there, only the
+///   mode changes, and that to the source's whatever `action.mode` says, as in the peer.
+/// - The top of a literal source is copied where the destination is new: its mode is the source's too.
 ///
 /// # Errors
 /// As [`select`]; `DirectoryInTheWay`, `NotADirectory` if the destination does not fit.
@@ -38,7 +42,7 @@ pub fn copy(
     owner: Option<(u32, u32)>,
     epoch: i64,
 ) -> Result<(), FileError> {
-    let selection = select(from, &action.source, &action.exclude)?;
+    let selection = select(from, &action.selector())?;
     let mut copier = Copier::new(action, from, root, owner, epoch)?;
     for item in &selection.items {
         if !(action.unpack && copier.unpack(item, &action.dest)?) {
@@ -53,6 +57,9 @@ pub(super) struct Copier<'a> {
     writer: Writer<'a>,
     owner: Option<(u32, u32)>,
     change: Change,
+    naming: SourceNaming,
+    /// What is in the place of an entry goes.
+    replaces: bool,
     /// Where in the root the first name of a file with several was written, by device and inode.
     first_names: BTreeMap<(u64, u64), PathBuf>,
     /// The directory that was last written into, open.
@@ -69,7 +76,8 @@ impl<'a> Copier<'a> {
     ) -> Result<Copier<'a>, FileError> {
         let change = Change::parse(action.mode.as_ref())?;
         let writer = Writer::new(root, epoch);
-        Ok(Copier { from, writer, owner, change, first_names: BTreeMap::new(), parent: None })
+        let (naming, replaces) = (action.naming, action.replace_existing);
+        Ok(Copier { from, writer, owner, change, naming, replaces, first_names: BTreeMap::new(), parent: None })
     }
 
     /// Dates the directories that were made.
@@ -82,10 +90,15 @@ impl<'a> Copier<'a> {
         let root = self.writer.root;
         let dest = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
         if item.is_directory() {
+            let is_new = !self.is_directory(&dest)?;
             self.make_directories(&dest)?;
+            if is_new && self.naming == SourceNaming::Literal {
+                self.describe_top(&item.entries[0], &dest)?;
+            }
             // Directories come before what is in them; plain files then need only theirs, so all cores write them.
+            let is_plain = |entry: &Entry| entry.kind == Kind::File && entry.n_links == 1 && !self.replaces;
             let (files, others): (Vec<&Entry>, Vec<&Entry>) =
-                item.entries[1..].iter().partition(|entry| entry.kind == Kind::File && entry.n_links == 1);
+                item.entries[1..].iter().partition(|entry| is_plain(entry));
             others.into_iter().try_for_each(|entry| self.entry(item, entry, &dest.join(&entry.path)))?;
             return self.files(item, &files, &dest);
         }
@@ -113,6 +126,12 @@ impl<'a> Copier<'a> {
         archive::unpack(file, compression, root, base, self.owner)
             .map_err(|source| FileError::Unpack { path: shown(&item.path), source })?;
         Ok(true)
+    }
+
+    fn describe_top(&self, entry: &Entry, dest: &Path) -> Result<(), FileError> {
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        let mode = self.change.apply(entry.mode, entry.kind);
+        set_owner_and_mode(self.writer.directory(dest)?, owner, mode).map_err(io_error("set owner and mode of", dest))
     }
 
     fn make_directories(&mut self, path: &Path) -> Result<(), FileError> {
@@ -152,6 +171,9 @@ impl<'a> Copier<'a> {
         };
         let source = item.path_of(entry);
         let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        if self.replaces {
+            clear(&directory, name, entry.kind).map_err(io_error("replace", target))?;
+        }
         match entry.kind {
             Kind::Directory => self.directory(&directory, name, &source, entry, target)?,
             Kind::File => self.file(&directory, name, &source, entry, target)?,
@@ -178,7 +200,11 @@ impl<'a> Copier<'a> {
         entry: &Entry,
         target: &Path,
     ) -> Result<(), FileError> {
-        let (fd, _) = self.writer.make_directory(parent, name, target)?;
+        let (fd, is_new) = self.writer.make_directory(parent, name, target)?;
+        if entry.is_passed && !is_new {
+            return rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode))
+                .map_err(io_error("set the mode of", target));
+        }
         let owner = self.owner.unwrap_or((entry.uid, entry.gid));
         let mode = self.change.apply(entry.mode, entry.kind);
         set_owner_and_mode(&fd, owner, mode).map_err(io_error("set owner and mode of", target))?;
@@ -224,6 +250,7 @@ impl<'a> Copier<'a> {
         set_owner_and_mode(&file, owner, mode).map_err(io_error("set owner and mode of", target))?;
         let time = match self.from {
             SourceTree::Local { .. } => (self.writer.epoch, 0),
+            SourceTree::Download { modified, .. } => (*modified, 0),
             SourceTree::Rootfs { .. } => {
                 copy_attributes(&from, &file, source)?;
                 entry.stamp.mtime

@@ -63,10 +63,11 @@ pub fn directory(
     from: &SourceTree<'_>,
     stats: &StatCache,
 ) -> Result<Option<Directory>, FileError> {
-    if action.unpack || !matches!(from, SourceTree::Local { .. }) {
+    let is_plain = !action.unpack && action.include.is_empty() && !action.replace_existing;
+    if !is_plain || !matches!(from, SourceTree::Local { .. }) {
         return Ok(None);
     }
-    let mut items = select(from, &action.source, &action.exclude)?.items;
+    let mut items = select(from, &action.selector())?.items;
     let Some(item) = items.pop().filter(|item| item.is_directory() && item.entries.len() > MIN_ENTRIES) else {
         return Ok(None);
     };
@@ -75,7 +76,8 @@ pub fn directory(
     }
     let line = |entry| {
         let content = content_of(from, &item, entry, Some(stats))?;
-        let mut hasher = FieldHasher::new("bake.entry.v1");
+        let mut hasher = FieldHasher::new("bake.entry.v2");
+        hasher.field("passed", [u8::from(entry.is_passed)]);
         hasher.field("kind", [entry.kind as u8]).field("mode", entry.mode.to_le_bytes()).field("data", &content.data);
         let line = Line { is_directory: entry.kind == Kind::Directory, digest: hasher.finish() };
         Ok((entry.path.clone(), line))

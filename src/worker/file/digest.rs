@@ -12,21 +12,17 @@ use rustix::fs::{Mode, OFlags};
 use super::select::{Entry, Kind, Selected, Stamp, select, stat_at};
 use super::{FileError, SourceTree, StatCache, io_error};
 use crate::digest::{Digest, FieldHasher, Hasher};
+use crate::graph::Selector;
 
-/// Returns the digest of what a copy of `source` would write (see the table in [`super`]): equal digests, equal copies.
+/// Returns the digest of what a copy of `files` would write (see the table in [`super`]): equal digests, equal copies.
 /// Modification times are left out: checkouts do not keep them.
 ///
 /// Looks at every selected file and reads, on all cores, those that `stats` does not know; remembers them there.
 ///
 /// # Errors
 /// As [`select`]; `Io` if a file cannot be read.
-pub fn content_digest(
-    tree: &SourceTree<'_>,
-    source: &str,
-    exclude: &[String],
-    stats: Option<&StatCache>,
-) -> Result<Digest, FileError> {
-    let selection = select(tree, source, exclude)?;
+pub fn content_digest(tree: &SourceTree<'_>, files: &Selector, stats: Option<&StatCache>) -> Result<Digest, FileError> {
+    let selection = select(tree, files)?;
     let mut hasher = FieldHasher::new("bake.files.v1");
     let mut first_names = BTreeMap::new();
     for (item_index, item) in selection.items.iter().enumerate() {
@@ -41,6 +37,9 @@ pub fn content_digest(
                 continue;
             }
             let Content { data, attributes } = content?;
+            if entry.is_passed {
+                hasher.field("passed", []);
+            }
             hasher.field("kind", [entry.kind as u8]).field("mode", entry.mode.to_le_bytes());
             hasher.field("uid", entry.uid.to_le_bytes()).field("gid", entry.gid.to_le_bytes());
             hasher.field("data", &data).list("attributes", attributes.iter());

@@ -23,6 +23,7 @@ pub mod difference;
 mod digest;
 mod mode;
 mod owner;
+mod remove;
 mod select;
 mod stat_cache;
 mod write;
@@ -31,16 +32,18 @@ use std::io;
 use std::path::Path;
 
 use crate::dockerfile::ignore::Matcher;
-use crate::graph::{FileAction, FileOp, InputIndex};
+use crate::graph::{FileAction, FileOp, InputIndex, SourceNaming};
 use crate::store::unpack::UnpackError;
 use crate::sys::root::Root;
 
 pub use copy::copy;
+pub(crate) use digest::attributes;
 pub use digest::content_digest;
 pub use owner::resolve_owner;
+pub use remove::{Missing, remove};
 pub use select::{Entry, Kind, Selected, SelectedFiles, Stamp, select};
 pub use stat_cache::StatCache;
-pub use write::{mkdir, mkfile};
+pub use write::{mkdir, mkfile, symlink};
 
 /// Where a copy reads.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +60,21 @@ pub enum SourceTree<'a> {
         /// Its top.
         root: &'a Root,
     },
+    /// One downloaded file at the top, owned by root.
+    Download {
+        /// The directory with the file; what that says of its mode, owner and time means nothing.
+        root: &'a Root,
+        /// The file's mode.
+        mode: u32,
+        /// The file's modification time, seconds since 1970.
+        modified: i64,
+    },
 }
 
 impl SourceTree<'_> {
     pub(crate) fn root(&self) -> &Root {
         match self {
-            SourceTree::Local { root, .. } | SourceTree::Rootfs { root } => root,
+            SourceTree::Local { root, .. } | SourceTree::Rootfs { root } | SourceTree::Download { root, .. } => root,
         }
     }
 }
@@ -104,9 +116,6 @@ pub enum FileError {
         /// Its type.
         what: &'static str,
     },
-    /// This engine has no way to do it yet.
-    #[error("{0} is not supported yet")]
-    Unsupported(&'static str),
     /// A pattern of the source or of `--exclude` is malformed.
     #[error("invalid pattern `{pattern}`: {reason}")]
     Pattern {
@@ -129,6 +138,9 @@ pub enum FileError {
         /// Why not.
         source: UnpackError,
     },
+    /// Files from the network are read before they were brought in: a bug of the caller.
+    #[error("internal error: files were not brought in")]
+    NotFetched,
     /// The op names an input that was not given: a bug of the caller.
     #[error("internal error: file step has no input {0:?}")]
     NoInput(InputIndex),
@@ -165,8 +177,14 @@ pub fn execute<'a>(
                 let owner = owner.as_ref().map(|owner| resolve_owner(root, owner)).transpose()?;
                 mkfile(root, path, *mode, owner, data, epoch)?;
             }
-            FileAction::Rm { .. } | FileAction::Symlink { .. } => {
-                return Err(FileError::Unsupported("removing or linking a path"));
+            FileAction::Rm { path, allow_not_found, allow_wildcard } => {
+                let naming = if *allow_wildcard { SourceNaming::Patterns } else { SourceNaming::Literal };
+                let missing = if *allow_not_found { Missing::Allowed } else { Missing::Refused };
+                remove(root, path, naming, missing)?;
+            }
+            FileAction::Symlink { target, path, owner } => {
+                let owner = owner.as_ref().map(|owner| resolve_owner(root, owner)).transpose()?;
+                symlink(root, target, path, owner, epoch)?;
             }
             FileAction::Copy(action) => {
                 let from = source(action.from).ok_or(FileError::NoInput(action.from))?;

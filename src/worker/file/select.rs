@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{FileError, SourceTree, io_error, shown, write::resolve};
 use crate::dockerfile::ignore::{self, Glob, InvalidPattern, Matcher, Verdict};
+use crate::graph::{Selector, SourceNaming};
 
 /// What a source word stands for: one item, or one for each match of a wildcard, sorted by path; none is possible.
 #[derive(Debug, Default)]
@@ -59,6 +60,9 @@ pub struct Entry {
     pub rdev: (u32, u32),
     /// Number of names that the file has.
     pub n_links: u32,
+    /// It is a directory that is not selected itself, but on the way to what is: where it is there already, only its mode
+    /// becomes that of the source.
+    pub is_passed: bool,
     /// Which file it is and whether it changed.
     pub stamp: Stamp,
 }
@@ -109,27 +113,41 @@ impl Stamp {
     }
 }
 
-/// Selects what `source` names in `tree`: a cleaned path or a wildcard. A symbolic link at the path itself is followed
-/// inside the tree; those beneath are entries. `exclude` patterns hold beneath a directory, and for the name of a file.
-/// Walks all that is selected; reads no file.
+/// Selects what `files` names in `tree`. A symbolic link at the source path itself is followed inside the tree; those
+/// beneath are entries. `exclude` patterns hold beneath a directory, and for the name of a file; `include` patterns
+/// beneath a directory. Walks all that is selected; reads no file.
 ///
 /// # Errors
-/// `NotFound` or `Ignored` for a path without wildcards that is not there; `Special` for what cannot be copied;
-/// `Pattern` for a malformed one.
-pub fn select(tree: &SourceTree<'_>, source: &str, exclude: &[String]) -> Result<SelectedFiles, FileError> {
-    let exclude = Matcher::from_patterns(exclude).map_err(|InvalidPattern { pattern, reason, .. }| {
-        let pattern = format!("--exclude={pattern}");
-        FileError::Pattern { pattern, reason }
-    })?;
-    let cleaned = ignore::clean(&format!("/{source}"));
+/// `NotFound` or `Ignored` for a path without wildcards, or a required one, that is not there; `Special` for what cannot be
+/// copied; `Pattern` for a malformed one.
+pub fn select(tree: &SourceTree<'_>, files: &Selector) -> Result<SelectedFiles, FileError> {
+    let patterns = |patterns: &[String], flag: &str| {
+        let invalid = |InvalidPattern { pattern, reason, .. }| {
+            let pattern = format!("{flag}{pattern}");
+            FileError::Pattern { pattern, reason }
+        };
+        Matcher::from_patterns(patterns).map_err(invalid)
+    };
+    let (exclude, include) = (patterns(&files.exclude, "--exclude=")?, patterns(&files.include, "")?);
+    for path in &files.required {
+        find(tree, Path::new(path.trim_start_matches('/')))?;
+    }
+    let cleaned = ignore::clean(&format!("/{}", files.source));
     let source = cleaned.trim_start_matches('/');
-    if !ignore::has_wildcard(source) {
-        let item = select_path(tree, Path::new(source), &exclude)?.into_iter().collect();
-        return Ok(SelectedFiles { items: item });
+    if files.naming == SourceNaming::Literal || !ignore::has_wildcard(source) {
+        let item = select_path(tree, Path::new(source), &exclude, &include)?;
+        // A required path of the user's own files that leads through a link is met by no walk.
+        let is_met = !exclude.is_empty() || item.as_ref().is_some_and(|item| item.entries.len() > 1);
+        match (files.required.first(), tree) {
+            (Some(required), SourceTree::Local { .. }) if !is_met => {
+                return Err(not_found(tree, Path::new(required)));
+            }
+            _ => return Ok(SelectedFiles { items: item.into_iter().collect() }),
+        }
     }
     let mut items = Vec::new();
     for path in wildcard_matches(tree, source)? {
-        match select_path(tree, &path, &exclude) {
+        match select_path(tree, &path, &exclude, &include) {
             Ok(item) => items.extend(item),
             // A dangling link that a wildcard met.
             Err(FileError::NotFound { .. } | FileError::Ignored { .. }) => {}
@@ -139,8 +157,19 @@ pub fn select(tree: &SourceTree<'_>, source: &str, exclude: &[String]) -> Result
     Ok(SelectedFiles { items })
 }
 
-/// Selects one path; `None` if `--exclude` leaves it out.
-fn select_path(tree: &SourceTree<'_>, asked: &Path, exclude: &Matcher) -> Result<Option<Selected>, FileError> {
+/// Something of a tree that was asked for by its path.
+struct Found {
+    /// Free of links.
+    path: PathBuf,
+    /// Where it is.
+    directory: OwnedFd,
+    stat: Statx,
+    /// What the ignore file says of it; nothing for a root file system.
+    ignored: Verdict,
+}
+
+/// Looks up one path; a link at it is followed.
+fn find(tree: &SourceTree<'_>, asked: &Path) -> Result<Found, FileError> {
     let root = tree.root();
     let path = resolve(root, asked).map_err(io_error("resolve", asked))?;
     let (directory, name) = match root.open_parent(&path) {
@@ -151,21 +180,35 @@ fn select_path(tree: &SourceTree<'_>, asked: &Path, exclude: &Matcher) -> Result
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(not_found(tree, asked)),
         result => result.map_err(io_error("look at", &path))?,
     };
-    let name = asked.file_name().unwrap_or_default().to_owned();
-    let mut walk = Walk { tree, path: &path, filters: Vec::new(), entries: Vec::new() };
-    let mut verdicts = Vec::new();
+    let mut ignored = Verdict::default();
     if let SourceTree::Local { ignore, .. } = tree {
         let link = ignore.verdict(&asked.to_string_lossy());
-        let itself = ignore.verdict(&path.to_string_lossy());
+        ignored = ignore.verdict(&path.to_string_lossy());
         let is_walkable = is_directory(&stat) && ignore.may_reinclude_below(&path.to_string_lossy());
-        if link.is_excluded && asked != path || itself.is_excluded && !is_walkable {
+        if link.is_excluded && asked != path || ignored.is_excluded && !is_walkable {
             return Err(FileError::Ignored { path: shown(asked) });
         }
+    }
+    Ok(Found { path, directory, stat, ignored })
+}
+
+/// Selects one path; `None` if `--exclude` leaves it out.
+fn select_path(
+    tree: &SourceTree<'_>,
+    asked: &Path,
+    exclude: &Matcher,
+    include: &Matcher,
+) -> Result<Option<Selected>, FileError> {
+    let Found { path, directory, stat, ignored } = find(tree, asked)?;
+    let name = asked.file_name().unwrap_or_default().to_owned();
+    let mut walk = Walk { tree, path: &path, filters: Vec::new(), include, entries: Vec::new() };
+    let mut verdicts = Verdicts::default();
+    if let SourceTree::Local { ignore, .. } = tree {
         walk.filters.push(Filter { matcher: ignore, prefix: path.clone() });
-        verdicts.push(itself);
+        verdicts.excluded.push(ignored);
     }
     walk.filters.push(Filter { matcher: exclude, prefix: PathBuf::new() });
-    verdicts.push(Verdict::default());
+    verdicts.excluded.push(Verdict::default());
     if !is_directory(&stat) && exclude.is_excluded(&name.to_string_lossy()) {
         return Ok(None);
     }
@@ -176,7 +219,7 @@ fn select_path(tree: &SourceTree<'_>, asked: &Path, exclude: &Matcher) -> Result
     if is_directory(&stat) {
         let fd = open_directory(&directory, walk.path.file_name()).map_err(io_error("open", &path))?;
         walk.descend(&fd, Path::new(""), &verdicts)?;
-        if walk.entries.len() == 1 && verdicts.iter().any(|verdict| verdict.is_excluded) {
+        if walk.entries.len() == 1 && verdicts.excluded.iter().any(|verdict| verdict.is_excluded) {
             return Err(FileError::Ignored { path: shown(asked) });
         }
     }
@@ -188,7 +231,26 @@ struct Walk<'a> {
     tree: &'a SourceTree<'a>,
     path: &'a Path,
     filters: Vec<Filter<'a>>,
+    /// Without patterns it includes everything.
+    include: &'a Matcher,
     entries: Vec<Entry>,
+}
+
+/// What the patterns say of a directory, which those on its entries start from.
+#[derive(Default)]
+struct Verdicts {
+    /// One for each filter.
+    excluded: Vec<Verdict>,
+    included: Verdict,
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Selected,
+    /// Not selected; something beneath it may be.
+    Passed,
+    Skipped,
 }
 
 /// Patterns, and what stands before the walk's paths when they are matched.
@@ -198,8 +260,8 @@ struct Filter<'a> {
 }
 
 impl Walk<'_> {
-    /// Adds all beneath the open directory at `path`, which got `verdicts` (one for each filter).
-    fn descend(&mut self, directory: &OwnedFd, path: &Path, verdicts: &[Verdict]) -> Result<(), FileError> {
+    /// Adds all beneath the open directory at `path`, which got `verdicts`.
+    fn descend(&mut self, directory: &OwnedFd, path: &Path, verdicts: &Verdicts) -> Result<(), FileError> {
         for name in sorted_names(directory).map_err(io_error("list", &self.path.join(path)))? {
             let child = path.join(&name);
             let stat = match stat_at(directory, Some(Path::new(&name))) {
@@ -207,13 +269,13 @@ impl Walk<'_> {
                 Err(Errno::NOENT) => continue,
                 result => result.map_err(io_error("look at", &self.path.join(&child)))?,
             };
-            let (below, is_excluded, is_reachable) = self.judge(&child, verdicts);
-            if is_excluded && !(is_directory(&stat) && is_reachable) {
+            let (below, choice) = self.judge(&child, verdicts);
+            if choice == Choice::Skipped || choice == Choice::Passed && !is_directory(&stat) {
                 continue;
             }
             let Some(entry) = self.entry(child.clone(), &stat)? else { continue };
             let at = self.entries.len();
-            self.entries.push(entry);
+            self.entries.push(Entry { is_passed: choice == Choice::Passed, ..entry });
             if is_directory(&stat) {
                 match open_directory(directory, Some(&name)) {
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => _ = self.entries.pop(),
@@ -222,8 +284,8 @@ impl Walk<'_> {
                         self.descend(&fd, &child, &below)?;
                     }
                 }
-                // An excluded directory is there only for what a `!` takes back in beneath it.
-                if is_excluded && self.entries.len() == at + 1 {
+                // Such a directory is there only for what is selected beneath it.
+                if choice == Choice::Passed && self.entries.len() == at + 1 {
                     self.entries.pop();
                 }
             }
@@ -231,32 +293,46 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Returns each filter's verdict on `path`, whether one excludes it, and whether all that do may take something
-    /// beneath it back in.
-    fn judge(&self, path: &Path, parents: &[Verdict]) -> (Vec<Verdict>, bool, bool) {
-        let (mut below, mut is_excluded, mut is_reachable) = (Vec::with_capacity(parents.len()), false, true);
-        for (filter, parent) in self.filters.iter().zip(parents) {
+    /// Returns what the patterns say of `path`, in a directory that got `parents`.
+    fn judge(&self, path: &Path, parents: &Verdicts) -> (Verdicts, Choice) {
+        let (mut below, mut is_selected, mut is_reachable) = (Verdicts::default(), true, true);
+        for (filter, parent) in self.filters.iter().zip(&parents.excluded) {
             if filter.matcher.is_empty() {
-                below.push(Verdict::default());
+                below.excluded.push(Verdict::default());
                 continue;
             }
             let path = filter.prefix.join(path);
             let path = path.to_string_lossy();
             let verdict = filter.matcher.verdict_below(parent, &path);
             if verdict.is_excluded {
-                is_excluded = true;
+                is_selected = false;
                 is_reachable &= filter.matcher.may_reinclude_below(&path);
             }
-            below.push(verdict);
+            below.excluded.push(verdict);
         }
-        (below, is_excluded, is_reachable)
+        if !self.include.is_empty() {
+            let path = path.to_string_lossy();
+            below.included = self.include.verdict_below(&parents.included, &path);
+            // The verb is that of an ignore file; here what a pattern matches is what stays.
+            if !below.included.is_excluded {
+                is_selected = false;
+                is_reachable &= self.include.may_exclude_below(&path);
+            }
+        }
+        let choice = match (is_selected, is_reachable) {
+            (true, _) => Choice::Selected,
+            (false, true) => Choice::Passed,
+            (false, false) => Choice::Skipped,
+        };
+        (below, choice)
     }
 
     /// Returns the entry as the copy has it; `None` for a socket in a local context.
     fn entry(&self, path: PathBuf, stat: &Statx) -> Result<Option<Entry>, FileError> {
         let kind = kind_of(stat);
-        let is_local = matches!(self.tree, SourceTree::Local { .. });
+        let is_local = !matches!(self.tree, SourceTree::Rootfs { .. });
         let (mode, uid, gid) = match (is_local, kind) {
+            (_, Kind::File) if let SourceTree::Download { mode, .. } = self.tree => (*mode, 0, 0),
             (true, Kind::Socket) => return Ok(None),
             (true, Kind::CharacterDevice | Kind::BlockDevice) => {
                 return Err(FileError::Special { path: shown(&self.path.join(path)), what: "device" });
@@ -269,13 +345,14 @@ impl Walk<'_> {
         };
         let n_links = if is_local { 1 } else { stat.stx_nlink };
         let rdev = (stat.stx_rdev_major, stat.stx_rdev_minor);
-        Ok(Some(Entry { path, kind, mode, uid, gid, rdev, n_links, stamp: Stamp::of(stat) }))
+        let (is_passed, stamp) = (false, Stamp::of(stat));
+        Ok(Some(Entry { path, kind, mode, uid, gid, rdev, n_links, is_passed, stamp }))
     }
 }
 
 /// Returns the paths that match a wildcard, sorted. Directories before the first component with a wildcard may be
 /// reached through links; from there on only real directories are entered, as a walk of the tree would.
-fn wildcard_matches(tree: &SourceTree<'_>, source: &str) -> Result<Vec<PathBuf>, FileError> {
+pub(super) fn wildcard_matches(tree: &SourceTree<'_>, source: &str) -> Result<Vec<PathBuf>, FileError> {
     let parts: Vec<&str> = source.split('/').collect();
     let n_plain = parts.iter().take_while(|part| !ignore::has_wildcard(part)).count();
     let mut globs = Vec::new();
@@ -327,6 +404,7 @@ fn not_found(tree: &SourceTree<'_>, asked: &Path) -> FileError {
     let place = match tree {
         SourceTree::Local { .. } => "the build context",
         SourceTree::Rootfs { .. } => "the root file system",
+        SourceTree::Download { .. } => "what was downloaded",
     };
     FileError::NotFound { path: shown(asked), place }
 }
@@ -363,7 +441,7 @@ pub(crate) fn open_directory(directory: impl AsFd, name: Option<&OsStr>) -> Resu
     rustix::fs::openat(directory, name.unwrap_or(OsStr::new(".")), flags, Mode::empty())
 }
 
-fn sorted_names(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+pub(super) fn sorted_names(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_bytes().to_vec();

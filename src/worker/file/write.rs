@@ -55,6 +55,22 @@ pub fn mkfile(
     writer.finish()
 }
 
+/// Makes the symbolic link `path` to `target`; its directory is there.
+///
+/// # Errors
+/// Something has that name.
+pub fn symlink(root: &Root, target: &str, path: &str, owner: Option<(u32, u32)>, epoch: i64) -> Result<(), FileError> {
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    let path = resolve(root, Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
+    let (parent, name) = split(&path)?;
+    let directory = Writer::new(root, epoch).directory(parent)?;
+    rustix::fs::symlinkat(target, &directory, name).map_err(io_error("make link", &path))?;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(&directory, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)
+        .map_err(io_error("set the owner of", &path))?;
+    rustix::fs::utimensat(&directory, name, &timestamps((epoch, 0)), flags).map_err(io_error("set the time of", &path))
+}
+
 /// Writes into one root; remembers the directories it made, whose times are set when nothing more is put into them.
 pub(crate) struct Writer<'a> {
     pub(crate) root: &'a Root,

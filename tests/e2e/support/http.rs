@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a path answers.
@@ -12,6 +13,10 @@ use std::sync::{Arc, Mutex};
 pub enum Answer {
     /// These bytes, with an entity tag.
     File(Vec<u8>),
+    /// What is in this file now, with an entity tag and this `Last-Modified`.
+    Changing(PathBuf, &'static str),
+    /// These bytes, to those who send this `Authorization`.
+    Private(Vec<u8>, String),
     /// This location.
     Redirect(String),
     /// Bytes without end.
@@ -26,6 +31,8 @@ pub struct Http {
     pub host: String,
     /// What was asked for: method, path, and `Authorization`.
     asked: Arc<Mutex<Vec<String>>>,
+    /// Bytes of changing files that were sent.
+    sent: Arc<AtomicUsize>,
 }
 
 impl Http {
@@ -35,14 +42,21 @@ impl Http {
         let host = listener.local_addr().expect("bound").to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (log, answers) = (Arc::clone(&asked), Arc::new(answers));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&sent);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, answers) = (Arc::clone(&log), Arc::clone(&answers));
+                let (log, answers, count) = (Arc::clone(&log), Arc::clone(&answers), Arc::clone(&count));
                 // A client that goes away is no failure of the server.
-                std::thread::spawn(move || _ = serve(&stream, &answers, &log));
+                std::thread::spawn(move || _ = serve(&stream, &answers, &log, &count));
             }
         });
-        Http { host, asked }
+        Http { host, asked, sent }
+    }
+
+    /// Returns how many bytes of changing files were sent so far.
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Returns what was asked so far.
@@ -51,7 +65,12 @@ impl Http {
     }
 }
 
-fn serve(mut stream: &TcpStream, answers: &[(&str, Answer)], log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    mut stream: &TcpStream,
+    answers: &[(&str, Answer)],
+    log: &Mutex<Vec<String>>,
+    sent: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -77,6 +96,26 @@ fn serve(mut stream: &TcpStream, answers: &[(&str, Answer)], log: &Mutex<Vec<Str
             }
             let length = bytes.len();
             write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: {etag}\r\nContent-Length: {length}\r\n\r\n")?;
+            stream.write_all(bytes)
+        }
+        Some(Answer::Changing(path, modified)) => {
+            let bytes = std::fs::read(path)?;
+            let etag =
+                format!("\"{:x}\"", bytes.iter().fold(7_u64, |sum, byte| sum * 31 % 1_000_003 + u64::from(*byte)));
+            if headers.get("if-none-match") == Some(&etag) {
+                return write!(stream, "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n");
+            }
+            let length = bytes.len();
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: {etag}\r\nLast-Modified: {modified}\r\n")?;
+            write!(stream, "Content-Disposition: attachment; filename=other\r\nContent-Length: {length}\r\n\r\n")?;
+            sent.fetch_add(length, Ordering::Relaxed);
+            stream.write_all(&bytes)
+        }
+        Some(Answer::Private(_, wanted)) if authorization.as_ref() != Some(wanted) => {
+            write!(stream, "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        }
+        Some(Answer::Private(bytes, _)) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", bytes.len())?;
             stream.write_all(bytes)
         }
         Some(Answer::Redirect(to)) => write!(

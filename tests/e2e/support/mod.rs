@@ -245,6 +245,21 @@ impl Project {
     }
 }
 
+/// Returns an archive's entries, sorted by name: mode, owner, name, and where a link leads.
+pub fn listing(archive: &Path) -> String {
+    let tar = run("tar", &["--numeric-owner", "-tvf", &archive.display().to_string()]).succeeds();
+    let mut lines: Vec<(&str, String)> = tar
+        .stdout
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (words[5], format!("{} {} {}\n", words[0], words[1], words[5..].join(" ")))
+        })
+        .collect();
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
 /// Removes a directory, if it is there.
 pub fn remove(directory: &Path) {
     match std::fs::remove_dir_all(directory) {

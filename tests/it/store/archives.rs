@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
-use bake::store::unpack::{Unpack, Whiteouts, unpack};
+use bake::store::unpack::{Limits, Unpack, Whiteouts, unpack};
 use bake::sys::root::Root;
 use expect_test::{Expect, expect};
 use tar::EntryType;
@@ -21,7 +21,7 @@ fn unpack_beside_a_canary(tar: &[u8], whiteouts: Whiteouts) -> String {
     fs::create_dir_all(path("root/base")).expect("made");
     let before = (list(&path("canary")), fs::metadata(path("canary/victim")).expect("there").nlink());
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let options = Unpack { base: PathBuf::from("/base"), whiteouts, owner: Some(owner) };
+    let options = Unpack { base: PathBuf::from("/base"), whiteouts, owner: Some(owner), limits: None };
     let root = Root::open(&path("root")).expect("opened");
     let result = unpack(&mut &*tar, &root, &options);
     let after = (list(&path("canary")), fs::metadata(path("canary/victim")).expect("there").nlink());
@@ -278,7 +278,7 @@ fn a_name_without_end_is_refused_before_it_fills_the_memory() {
     header.set_cksum();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = Root::open(directory.path()).expect("opened");
-    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None };
+    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None, limits: None };
     let mut endless = std::io::Read::chain(&header.as_bytes()[..], std::io::repeat(b'n'));
     let error = unpack(&mut endless, &root, &options).expect_err("too long");
     expect!["an extension header is larger than 1 MiB"].assert_eq(&error.to_string());
@@ -294,7 +294,7 @@ fn an_owner_that_is_no_id_is_refused() {
     writer.finish().expect("written");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = Root::open(directory.path()).expect("opened");
-    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None };
+    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None, limits: None };
     let error = unpack(&mut &bytes[..], &root, &options).expect_err("no id");
     expect!["`f` belongs to 4294967295:0, which this user cannot give a file to"].assert_eq(&error.to_string());
 }
@@ -358,4 +358,34 @@ fn damaged_headers_do_no_harm() {
             unpack_beside_a_canary(&whole[..cut], Whiteouts::Apply);
         }
     }
+}
+
+#[test]
+fn an_archive_that_would_fill_the_disk_is_given_up_before_it_does() {
+    let unpacked = |limits: Option<Limits>, tar: &[u8]| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Literal, owner: Some(owner), limits };
+        let root = Root::open(directory.path()).expect("opened");
+        let error = unpack(&mut &*tar, &root, &options).err().map(|error| error.to_string());
+        (error, fs::read_dir(directory.path()).expect("listed").count())
+    };
+    let tar = archive(&["f a 12345", "f b 12345", "f c x"]);
+    let limits = |size, n_entries| Some(Limits { size, n_entries });
+    assert_eq!(unpacked(limits(11, 3), &tar), (None, 3));
+    let (error, n_files) = unpacked(limits(9, 3), &tar);
+    assert_eq!(error.expect("too large"), "the archive unpacks to more than the 9 bytes that may be taken of the disk");
+    assert_eq!(n_files, 1);
+    let (error, n_files) = unpacked(limits(100, 2), &tar);
+    assert_eq!(error.expect("too many"), "the archive has more than 2 entries");
+    assert_eq!(n_files, 2);
+    // One that says that it holds 8 EiB, and what this disk has room for.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("bomb").expect("a path");
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(1 << 62);
+    header.set_cksum();
+    let (error, n_files) = unpacked(None, header.as_bytes());
+    assert!(error.expect("too large").contains("that may be taken of the disk"));
+    assert_eq!(n_files, 0);
 }
