@@ -335,18 +335,21 @@ impl<'a> EvalContext<'a> {
                 let key = self.eval(index)?;
                 self.walk(element(&value, &key, step.span)?, rest)
             }
-            StepKind::FullSplat => self.splat(value, rest),
+            StepKind::FullSplat => self.splat(value, step.span, rest),
             StepKind::AttributeSplat => {
                 let n_attributes = rest.iter().take_while(|s| matches!(s.kind, StepKind::Attribute(_))).count();
                 let (inner, after) = rest.split_at(n_attributes);
-                self.walk(self.splat(value, inner)?, after)
+                self.walk(self.splat(value, step.span, inner)?, after)
             }
         }
     }
 
-    /// A null has no elements; anything that is no list is a list of one.
-    fn splat(&self, value: Value, steps: &[Step]) -> Result<Value, EvalError> {
+    /// A null of no list type has no elements; anything else that is no list is a list of one.
+    fn splat(&self, value: Value, span: Span, steps: &[Step]) -> Result<Value, EvalError> {
         let items: Vec<Value> = match &value {
+            Value::Null(Type::List(_) | Type::Set(_) | Type::Tuple(_)) => {
+                return Err(error(span, "this is null, which has no elements"));
+            }
             Value::Null(_) => Vec::new(),
             _ => value.as_items().map_or_else(|| vec![value.clone()], <[Value]>::to_vec),
         };

@@ -34,6 +34,11 @@ pub use toml_syntax::parse_toml;
 pub use type_expr::type_from_expr;
 pub use value::{Field, Type, Value};
 
+/// Returns the names of all functions that expressions can call without defining them, those apart that read files.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::names().chain(["try", "can", "convert"])
+}
+
 /// Texts that are more than one thing of the language.
 pub mod text {
     pub use super::functions::encoding::{csv_records, from_json, json_text, write_json_string};

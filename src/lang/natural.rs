@@ -30,6 +30,7 @@ impl Natural {
             2 => 1,
             8 => 3,
             16 => 4,
+            _ if self.is_zero() => return "0".into(),
             _ => return self.decimal().into_iter().map(|digit| char::from(b'0' + digit)).collect(),
         };
         let digit =
