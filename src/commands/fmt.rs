@@ -1,7 +1,7 @@
 //! `bake fmt`: HCL bakefiles in one layout.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use super::{Failure, Host, Kind, input};
 use crate::bakefile;
@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::lang::format_hcl;
+use crate::sys::beneath::{DiskTree, FileKind, Tree};
 use crate::sys::files::DiskFiles;
 
 /// What is formatted, and whether it is written.
@@ -72,31 +73,31 @@ fn names(request: &FmtRequest, directory: &Path) -> Result<Vec<String>, Failure>
     let given = if request.files.is_empty() && request.is_recursive { &here[..] } else { &request.files };
     let mut names = Vec::new();
     for name in given {
-        match name != "-" && directory.join(name).is_dir() {
-            true => hcl_files(Path::new(name), directory, request.is_recursive, &mut names)?,
-            false => names.push(name.clone()),
+        if name == "-" || !directory.join(name).is_dir() {
+            names.push(name.clone());
+            continue;
         }
+        let failed = |error| Failure::new(Kind::Definition, format!("cannot read {name}: {error}"));
+        let tree = DiskTree::open(&directory.join(name)).map_err(failed)?;
+        let prefix = if name == "." { String::new() } else { format!("{}/", name.trim_end_matches('/')) };
+        let found = hcl_files(&tree, ".", request.is_recursive).map_err(failed)?;
+        names.extend(found.into_iter().map(|path| prefix.clone() + path.trim_start_matches("./")));
     }
     Ok(names)
 }
 
-/// Adds the HCL files in the directory `name`. Links to directories are not followed, and what is hidden is left alone.
-fn hcl_files(name: &Path, directory: &Path, is_recursive: bool, names: &mut Vec<String>) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(Kind::Definition, format!("cannot read {}: {error}", name.display()));
-    let entries = fs::read_dir(directory.join(name)).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (file_name, kind) = (entry.file_name(), entry.file_type().map_err(failed)?);
-        let path = name.strip_prefix(".").unwrap_or(name).join(&file_name);
-        let is_hidden = file_name.as_encoded_bytes().starts_with(b".");
-        if kind.is_dir() && is_recursive && !is_hidden {
-            hcl_files(&path, directory, is_recursive, names)?;
-        } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "hcl") {
-            names.extend(path.to_str().map(str::to_owned));
+/// Returns the HCL files in a directory. Links are not followed, and what is hidden is left alone.
+fn hcl_files(tree: &dyn Tree, directory: &str, is_recursive: bool) -> io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for (name, kind) in tree.list(directory)?.into_iter().filter(|(name, _)| !name.starts_with('.')) {
+        let path = format!("{directory}/{name}");
+        match kind {
+            FileKind::Directory if is_recursive => files.extend(hcl_files(tree, &path, is_recursive)?),
+            FileKind::File if name.ends_with(".hcl") => files.push(path),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// Puts the new text in the place of the old one at once; a symbolic link goes on leading to the file.

@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile::{self, Dockerfile};
 use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
 use crate::sys::files::Files;
+use crate::text::utf8;
 
 /// A target's files, read.
 #[derive(Clone, Debug)]
@@ -83,12 +84,10 @@ fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Res
         let hint = format!("create it, or set `context` or `dockerfile` of target \"{target}\"");
         Diagnostics::from(Diagnostic::error_without_place(message).hint(hint))
     })?;
-    match String::from_utf8(bytes) {
+    match utf8(&name, bytes) {
         Ok(text) => Ok((name, text)),
-        Err(error) => {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-            let message = format!("target \"{}\": \"{name}\" is not UTF-8 text (line {line})", target.name);
-            Err(Diagnostic::error_without_place(message).into())
+        Err(why) => {
+            Err(Diagnostic::error_without_place(why).note(format!("target \"{}\" builds it", target.name)).into())
         }
     }
 }
