@@ -182,12 +182,14 @@ impl Parameter {
             Parameter::Number => convert(value, &Type::Number),
             Parameter::Bool => convert(value, &Type::Bool),
             Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
-            Parameter::Unique => convert(value, &Type::Set(Box::new(Type::Dynamic))),
-            Parameter::Listed => convert(value, &Type::List(Box::new(Type::Dynamic))),
+            Parameter::Unique if value.as_items().is_some() => convert(value, &Type::Set(Box::new(Type::Dynamic))),
+            Parameter::Listed if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic))),
             Parameter::Sequence if matches!(value, Value::List(_) | Value::Tuple(_)) => Ok(value.clone()),
             Parameter::Sequence => Err(format!("list or tuple required, but have {}", value.type_of())),
             Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
-            Parameter::Items => Err(format!("list required, but have {}", value.type_of())),
+            Parameter::Items | Parameter::Listed | Parameter::Unique => {
+                Err(format!("list required, but have {}", value.type_of()))
+            }
         }
     }
 }

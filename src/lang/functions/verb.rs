@@ -36,8 +36,8 @@ impl Verb {
                 Ok(self.padded(if letter == 'q' { json_text(&Value::string(cut))? } else { cut }))
             }
             // Neither width nor precision counts.
-            't' => match convert(argument, &Type::Bool)? {
-                Value::Bool(flag) => Ok(flag.to_string()),
+            't' => match convert(argument, &Type::Bool) {
+                Ok(Value::Bool(flag)) => Ok(flag.to_string()),
                 _ => Err("`%t` needs true or false".into()),
             },
             'b' | 'd' | 'o' | 'x' | 'X' => self.integer(letter, &number(letter, argument)?),
