@@ -368,8 +368,7 @@ impl CheckFlags {
     pub fn request(self) -> CheckRequest {
         let is_json = self.format == CheckFormatFlag::Json;
         CheckRequest {
-            project: ProjectRequest { targets: self.targets, ..self.file.request() },
-            is_compat: self.compat,
+            project: ProjectRequest { targets: self.targets, is_compat: self.compat, ..self.file.request() },
             is_json,
         }
     }

@@ -11,7 +11,7 @@ mod wanted;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::{Failure, Host, Kind};
 use crate::bakefile::{Target, parse_bool};
@@ -124,8 +124,7 @@ fn missing(granted: &[String], wanted: &BTreeSet<String>, host: &Host) -> Result
     for path in wanted {
         let (there, rest) = follow(path)?;
         // The peer judges the directory that is there alone, and so asks again for what was named to the letter.
-        let is_named = !rest.components().any(|part| part == Component::ParentDir);
-        let whole = if is_named { there.join(rest) } else { there.clone() };
+        let whole = there.join(rest);
         if !granted.iter().any(|parent| whole.starts_with(parent)) {
             missing.insert(there);
         }

@@ -10,6 +10,9 @@ use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
 use crate::sys::files::Files;
 use crate::text::utf8;
 
+/// Bytes of an ignore file; more is none.
+const MAX_IGNORE_FILE: usize = 16 << 20;
+
 /// A target's files, read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -37,8 +40,7 @@ pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) 
     let mut context_ignores = BTreeMap::new();
     for (name, context) in &target.contexts {
         if let BuildContext::Local(root) = context {
-            context_ignores
-                .insert(name.clone(), ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default());
+            context_ignores.insert(name.clone(), ignore_lines(root, ".dockerignore", files)?.unwrap_or_default());
         }
     }
     Ok(Loaded { dockerfile, warnings: found, ignore, context_ignores })
@@ -95,19 +97,27 @@ fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Res
 fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Vec<String>, Diagnostics> {
     let BuildContext::Local(root) = &target.context else { return Ok(Vec::new()) };
     if let DockerfileSource::Path(path) = &target.dockerfile
-        && let Some(lines) = ignore_lines(&format!("{path}.dockerignore"), files)?
+        && let (directory, name) = path.rsplit_once('/').unwrap_or(("", path))
+        && let Some(lines) = ignore_lines(directory, &format!("{name}.dockerignore"), files)?
     {
         return Ok(lines);
     }
-    Ok(ignore_lines(&join(root, ".dockerignore"), files)?.unwrap_or_default())
+    Ok(ignore_lines(root, ".dockerignore", files)?.unwrap_or_default())
 }
 
-fn ignore_lines(path: &str, files: &dyn Files) -> Result<Option<Vec<String>>, Diagnostics> {
-    let result = files.read(Path::new(path));
+/// Reads an ignore file. One that is a link out of its directory is not there, as for BuildKit; whoever filled the context
+/// could otherwise have any file of the user's shown in an error.
+fn ignore_lines(directory: &str, name: &str, files: &dyn Files) -> Result<Option<Vec<String>>, Diagnostics> {
+    let result = files.tree(Path::new(directory)).and_then(|tree| tree.read(name, MAX_IGNORE_FILE));
+    if matches!(&result, Err(error) if error.kind() == io::ErrorKind::CrossesDevices) {
+        return Ok(None);
+    }
     if is_missing(&result) {
         return Ok(None);
     }
-    let bytes = result.map_err(|error| Diagnostic::error_without_place(format!("cannot read \"{path}\": {error}")))?;
+    let bytes = result.map_err(|error| {
+        Diagnostic::error_without_place(format!("cannot read \"{}\": {error}", join(directory, name)))
+    })?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(Some(text.lines().map(str::to_owned).collect()))

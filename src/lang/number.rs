@@ -22,6 +22,8 @@ const FULL: u32 = 512;
 /// Bits of a number that came through a machine float.
 const MACHINE: u32 = 53;
 const MAX_EXPONENT: i64 = Number::MAX_EXPONENT;
+/// Digits that a machine word holds.
+const SHORT: usize = 19;
 
 impl Number {
     /// More digits, and decimal exponents past this, are refused: nobody counts tags with them, and they would fill the
@@ -39,6 +41,10 @@ impl Number {
             None => (rest, 0),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if exponent == 0 && fraction.is_empty() && (1..=SHORT).contains(&whole.len()) {
+            let value = whole.bytes().all(|b| b.is_ascii_digit()).then(|| whole.parse::<u64>().ok())??;
+            return Some(rounded(is_negative, Natural::from_u64(value), 0, FULL));
+        }
         let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         let n_digits = whole.len() + fraction.len();
         if n_digits == 0 || n_digits as i64 > MAX_EXPONENT || !is_digits(whole) || !is_digits(fraction) {
@@ -55,6 +61,17 @@ impl Number {
             _ => quotient(is_negative, &mantissa, &power, 0, FULL),
         };
         Some(number)
+    }
+
+    /// Says why [`Number::parse`] has no number for a text, which `otherwise` says if it is not for its size.
+    pub fn refusal(text: &str, otherwise: &str) -> String {
+        let is_digit_like =
+            |b: u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b'+' | b'-' | b'_' | b'x' | b'o' | b'E');
+        let is_number_like = text.bytes().all(is_digit_like) && text.ends_with(|c: char| c.is_ascii_hexdigit());
+        match is_number_like && (text.len() as i64 > MAX_EXPONENT || text.contains(['e', 'E'])) {
+            true => format!("bake holds numbers of up to {MAX_EXPONENT} digits, and exponents up to {MAX_EXPONENT}"),
+            false => otherwise.to_owned(),
+        }
     }
 
     /// Parses whole digits of a base from 2 to 62; a sign is allowed. Past 36, small letters come before capitals.
@@ -113,6 +130,19 @@ impl Number {
         let shift = usize::try_from(self.exponent).ok().filter(|shift| *shift < 64)?;
         let magnitude = i128::from(mantissa.shift_left(shift).to_u64()?);
         i64::try_from(if self.is_negative { -magnitude } else { magnitude }).ok()
+    }
+
+    /// Returns how many characters it has at most, written out.
+    pub fn max_digits(&self) -> usize {
+        const BITS_PER_DIGIT: usize = 3;
+        let n_bits = self.mantissa.as_ref().map_or(0, Natural::bits);
+        (n_bits + self.exponent.unsigned_abs() as usize) / BITS_PER_DIGIT + 4
+    }
+
+    /// Returns a whole number that its precision holds to the last digit.
+    fn as_exact_whole(&self) -> Option<Natural> {
+        let (mantissa, shift) = (self.mantissa.as_ref()?, usize::try_from(self.exponent).ok()?);
+        (mantissa.bits() + shift <= self.precision as usize).then(|| mantissa.shift_left(shift))
     }
 
     /// Says whether it is a whole number.
@@ -335,6 +365,7 @@ impl Ord for Number {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
+            (Some(a), Some(b)) if self.exponent == other.exponent => a.cmp(b),
             (Some(a), Some(b)) => {
                 let exponent = self.exponent.min(other.exponent);
                 let align = |m: &Natural, e: i64| m.shift_left((e - exponent) as usize);
@@ -358,6 +389,10 @@ impl fmt::Display for Number {
             None => write!(f, "{}Inf", if self.is_negative { "-" } else { "+" }),
             Some(mantissa) if mantissa.is_zero() => write!(f, "{sign}0"),
             Some(mantissa) => {
+                // Most numbers are small and whole; the search for few digits is long.
+                if let Some(whole) = self.as_exact_whole().and_then(|whole| whole.to_u64()) {
+                    return write!(f, "{sign}{whole}");
+                }
                 let (digits, point) = shortest(mantissa, self.exponent, self.precision as usize);
                 let digit =
                     |i: i64| usize::try_from(i).ok().and_then(|i| digits.get(i)).map_or('0', |d| char::from(b'0' + d));

@@ -178,6 +178,9 @@ impl Extensions {
                 records.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(bad)?;
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
             let (name, value) = (text(&record[..equals]).ok_or_else(bad)?, &record[equals + 1..]);
+            if matches!(name, "path" | "linkpath") && value.contains(&0) {
+                return Err(malformed("a name in a PAX record holds a zero byte"));
+            }
             let number = || text(value).and_then(|text| text.parse::<u64>().ok()).ok_or_else(bad);
             match name {
                 "path" => self.path = Some(value.to_vec()),
@@ -317,7 +320,9 @@ mod tests {
         assert!(TarReader::new(&bytes[..]).next_entry().is_err(), "a wrong checksum");
         let huge = archive(&[(TarEntry::new(b"x", EntryType::XHeader, 0o644, 2 << 20), &vec![b' '; 2 << 20])]);
         assert!(TarReader::new(&huge[..]).next_entry().is_err(), "a huge extension");
-        for record in ["", "5", "99 path=x\n", "11 path=xyz", "0 path=x\n", "11 path:xyz\n"] {
+        for record in
+            ["", "5", "99 path=x\n", "11 path=xyz", "0 path=x\n", "11 path:xyz\n", "12 path=x\0z\n", "14 linkpath=\0\n"]
+        {
             let mut extensions = Extensions::default();
             assert!(record.is_empty() || extensions.apply(record.as_bytes()).is_err(), "{record}");
         }

@@ -52,7 +52,7 @@ pub fn context_files(store: &Store, digest: Digest) -> Result<ContextFiles, Cont
         Some(compression) => {
             let root = Root::open(&tree).map_err(unreadable)?;
             let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-            archive::unpack(blob, compression, &root, PathBuf::new(), Some(owner))
+            archive::unpack(blob, compression, &root, Some(owner))
                 .map_err(|error: unpack::UnpackError| ContextError::Archive(error.to_string()))?;
         }
         None => {

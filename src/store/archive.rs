@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _};
-use std::path::PathBuf;
 
 use super::unpack::{Unpack, UnpackError, Whiteouts};
 use crate::sys::root::Root;
@@ -45,18 +44,12 @@ pub fn detect(file: &mut File) -> io::Result<Option<Compression>> {
     Ok(is_tar_header(&start).then_some(compression))
 }
 
-/// Unpacks an archive into the directory `base` of `root`; all belongs to `owner`, else to whom the archive says.
+/// Unpacks an archive into `root`; all belongs to `owner`, else to whom the archive says.
 ///
 /// # Errors
 /// The archive is malformed or holds what cannot be made.
-pub fn unpack(
-    file: File,
-    compression: Compression,
-    root: &Root,
-    base: PathBuf,
-    owner: Option<(u32, u32)>,
-) -> Result<(), UnpackError> {
-    let options = Unpack { base, whiteouts: Whiteouts::Literal, owner, limits: None };
+pub fn unpack(file: File, compression: Compression, root: &Root, owner: Option<(u32, u32)>) -> Result<(), UnpackError> {
+    let options = Unpack { whiteouts: Whiteouts::Literal, owner, limits: None };
     super::unpack::unpack(&mut decompress(compression, file)?, root, &options)
 }
 

@@ -93,7 +93,7 @@ impl Store {
             .ok_or_else(|| failed(unpack::UnpackError::MediaType(media_type.to_string())))?;
         let mut tar = Hashing::new(unpack::decompress(compression, blob).map_err(|error| failed(error.into()))?);
         let snapshot = self.prepare(parent)?;
-        let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None, limits: None };
+        let options = Unpack { whiteouts: Whiteouts::Apply, owner: None, limits: None };
         unpack::unpack(&mut tar, snapshot.root(), &options).map_err(failed)?;
         // Bytes after the end of the archive belong to the layer's digest.
         std::io::copy(&mut tar, &mut std::io::sink()).map_err(|error| failed(error.into()))?;

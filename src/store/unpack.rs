@@ -92,8 +92,6 @@ pub enum Whiteouts {
 /// How to unpack.
 #[derive(Clone, Debug)]
 pub struct Unpack {
-    /// The directory in the root that names are relative to; it is there.
-    pub base: PathBuf,
     /// What `.wh.` names mean.
     pub whiteouts: Whiteouts,
     /// Who owns everything; as the archive says where absent.
@@ -139,7 +137,7 @@ struct Unpacker<'a> {
     times: BTreeMap<PathBuf, i64>,
     /// Times of the other directories that a layer puts something into, as they were.
     touched: BTreeMap<PathBuf, Timespec>,
-    /// Names that this archive made, relative to the base; its whiteouts do not mean those.
+    /// Names that this archive made, relative to the top; its whiteouts do not mean those.
     made: BTreeSet<PathBuf>,
 }
 
@@ -148,11 +146,10 @@ impl Unpacker<'_> {
         let path = clean(&entry.path);
         let kind = entry.kind;
         let failed = |source: io::Error| UnpackError::Entry { path: path.clone(), source };
-        let full = self.options.base.join(&path);
         let Some(name) = path.file_name() else {
-            return if kind.is_dir() { self.describe_top(entry, &full) } else { Ok(()) };
+            return if kind.is_dir() { self.describe_top(entry) } else { Ok(()) };
         };
-        let parent = self.parent(&full).map_err(failed)?;
+        let parent = self.parent(&path).map_err(failed)?;
         if self.options.whiteouts == Whiteouts::Apply
             && let Some(hidden) = name.as_bytes().strip_prefix(b".wh.")
         {
@@ -180,18 +177,23 @@ impl Unpacker<'_> {
         };
         self.describe(entry, &parent, name, fd.as_ref().map(AsFd::as_fd), &path)?;
         if kind.is_dir() {
-            self.times.insert(full, entry.mtime);
+            self.times.insert(path, entry.mtime);
         }
         Ok(())
     }
 
-    /// Opens the directory that holds `path`; missing ones are made, root-owned, with mode 0755.
+    /// Opens the directory that holds `path`; missing ones are made, root-owned, with mode 0755. A layer makes them also
+    /// where a link leads to nothing, as containerd does; an archive of ADD does not.
     fn parent(&mut self, path: &Path) -> io::Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = match self.root.open_at(parent, flags, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (Some(name), grandparent) = (parent.file_name(), self.parent(parent)?) else { return Err(error) };
+                let place = match self.options.whiteouts {
+                    Whiteouts::Apply => self.root.follow(parent)?,
+                    Whiteouts::Literal => parent.to_owned(),
+                };
+                let (Some(name), grandparent) = (place.file_name(), self.parent(&place)?) else { return Err(error) };
                 match rustix::fs::mkdirat(&grandparent, name, Mode::RWXU) {
                     Err(Errno::EXIST) => return Err(invalid("its directory is a symbolic link to nothing")),
                     result => result?,
@@ -215,7 +217,7 @@ impl Unpacker<'_> {
     }
 
     fn link(&self, parent: &OwnedFd, name: &OsStr, entry: &ReadEntry) -> io::Result<()> {
-        let target = self.options.base.join(clean(&entry.link));
+        let target = clean(&entry.link);
         let target_name = target.file_name().ok_or_else(|| invalid("a hard link to the top"))?;
         let from = self.root.open_at(
             target.parent().unwrap_or(Path::new("")),
@@ -274,15 +276,15 @@ impl Unpacker<'_> {
     }
 
     /// An entry for the top itself: `./`. An archive of ADD does not decide what its destination is like.
-    fn describe_top(&mut self, entry: &ReadEntry, full: &Path) -> Result<(), UnpackError> {
+    fn describe_top(&mut self, entry: &ReadEntry) -> Result<(), UnpackError> {
         if self.options.whiteouts == Whiteouts::Literal {
             return Ok(());
         }
         let top = Path::new(".");
         let failed = |source: io::Error| UnpackError::Entry { path: top.to_owned(), source };
-        let fd = self.root.open_at(full, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
+        let fd = self.root.open_at(top, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
         self.describe(entry, &fd, top.as_os_str(), Some(fd.as_fd()), top)?;
-        self.times.insert(full.to_owned(), entry.mtime);
+        self.times.insert(PathBuf::new(), entry.mtime);
         Ok(())
     }
 

@@ -7,24 +7,29 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 255;
 
 /// Follows `path`, absolute, through every symbolic link; returns what is there of it, without links, and the rest, which
-/// is not (buildx v0.36, `EvaluateToExistingPath`).
+/// is not (buildx v0.36, `EvaluateToExistingPath`). What is missing counts as directories that will be made, so that no `..`
+/// is in the rest.
 ///
 /// # Errors
 /// What is no directory has something below it, or links lead in a circle.
 pub fn existing(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let mut left: Vec<PathBuf> = parts(path);
-    let (mut there, mut n_links) = (PathBuf::from("/"), 0);
+    let (mut there, mut rest, mut n_links) = (PathBuf::from("/"), PathBuf::new(), 0);
     while let Some(name) = left.pop() {
         if name == Path::new("..") {
-            there.pop();
+            _ = rest.pop() || there.pop();
+            continue;
+        }
+        if !rest.as_os_str().is_empty() {
+            rest.push(name);
             continue;
         }
         let next = there.join(&name);
         let kind = match rustix::fs::lstat(&next) {
             Ok(stat) => rustix::fs::FileType::from_raw_mode(stat.st_mode),
             Err(rustix::io::Errno::NOENT) => {
-                left.push(name);
-                return Ok((there, left.into_iter().rev().collect()));
+                rest.push(name);
+                continue;
             }
             Err(error) => return Err(error.into()),
         };
@@ -46,7 +51,7 @@ pub fn existing(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
         }
         there = next;
     }
-    Ok((there, PathBuf::new()))
+    Ok((there, rest))
 }
 
 /// Returns the names of a path, the last one first.
@@ -68,7 +73,10 @@ mod tests {
         std::os::unix::fs::symlink("/usr/..", top.join("root")).expect("linked");
         std::os::unix::fs::symlink("round", top.join("round")).expect("linked");
         assert_eq!(existing(&top.join("root/usr")).expect("there"), ("/usr".into(), PathBuf::new()));
-        assert_eq!(existing(&top.join("a/../b")).expect("there"), (top.clone(), "a/../b".into()));
+        assert_eq!(existing(&top.join("a/../b/c")).expect("there"), (top.clone(), "b/c".into()));
+        assert_eq!(existing(&top.join("a/b/../../root/usr/x")).expect("there"), ("/usr".into(), "x".into()));
+        let above = top.parent().expect("below the root").to_owned();
+        assert_eq!(existing(&top.join("a/../../b")).expect("there").0, above);
         assert!(existing(&top.join("round/x")).is_err());
     }
 }

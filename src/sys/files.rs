@@ -83,8 +83,9 @@ impl Files for MemoryFiles {
     }
 
     fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
+        let directory: PathBuf = directory.components().filter(|c| *c != std::path::Component::CurDir).collect();
         let below =
-            |(path, bytes): (&PathBuf, &Vec<u8>)| Some((path.strip_prefix(directory).ok()?.to_owned(), bytes.clone()));
+            |(path, bytes): (&PathBuf, &Vec<u8>)| Some((path.strip_prefix(&directory).ok()?.to_owned(), bytes.clone()));
         Ok(Box::new(MemoryTree(self.0.iter().filter_map(below).collect())))
     }
 }

@@ -1,6 +1,6 @@
 //! Files some of which are not where their paths say.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -9,27 +9,13 @@ use super::beneath::{DiskTree, Tree};
 use super::files::{DiskFiles, Files};
 use super::root::Root;
 
-/// The largest file that is read whole from a place that others filled.
-const MAX_SIZE: u64 = 64 << 20;
-
 /// The files of a tree that others filled: no name and no symbolic link leads out of it.
 #[derive(Debug)]
 pub struct TreeFiles(pub Root);
 
 impl Files for TreeFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        // A FIFO must not block before it is known to be one.
-        let fd = self.0.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
-        let file = std::fs::File::from(fd);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > MAX_SIZE {
-            true => Err(io::ErrorKind::FileTooLarge.into()),
-            false => Ok(bytes),
-        }
+        self.0.read(path)
     }
 
     fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
@@ -52,16 +38,31 @@ impl PlacedFiles {
     }
 }
 
-impl Files for PlacedFiles {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+impl PlacedFiles {
+    /// Returns the tree that `path` is in, and the path in it.
+    fn place<'a>(&self, path: &'a Path) -> Option<(&TreeFiles, &'a Path)> {
         let text = path.to_str().unwrap_or("");
         let in_tree = self.trees.iter().filter_map(|(name, tree)| {
-            let inner = text.strip_prefix(name.as_str())?.strip_prefix('/')?;
+            let inner = text.strip_prefix(name.as_str())?;
+            let inner = if inner.is_empty() { inner } else { inner.strip_prefix('/')? };
             Some((name.len(), inner, tree))
         });
-        match in_tree.max_by_key(|(length, ..)| *length) {
-            Some((_, inner, tree)) => tree.read(Path::new(inner)),
+        in_tree.max_by_key(|(length, ..)| *length).map(|(_, inner, tree)| (tree, Path::new(inner)))
+    }
+}
+
+impl Files for PlacedFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.place(path) {
+            Some((tree, inner)) => tree.read(inner),
             None => self.disk.read(path),
+        }
+    }
+
+    fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
+        match self.place(directory) {
+            Some((tree, inner)) => tree.tree(inner),
+            None => self.disk.tree(directory),
         }
     }
 }

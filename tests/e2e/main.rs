@@ -14,6 +14,7 @@ mod dockerfile;
 mod entitlements;
 mod failure;
 mod host;
+mod hostile;
 mod include;
 mod link;
 mod mounts;

@@ -6,6 +6,7 @@ use super::Line;
 use super::granted::{Granted, device_name};
 use crate::bakefile::Target;
 use crate::diagnostic::{SourceMap, Span};
+use crate::lang::text::clean_path;
 use crate::remote::{Home, is_remote};
 
 /// What all targets want together. Paths are as the bakefile has them.
@@ -63,19 +64,20 @@ impl Wanted {
         let dockerfile = target.dockerfile.as_ref().map_or("Dockerfile", |dockerfile| dockerfile.value.as_str());
         let beside_command = dockerfile.strip_prefix("cwd://");
         if is_local(context) {
-            self.read.insert(context.to_owned());
+            self.read.insert(clean_path(context));
         }
         match beside_command {
-            Some(path) => _ = self.read.insert(path.to_owned()),
+            Some(path) => _ = self.read.insert(clean_path(path)),
             None if is_remote(dockerfile) => {}
-            None if dockerfile.starts_with('/') => _ = self.read.insert(dockerfile.to_owned()),
-            None if is_local(context) => _ = self.read.insert(format!("{context}/{dockerfile}")),
+            None if dockerfile.starts_with('/') => _ = self.read.insert(clean_path(dockerfile)),
+            // As the plan has it: `..` in names that are not there must not hide where it leads.
+            None if is_local(context) => _ = self.read.insert(clean_path(&format!("{context}/{dockerfile}"))),
             None => {}
         }
         for named in target.contexts.values() {
             let meant = home.map_or_else(|| named.value.clone(), |home| home.context(&named.value));
             let path = meant.strip_prefix("cwd://").unwrap_or(&meant);
-            self.read.extend(is_local(path).then(|| path.to_owned()));
+            self.read.extend(is_local(path).then(|| clean_path(path)));
         }
     }
 

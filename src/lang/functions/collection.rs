@@ -1,10 +1,11 @@
 //! Functions of lists, sets, maps and objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Parameter::{Any, Items, Listed, Nullable, Number as N, Sequence, Text, Texts, Unique};
 use super::{Function, World, fixed, items_at, text_at, texts, variadic, whole_at};
 use crate::lang::convert::{convert, primitive_text, unify};
+use crate::lang::limits::{items_fit, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
@@ -35,13 +36,9 @@ pub(super) const TABLE: &[Function] = &[
     variadic("setproduct", &[], Items, setproduct),
     fixed("setsubtract", &[Unique, Unique], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
     variadic("setsymmetricdifference", &[Unique], Unique, |_, v| {
-        sets(v, |a, b| {
-            let added: Vec<Value> = b.iter().filter(|x| !a.contains(x)).cloned().collect();
-            a.retain(|x| !b.contains(x));
-            a.extend(added);
-        })
+        sets(v, |a, b| *a = a.symmetric_difference(&b).cloned().collect())
     }),
-    variadic("setunion", &[Unique], Unique, |_, v| sets(v, |a, b| a.extend(b.iter().cloned()))),
+    variadic("setunion", &[Unique], Unique, |_, v| sets(v, |a, b| a.extend(b))),
     fixed("slice", &[Sequence, N, N], slice),
     fixed("sort", &[Texts], sort),
     fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
@@ -122,19 +119,21 @@ fn concat(_: &World, v: &[Value]) -> Result<Value, String> {
     if v.is_empty() {
         return Err("at least one list is needed".into());
     }
+    items_fit(total(v))?;
     let items = v.iter().flat_map(|list| list.as_items().unwrap_or(&[])).cloned().collect();
     let is_list = v.iter().all(|list| matches!(list, Value::List(_)));
     Ok(if is_list { listed(items) } else { Value::tuple(items) })
 }
 
+/// The elements of all lists, counted.
+fn total(lists: &[Value]) -> Option<usize> {
+    let mut counts = lists.iter().map(|list| list.as_items().map_or(0, <[Value]>::len));
+    counts.try_fold(0usize, usize::checked_add)
+}
+
 fn distinct(items: &[Value]) -> Vec<Value> {
-    let mut kept: Vec<Value> = Vec::new();
-    for item in items {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
+    let mut seen = BTreeSet::new();
+    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 fn element(_: &World, v: &[Value]) -> Result<Value, String> {
@@ -162,6 +161,7 @@ fn length(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(v.iter().map(|value| value.as_entries().map_or(0, BTreeMap::len)).try_fold(0usize, usize::checked_add))?;
     let mut merged = BTreeMap::new();
     for value in v.iter().filter(|value| !matches!(value, Value::Null(Type::Dynamic | Type::Map(_) | Type::Object(_))))
     {
@@ -171,17 +171,18 @@ fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
     Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
 }
 
-fn sets(v: &[Value], combine: fn(&mut Vec<Value>, &[Value])) -> Result<Value, String> {
+fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Result<Value, String> {
+    items_fit(total(v))?;
     let common =
         unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
-    let converted = |list: &Value| -> Result<Vec<Value>, String> {
+    let converted = |list: &Value| -> Result<BTreeSet<Value>, String> {
         list.as_items().unwrap_or(&[]).iter().map(|item| convert(item, &common)).collect()
     };
-    let mut result = distinct(&converted(&v[0])?);
+    let mut result = converted(&v[0])?;
     for list in &v[1..] {
-        combine(&mut result, &converted(list)?);
+        combine(&mut result, converted(list)?);
     }
-    Ok(Value::set(result))
+    Ok(Value::set(result.into_iter().collect()))
 }
 
 /// Rows of a `setproduct`.
@@ -198,18 +199,27 @@ fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
     if lists.len() < 2 {
         return Err("at least two sets are needed".into());
     }
-    if lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > MAX_COMBINATIONS) {
-        return Err(format!("more than {MAX_COMBINATIONS} combinations"));
-    }
-    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for list in lists {
-        rows = rows
+    let n_rows = lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul);
+    let n_rows = n_rows.filter(|n| *n <= MAX_COMBINATIONS);
+    let n_rows = n_rows.ok_or_else(|| format!("more than {MAX_COMBINATIONS} combinations"))?;
+    value_fits(
+        lists
             .iter()
-            .flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
-            .collect();
-    }
+            .flat_map(|list| list.iter().map(|item| (list.len(), item.size())))
+            .try_fold(0usize, |sum, (n_items, size)| sum.checked_add(size.checked_mul(n_rows / n_items)?)),
+    )?;
+    let row = |mut index: usize| {
+        let mut row: Vec<Value> = Vec::with_capacity(lists.len());
+        for list in lists.iter().rev() {
+            row.push(list[index % list.len()].clone());
+            index /= list.len();
+        }
+        row.reverse();
+        row
+    };
+    let rows = (0..n_rows).map(row);
     let is_set = columns.iter().any(|(_, is_set)| *is_set);
-    let rows = rows.into_iter().map(Value::tuple).collect();
+    let rows = rows.map(Value::tuple).collect();
     Ok(if is_set { Value::set(rows) } else { Value::list(rows) })
 }
 

@@ -12,6 +12,7 @@ pub(super) const TABLE: &[Function] = &[
         if v.len() > 2 {
             return Err("there is one cost".into());
         }
+        world.add_effort(BYTES_PER_ROUND << cost);
         bcrypt(text_at(v, 0), cost, world.draw()).map(Value::string)
     }),
     fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
@@ -32,6 +33,9 @@ const DEFAULT_COST: u32 = 10;
 const MIN_COST: u32 = 4;
 /// 31 in the peer, which takes days: a bakefile is to be read in no time.
 const MAX_COST: u32 = 16;
+/// A round takes as long as handling this many bytes: one of the highest cost, or dozens of the default, are what a run may
+/// take.
+const BYTES_PER_ROUND: usize = 32 << 10;
 
 /// A cost below the least counts as the default, as in the peer.
 fn cost_of(value: &Value) -> Result<u32, String> {

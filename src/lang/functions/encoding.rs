@@ -1,6 +1,6 @@
 //! Functions that encode and decode: JSON, CSV, base64, URLs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use super::Parameter::{Nullable, Text};
 use super::json::decoded;
 use super::{Function, World, fixed, text_at};
+use crate::lang::limits::{ELEMENT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
@@ -23,7 +24,10 @@ pub(super) const TABLE: &[Function] = &[
     }),
     fixed("base64encode", &[Text], |_, v| Ok(Value::string(STANDARD.encode(text_at(v, 0))))),
     fixed("csvdecode", &[Text], csvdecode),
-    fixed("jsondecode", &[Text], |_, v| decoded(text_at(v, 0))),
+    fixed("jsondecode", &[Text], |_, v| {
+        items_fit(Some(text_at(v, 0).matches([',', '[', '{', ':']).count()))?;
+        decoded(text_at(v, 0))
+    }),
     fixed("jsonencode", &[Nullable], |_, v| json_text(&v[0]).map(Value::string)),
     fixed("urlencode", &[Text], |_, v| Ok(Value::string(urlencode(text_at(v, 0))))),
 ];
@@ -47,7 +51,7 @@ pub fn from_json(json: &serde_json::Value) -> Value {
 /// Returns compact JSON, keys sorted.
 ///
 /// # Errors
-/// An infinite number is in it.
+/// It is too long for a text, or an infinite number is in it.
 pub fn json_text(value: &Value) -> Result<String, String> {
     let mut text = String::new();
     write_json(value, &mut text)?;
@@ -85,7 +89,7 @@ fn write_json(value: &Value, text: &mut String) -> Result<(), String> {
             text.push('}');
         }
     }
-    Ok(())
+    text_fits(Some(text.len()))
 }
 
 /// Writes a JSON string as the peer does: `<`, `>`, `&` and the two line separators are escaped.
@@ -122,11 +126,15 @@ fn urlencode(text: &str) -> String {
 }
 
 fn csvdecode(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(Some(text_at(v, 0).matches([',', '\n']).count()))?;
     let mut lines = csv_records(text_at(v, 0))?.into_iter();
     let header = lines.next().ok_or("the header line is missing")?;
-    if let Some(twice) = header.iter().enumerate().find_map(|(i, name)| header[..i].contains(name).then_some(name)) {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = header.iter().find(|name| !seen.insert(name.as_str())) {
         return Err(format!("two columns are called \"{twice}\""));
     }
+    // Each record holds the names of all columns.
+    value_fits(lines.len().checked_mul(header.iter().map(|name| ELEMENT + name.len()).sum()))?;
     let mut rows = Vec::new();
     for (i, line) in lines.enumerate() {
         if line.len() != header.len() {

@@ -6,31 +6,42 @@ use std::str::Chars;
 
 use super::verb::Verb;
 use super::{Function, World, text_at, variadic};
+use crate::lang::limits::{items_fit, text_fits, value_fits};
 use crate::lang::value::Value;
 
 /// The most that a width or a precision may be.
 const MAX_WIDTH: usize = 1_000_000;
 
 pub(super) const TABLE: &[Function] = &[
-    variadic("format", &[Text], Nullable, |_, v| format(text_at(v, 0), v.get(1..).unwrap_or(&[])).map(Value::string)),
+    variadic("format", &[Text], Nullable, |world, v| {
+        format(world, text_at(v, 0), v.get(1..).unwrap_or(&[])).map(Value::string)
+    }),
     variadic("formatlist", &[Text], Nullable, formatlist),
 ];
 
-fn formatlist(_: &World, v: &[Value]) -> Result<Value, String> {
+fn formatlist(world: &World, v: &[Value]) -> Result<Value, String> {
     let arguments = v.get(1..).unwrap_or(&[]);
     let lengths: Vec<usize> = arguments.iter().filter_map(|a| a.as_items().map(<[Value]>::len)).collect();
     let n = lengths.first().copied().unwrap_or(1);
     if lengths.iter().any(|length| *length != n) {
         return Err("the lists have different lengths".into());
     }
+    items_fit(n.checked_mul(arguments.len()))?;
     let row = |i: usize| -> Vec<Value> {
         arguments.iter().map(|a| a.as_items().map_or_else(|| a.clone(), |items| items[i].clone())).collect()
     };
-    let rows: Result<Vec<Value>, String> = (0..n).map(|i| format(text_at(v, 0), &row(i)).map(Value::string)).collect();
-    Ok(Value::list(rows?))
+    let (mut rows, mut size) = (Vec::with_capacity(n), 0usize);
+    for i in 0..n {
+        let text = Value::string(format(world, text_at(v, 0), &row(i))?);
+        size = size.saturating_add(text.size());
+        value_fits(Some(size))?;
+        rows.push(text);
+    }
+    Ok(Value::list(rows))
 }
 
-fn format(pattern: &str, arguments: &[Value]) -> Result<String, String> {
+fn format(world: &World, pattern: &str, arguments: &[Value]) -> Result<String, String> {
+    let mut handled = pattern.len();
     let (mut text, mut next, mut highest) = (String::new(), 0usize, 0usize);
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
@@ -69,8 +80,14 @@ fn format(pattern: &str, arguments: &[Value]) -> Result<String, String> {
             arguments.get(next).ok_or_else(|| format!("there is no argument {} for `%{letter}`", next + 1))?;
         next += 1;
         highest = highest.max(next);
-        text.push_str(&verb.print(letter, argument)?);
+        // An argument may be printed by any number of verbs, even where they cut it to nothing.
+        handled = handled.saturating_add(argument.size());
+        value_fits(Some(handled))?;
+        let piece = verb.print(letter, argument)?;
+        text_fits(text.len().checked_add(piece.len()))?;
+        text.push_str(&piece);
     }
+    world.add_effort(handled);
     if highest < arguments.len() {
         return Err(format!("{} arguments are given, but the format uses {highest}", arguments.len()));
     }
@@ -97,7 +114,7 @@ mod tests {
     #[test]
     fn verbs_print_as_printf_does() {
         let n = |text: &str| Value::Number(Number::parse(text).expect("a number"));
-        let s = Value::string;
+        let (s, world) = (Value::string, World::default());
         let cases = [
             ("%05.2f", vec![n("3.14159")], "03.14"),
             ("%-5s|", vec![s("ab")], "ab   |"),
@@ -110,8 +127,10 @@ mod tests {
             ("%.1f", vec![n("-0.26")], "-0.3"),
         ];
         for (pattern, arguments, text) in cases {
-            assert_eq!(format(pattern, &arguments), Ok(text.to_owned()), "{pattern}");
+            assert_eq!(format(&world, pattern, &arguments), Ok(text.to_owned()), "{pattern}");
         }
-        assert!(format("%s", &[]).is_err() && format("x", &[s("a")]).is_err() && format("%", &[]).is_err());
+        for (pattern, arguments) in [("%s", vec![]), ("x", vec![s("a")]), ("%", vec![])] {
+            assert!(format(&world, pattern, &arguments).is_err(), "{pattern}");
+        }
     }
 }

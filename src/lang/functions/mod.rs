@@ -36,9 +36,20 @@ pub struct World {
     pub seed: [u8; 32],
     /// How often the seed was drawn from.
     pub n_drawn: Cell<u64>,
+    /// What functions did beyond looking at their arguments once, in bytes handled, since that was last counted.
+    pub effort: Cell<usize>,
 }
 
 impl World {
+    fn add_effort(&self, n_bytes: usize) {
+        self.effort.set(self.effort.get().saturating_add(n_bytes));
+    }
+
+    /// Returns the bytes that functions handled since this was last asked, arguments looked at once apart.
+    pub fn take_effort(&self) -> usize {
+        self.effort.take()
+    }
+
     /// Returns sixteen random bytes, other ones at each call.
     fn draw(&self) -> [u8; 16] {
         self.n_drawn.set(self.n_drawn.get() + 1);
@@ -119,6 +130,9 @@ const TABLES: [&[Function]; 9] = [
     version::TABLE,
 ];
 
+/// The functions that take as long for large lists as for small ones, and give back what is there already.
+const PICKING: [&str; 6] = ["coalescelist", "element", "hasindex", "index", "length", "lookup"];
+
 /// Returns the built-in function called `name`.
 pub fn find(name: &str) -> Option<&'static Function> {
     TABLES.iter().copied().flatten().find(|function| function.name == name)
@@ -138,6 +152,11 @@ pub fn wrong_count(name: &str, n_wanted: usize, is_open: bool, n_given: usize) -
 }
 
 impl Function {
+    /// Says whether it goes through all of its arguments, and its result is new.
+    pub fn looks_at_all(&self) -> bool {
+        !PICKING.contains(&self.name)
+    }
+
     /// Calls it; `span` is the place of its name.
     ///
     /// # Errors

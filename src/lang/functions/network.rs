@@ -65,7 +65,7 @@ impl Prefix {
     }
 
     fn subnet(&self, n_bits: i64, number: i64) -> Result<Prefix, String> {
-        let refused = || format!("{} cannot be cut to {n_bits} more bits", self.text());
+        let refused = || format!("{} has too few bits left for {n_bits} more", self.text());
         if n_bits > MAX_BITS {
             return Err(refused());
         }
@@ -100,7 +100,7 @@ fn cidrsubnets(_: &World, v: &[Value]) -> Result<Value, String> {
         let first = prefix.subnet(n_bits, 0)?;
         let no_room = || format!("{} has no room for that many ranges", prefix.text());
         let size = first.host_mask().checked_add(1).ok_or_else(no_room)?;
-        let start = next.div_ceil(size) * size;
+        let start = next.div_ceil(size).checked_mul(size).ok_or_else(no_room)?;
         if start & prefix.mask() != prefix.bits || (prefix.width == 32 && start > u128::from(u32::MAX)) {
             return Err(no_room());
         }

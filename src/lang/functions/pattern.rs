@@ -4,6 +4,7 @@
 //! literal, a `{` that repeats nothing stands for itself, and `[a&&b]` is four characters; `(?x)`, `\u`, `a**` and sets inside
 //! sets are unknown. What is unknown there is refused here, not given a meaning of our own.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -11,14 +12,20 @@ use regex::{Captures, Regex};
 
 /// The most repetitions that `{n,m}` may ask for.
 const MAX_REPEAT: u32 = 1000;
+/// More than the longest name of a class, such as `[:^xdigit:]`, has characters.
+const MAX_CLASS_NAME: usize = 16;
 
 /// Returns the pattern in the `regex` crate's dialect.
 ///
 /// # Errors
 /// What the peer's dialect does not have. Some mistakes are left for the crate to find.
 pub(super) fn translated(pattern: &str) -> Result<String, String> {
-    let mut translation =
-        Translation { rest: pattern.chars().peekable(), text: String::new(), repeats: Repeats::Nothing };
+    let mut translation = Translation {
+        rest: pattern.chars().peekable(),
+        text: String::new(),
+        repeats: Repeats::Nothing,
+        classes: BTreeMap::new(),
+    };
     while let Some(c) = translation.rest.next() {
         translation.item(c)?;
     }
@@ -40,6 +47,8 @@ struct Translation<'a> {
     rest: Peekable<Chars<'a>>,
     text: String,
     repeats: Repeats,
+    /// What names of Unicode classes were found to be: each is tried out once.
+    classes: BTreeMap<(bool, String), String>,
 }
 
 impl Translation<'_> {
@@ -199,8 +208,14 @@ impl Translation<'_> {
         // A category or a script; the crate knows other properties too, the peer does not.
         let known = ["gc", "sc"].into_iter().map(|property| format!("\\{letter}{{{property}={plain}}}"));
         let is_name = plain.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
-        let class = known.into_iter().find(|class| is_name && Regex::new(class).is_ok());
-        class.ok_or_else(|| format!("no Unicode class `{name}`"))
+        let key = (is_negated, plain.to_owned());
+        let mut class = self.classes.get(&key).cloned();
+        if class.is_none() && is_name {
+            class = known.into_iter().find(|class| Regex::new(class).is_ok());
+        }
+        let class = class.ok_or_else(|| format!("no Unicode class `{name}`"))?;
+        self.classes.insert(key, class.clone());
+        Ok(class)
     }
 
     /// Returns the character that `\c` stands for.
@@ -266,8 +281,8 @@ impl Translation<'_> {
             "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
             "word", "xdigit",
         ];
-        let text: String = self.rest.clone().collect();
-        let Some((name, _)) = text[1..].split_once(":]") else { return Ok(false) };
+        let text: String = self.rest.clone().skip(1).take(MAX_CLASS_NAME).collect();
+        let Some((name, _)) = text.split_once(":]") else { return Ok(false) };
         if !NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
             return Err(format!("no class `[:{name}:]`"));
         }

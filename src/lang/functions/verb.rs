@@ -60,7 +60,7 @@ impl Verb {
     /// A precision of 0 counts as none.
     fn cut(&self, text: &str) -> String {
         match self.precision.filter(|n| *n > 0) {
-            Some(n) => graphemes(text).into_iter().take(n).collect(),
+            Some(n) => graphemes(text).take(n).collect(),
             None => text.to_owned(),
         }
     }
@@ -70,7 +70,7 @@ impl Verb {
         if self.width == 0 {
             return text;
         }
-        let missing = self.width.saturating_sub(graphemes(&text).into_iter().take(self.width).count());
+        let missing = self.width.saturating_sub(graphemes(&text).take(self.width).count());
         let padding = if self.has_zero { "0" } else { " " }.repeat(missing);
         if self.is_left { text + &padding } else { padding + &text }
     }

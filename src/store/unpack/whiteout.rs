@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::{Unpacker, invalid};
 
 impl Unpacker<'_> {
-    /// Applies the whiteout at `path` (relative to the base), whose name after `.wh.` is `hidden`.
+    /// Applies the whiteout at `path` (relative to the top), whose name after `.wh.` is `hidden`.
     pub(super) fn whiteout(&self, parent: &OwnedFd, path: &Path, hidden: &[u8]) -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new(""));
         match hidden {

@@ -13,7 +13,7 @@ use super::digest::{attributes, open, read_link};
 use super::mode::Change;
 use super::remove::clear;
 use super::select::{Entry, Kind, Selected, select, stat_at};
-use super::write::{Writer, create_file, replacing, resolve, set_owner_and_mode, set_times, split, timestamps};
+use super::write::{Writer, create_file, replacing, set_owner_and_mode, set_times, split, timestamps};
 use super::{FileError, SourceTree, io_error, shown};
 use crate::graph::{CopyAction, SourceNaming};
 use crate::store::archive;
@@ -88,7 +88,7 @@ impl<'a> Copier<'a> {
     fn item(&mut self, item: &Selected, dest: &str) -> Result<(), FileError> {
         let is_directory_wanted = dest.ends_with('/') || dest.ends_with("/.");
         let root = self.writer.root;
-        let dest = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
+        let dest = root.follow(Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
         if item.is_directory() {
             let is_new = !self.is_directory(&dest)?;
             self.make_directories(&dest)?;
@@ -111,7 +111,8 @@ impl<'a> Copier<'a> {
     }
 
     /// Unpacks the file that was selected if it is a tar archive; says whether it is. The destination is made a
-    /// directory; a given mode does not reach what is in the archive.
+    /// directory, which to the archive is the root, as for BuildKit: no link in it leads out of that. A given mode does not
+    /// reach what is in the archive.
     fn unpack(&mut self, item: &Selected, dest: &str) -> Result<bool, FileError> {
         if item.entries[0].kind != Kind::File {
             return Ok(false);
@@ -121,9 +122,10 @@ impl<'a> Copier<'a> {
             return Ok(false);
         };
         let root = self.writer.root;
-        let base = resolve(root, Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
+        let base = root.follow(Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
         self.make_directories(&base)?;
-        archive::unpack(file, compression, root, base, self.owner)
+        let top = Root::from_fd(self.writer.directory(&base)?);
+        archive::unpack(file, compression, &top, self.owner)
             .map_err(|source| FileError::Unpack { path: shown(&item.path), source })?;
         Ok(true)
     }

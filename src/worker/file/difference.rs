@@ -14,7 +14,6 @@ use rustix::fs::AtFlags;
 use super::copy::Copier;
 use super::digest::content_of;
 use super::select::{Kind, Selected, stat_at};
-use super::write::resolve;
 use super::{FileError, SourceTree, StatCache, io_error, select};
 use crate::digest::{Digest, FieldHasher};
 use crate::graph::CopyAction;
@@ -116,7 +115,7 @@ impl Directory {
         if difference.len() > self.manifest.entries.len() / MAX_SHARE {
             return Ok(None);
         }
-        let dest = resolve(parent, Path::new(&action.dest)).map_err(io_error("resolve", Path::new(&action.dest)))?;
+        let dest = parent.follow(Path::new(&action.dest)).map_err(io_error("resolve", Path::new(&action.dest)))?;
         for path in &difference.removed {
             // What the parent has there would show again, and its directory would have the time that it has there.
             let directory = path.parent().unwrap_or(Path::new(""));
@@ -147,7 +146,7 @@ impl Directory {
         root: &Root,
         (owner, epoch): (Option<(u32, u32)>, i64),
     ) -> Result<(), FileError> {
-        let dest = resolve(root, Path::new(&action.dest)).map_err(io_error("resolve", Path::new(&action.dest)))?;
+        let dest = root.follow(Path::new(&action.dest)).map_err(io_error("resolve", Path::new(&action.dest)))?;
         for path in difference.removed.iter().rev() {
             remove(root, &dest.join(path))?;
         }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::select::{Kind, open_directory, sorted_names, stat_at, wildcard_matches};
-use super::write::{resolve, split};
+use super::write::split;
 use super::{FileError, SourceTree, io_error, shown};
 use crate::dockerfile::ignore;
 use crate::graph::SourceNaming;
@@ -44,7 +44,7 @@ fn remove_one(root: &Root, path: &Path, missing: Missing) -> Result<(), FileErro
         Missing::Refused => Err(FileError::NotFound { path: shown(path), place: "the root file system" }),
     };
     let (parent, name) = split(path)?;
-    let parent: PathBuf = resolve(root, parent).map_err(io_error("resolve", path))?;
+    let parent: PathBuf = root.follow(parent).map_err(io_error("resolve", path))?;
     let directory = match root.open_parent(&parent.join(name)) {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return not_found();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
-use super::{FileError, SourceTree, io_error, shown, write::resolve};
+use super::{FileError, SourceTree, io_error, shown};
 use crate::dockerfile::ignore::{self, Glob, InvalidPattern, Matcher, Verdict};
 use crate::graph::{Selector, SourceNaming};
 
@@ -171,7 +171,7 @@ struct Found {
 /// Looks up one path; a link at it is followed.
 fn find(tree: &SourceTree<'_>, asked: &Path) -> Result<Found, FileError> {
     let root = tree.root();
-    let path = resolve(root, asked).map_err(io_error("resolve", asked))?;
+    let path = root.follow(asked).map_err(io_error("resolve", asked))?;
     let (directory, name) = match root.open_parent(&path) {
         Err(error) if is_missing(&error) => return Err(not_found(tree, asked)),
         result => result.map_err(io_error("open", &path))?,
@@ -361,7 +361,7 @@ pub(super) fn wildcard_matches(tree: &SourceTree<'_>, source: &str) -> Result<Ve
         globs.push(Glob::compile(part).map_err(invalid)?);
     }
     let base: PathBuf = parts[..n_plain].iter().collect();
-    let base = resolve(tree.root(), &base).map_err(io_error("resolve", &base))?;
+    let base = tree.root().follow(&base).map_err(io_error("resolve", &base))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let directory = match tree.root().open_at(&base, flags, Mode::empty()) {
         Err(error) if is_missing(&error) => return Ok(Vec::new()),

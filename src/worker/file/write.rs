@@ -1,11 +1,9 @@
 //! Making directories and files in a root, owned and dated.
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
@@ -15,16 +13,13 @@ use super::select::{open_directory, stat_at};
 use super::{FileError, io_error, shown};
 use crate::sys::root::Root;
 
-/// As many links as the kernel follows in one path.
-const MAX_LINKS: usize = 40;
-
 /// Makes the directory `path` and its parents; what is there stays as it is. A link at `path` is followed inside the root.
 ///
 /// # Errors
 /// `NotADirectory` where something else is in the way.
 pub fn mkdir(root: &Root, path: &str, mode: u32, owner: Option<(u32, u32)>, epoch: i64) -> Result<(), FileError> {
     let mut writer = Writer::new(root, epoch);
-    let path = resolve(root, Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
+    let path = root.follow(Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
     writer.make_directories(&path, mode, owner.unwrap_or((0, 0)))?;
     writer.finish()
 }
@@ -44,7 +39,7 @@ pub fn mkfile(
 ) -> Result<(), FileError> {
     let mut writer = Writer::new(root, epoch);
     let owner = owner.unwrap_or((0, 0));
-    let path = resolve(root, Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
+    let path = root.follow(Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
     let (parent, name) = split(&path)?;
     writer.make_directories(parent, 0o755, owner)?;
     let directory = writer.directory(parent)?;
@@ -61,7 +56,7 @@ pub fn mkfile(
 /// Something has that name.
 pub fn symlink(root: &Root, target: &str, path: &str, owner: Option<(u32, u32)>, epoch: i64) -> Result<(), FileError> {
     let (uid, gid) = owner.unwrap_or((0, 0));
-    let path = resolve(root, Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
+    let path = root.follow(Path::new(path)).map_err(io_error("resolve", Path::new(path)))?;
     let (parent, name) = split(&path)?;
     let directory = Writer::new(root, epoch).directory(parent)?;
     rustix::fs::symlinkat(target, &directory, name).map_err(io_error("make link", &path))?;
@@ -201,51 +196,5 @@ pub(crate) fn split(path: &Path) -> Result<(&Path, &OsStr), FileError> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => Ok((parent, name)),
         _ => Err(FileError::DirectoryInTheWay { path: shown(path) }),
-    }
-}
-
-/// Follows the links of `path` inside the root and returns the path without any, relative to the top; what does not
-/// exist is taken as it stands.
-///
-/// # Errors
-/// `FilesystemLoop` for links without end; else as the operating system says.
-pub(crate) fn resolve(root: &Root, path: &Path) -> io::Result<PathBuf> {
-    let mut resolved = PathBuf::new();
-    let mut pending: VecDeque<OsString> = path.components().map(|c| c.as_os_str().to_owned()).collect();
-    let mut n_links = 0;
-    while let Some(name) = pending.pop_front() {
-        match Path::new(&name).components().next() {
-            None | Some(Component::CurDir | Component::Prefix(_)) => {}
-            Some(Component::RootDir) => resolved.clear(),
-            Some(Component::ParentDir) => _ = resolved.pop(),
-            Some(Component::Normal(name)) => {
-                resolved.push(name);
-                let Some(target) = link_target(root, &resolved)? else { continue };
-                n_links += 1;
-                if n_links > MAX_LINKS {
-                    return Err(Errno::LOOP.into());
-                }
-                resolved.pop();
-                for component in target.components().rev() {
-                    pending.push_front(component.as_os_str().to_owned());
-                }
-            }
-        }
-    }
-    Ok(resolved)
-}
-
-/// Returns where the link at `path` points; `None` for anything else, or nothing, there.
-fn link_target(root: &Root, path: &Path) -> io::Result<Option<PathBuf>> {
-    let (directory, name) = match root.open_parent(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        result => result?,
-    };
-    match rustix::fs::readlinkat(directory, name.unwrap_or_default(), Vec::new()) {
-        Ok(target) => Ok(Some(PathBuf::from(OsString::from_vec(target.into_bytes())))),
-        Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -38,22 +38,23 @@ impl Stub {
 }
 
 /// Opens `path` in the root as a place to mount on (`O_PATH`), making it and its parents (0755) if it is not there. What
-/// was made is added to `made`, parents first.
+/// was made is added to `made`, parents first. A link to nothing is followed inside the root, as runc does.
 pub fn open_or_make(root: &Root, path: &str, kind: StubKind, made: &mut Vec<Stub>) -> io::Result<OwnedFd> {
     match root.open_at(Path::new(path), OFlags::PATH, Mode::empty()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => return opened,
     }
-    let names: Vec<&Path> = components(path).collect();
+    let followed = root.follow(Path::new(path))?;
+    let n_names = followed.components().count();
     let mut prefix = PathBuf::from("/");
     let mut parent = root.open_at(&prefix, OFlags::PATH, Mode::empty())?;
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in followed.iter().enumerate() {
         prefix.push(name);
-        let is_last = index + 1 == names.len();
+        let is_last = index + 1 == n_names;
         let here = if is_last { kind } else { StubKind::Directory };
         parent = match root.open_at(&prefix, OFlags::PATH, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                made.push(make(&parent, name, here)?);
+                made.push(make(&parent, Path::new(name), here)?);
                 root.open_at(&prefix, OFlags::PATH, Mode::empty())?
             }
             opened => opened?,
@@ -77,13 +78,6 @@ pub fn remove(stubs: Vec<Stub>) {
             _ => Ok(()),
         };
     }
-}
-
-fn components(path: &str) -> impl Iterator<Item = &Path> {
-    Path::new(path).components().filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir)).map(|c| match c {
-        Component::Normal(name) => Path::new(name),
-        _ => Path::new(".."),
-    })
 }
 
 fn make(parent: &OwnedFd, name: &Path, kind: StubKind) -> io::Result<Stub> {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
 
 use bake::store::unpack::{Limits, Unpack, Whiteouts, unpack};
 use bake::sys::root::Root;
@@ -21,8 +20,8 @@ fn unpack_beside_a_canary(tar: &[u8], whiteouts: Whiteouts) -> String {
     fs::create_dir_all(path("root/base")).expect("made");
     let before = (list(&path("canary")), fs::metadata(path("canary/victim")).expect("there").nlink());
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let options = Unpack { base: PathBuf::from("/base"), whiteouts, owner: Some(owner), limits: None };
-    let root = Root::open(&path("root")).expect("opened");
+    let options = Unpack { whiteouts, owner: Some(owner), limits: None };
+    let root = Root::open(&path("root/base")).expect("opened");
     let result = unpack(&mut &*tar, &root, &options);
     let after = (list(&path("canary")), fs::metadata(path("canary/victim")).expect("there").nlink());
     assert_eq!(before, after);
@@ -63,24 +62,25 @@ fn a_link_is_followed_only_inside_the_root() {
     check(
         &["l up ../../canary", "f up/victim x"],
         expect![[r#"
-            error: cannot unpack `up/victim`: its directory is a symbolic link to nothing
             d0755 ./base
+            d0755 ./base/canary
+            f0644 ./base/canary/victim "x"
             l0777 ./base/up -> ../../canary
         "#]],
     );
     check(
-        &["l abs /canary", "d abs/ 755", "l in /base", "f in/f x"],
+        &["l abs /canary", "d abs/ 755", "l in /abs", "f in/f x"],
         expect![[r#"
-        d0755 ./base
-        d0755 ./base/abs
-        f0644 ./base/f "x"
-        l0777 ./base/in -> /base
-    "#]],
+            d0755 ./base
+            d0755 ./base/abs
+            f0644 ./base/abs/f "x"
+            l0777 ./base/in -> /abs
+        "#]],
     );
     check(
         &["l proc /proc/self/cwd", "f proc/f x"],
         expect![[r#"
-            error: cannot unpack `proc/f`: its directory is a symbolic link to nothing
+            error: cannot unpack `proc/f`: Too many levels of symbolic links (os error 40)
             d0755 ./base
             l0777 ./base/proc -> /proc/self/cwd
         "#]],
@@ -141,16 +141,17 @@ fn a_whiteout_does_not_delete_through_a_link() {
     check(
         &["l up ../../canary", "f up/.wh.victim "],
         expect![[r#"
-            error: cannot unpack `up/.wh.victim`: its directory is a symbolic link to nothing
             d0755 ./base
+            d0755 ./base/canary
             l0777 ./base/up -> ../../canary
         "#]],
     );
     check(
         &["l up ../../canary/dir", "f up/.wh..wh..opq "],
         expect![[r#"
-            error: cannot unpack `up/.wh..wh..opq`: its directory is a symbolic link to nothing
             d0755 ./base
+            d0755 ./base/canary
+            d0755 ./base/canary/dir
             l0777 ./base/up -> ../../canary/dir
         "#]],
     );
@@ -278,7 +279,7 @@ fn a_name_without_end_is_refused_before_it_fills_the_memory() {
     header.set_cksum();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = Root::open(directory.path()).expect("opened");
-    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None, limits: None };
+    let options = Unpack { whiteouts: Whiteouts::Apply, owner: None, limits: None };
     let mut endless = std::io::Read::chain(&header.as_bytes()[..], std::io::repeat(b'n'));
     let error = unpack(&mut endless, &root, &options).expect_err("too long");
     expect!["an extension header is larger than 1 MiB"].assert_eq(&error.to_string());
@@ -294,7 +295,7 @@ fn an_owner_that_is_no_id_is_refused() {
     writer.finish().expect("written");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let root = Root::open(directory.path()).expect("opened");
-    let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Apply, owner: None, limits: None };
+    let options = Unpack { whiteouts: Whiteouts::Apply, owner: None, limits: None };
     let error = unpack(&mut &bytes[..], &root, &options).expect_err("no id");
     expect!["`f` belongs to 4294967295:0, which this user cannot give a file to"].assert_eq(&error.to_string());
 }
@@ -365,7 +366,7 @@ fn an_archive_that_would_fill_the_disk_is_given_up_before_it_does() {
     let unpacked = |limits: Option<Limits>, tar: &[u8]| {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let options = Unpack { base: PathBuf::from("/"), whiteouts: Whiteouts::Literal, owner: Some(owner), limits };
+        let options = Unpack { whiteouts: Whiteouts::Literal, owner: Some(owner), limits };
         let root = Root::open(directory.path()).expect("opened");
         let error = unpack(&mut &*tar, &root, &options).err().map(|error| error.to_string());
         (error, fs::read_dir(directory.path()).expect("listed").count())
