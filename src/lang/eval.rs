@@ -10,7 +10,8 @@ use super::element::{attribute, element};
 use super::functions::{self, Argument, Function};
 use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
 use super::number::Number;
-use super::type_expr::type_from_expr;
+use super::operand::{boolean, logical, number};
+use super::type_expr::{all_required, type_from_expr};
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -398,9 +399,12 @@ impl<'a> EvalContext<'a> {
         Ok(value)
     }
 
-    /// A null has no elements; anything that is no list is a list of one.
+    /// A null of no list type has no elements; anything else that is no list is a list of one.
     fn splat(&self, value: &Value, steps: &[Step], span: Span) -> Result<Value, EvalError> {
         let items: &[Value] = match value {
+            Value::Null(Type::List(_) | Type::Set(_) | Type::Tuple(_)) => {
+                return Err(error(span, "this is null, which has no elements"));
+            }
             Value::Null(_) => &[],
             _ => value.as_items().unwrap_or(std::slice::from_ref(value)),
         };
@@ -454,8 +458,8 @@ impl<'a> EvalContext<'a> {
         match operator {
             B::Equal => return Ok(Value::Bool(equal(&a, &b))),
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
-            B::And => return Ok(Value::Bool(boolean(&a, left.span)? & boolean(&b, right.span)?)),
-            B::Or => return Ok(Value::Bool(boolean(&a, left.span)? | boolean(&b, right.span)?)),
+            B::And => return logical(false, (&a, left.span), (&b, right.span)),
+            B::Or => return logical(true, (&a, left.span), (&b, right.span)),
             _ => {}
         }
         let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
@@ -544,35 +548,12 @@ impl<'a> EvalContext<'a> {
             }
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
-                let wanted = type_from_expr(wanted)?;
+                let wanted = all_required(type_from_expr(wanted)?);
                 self.scope.made(value.size(), span)?;
                 convert(&value, &wanted).map_err(|why| error(span, why))
             })),
             _ => None,
         }
-    }
-}
-
-pub(super) fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
-    match convert(value, &Type::Number) {
-        Ok(Value::Number(number)) => Ok(number),
-        Ok(_) => Err(error(span, "this is null, where a number is needed")),
-        Err(_) => Err(error(span, format!("number required, but have {}", described(value)))),
-    }
-}
-
-fn boolean(value: &Value, span: Span) -> Result<bool, EvalError> {
-    match convert(value, &Type::Bool) {
-        Ok(Value::Bool(flag)) => Ok(flag),
-        Ok(_) => Err(error(span, "this is null, where true or false is needed")),
-        Err(_) => Err(error(span, format!("bool required, but have {}", described(value)))),
-    }
-}
-
-fn described(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("the string \"{text}\""),
-        other => format!("{}", other.type_of()),
     }
 }
 

@@ -74,15 +74,22 @@ impl Number {
         }
     }
 
-    /// Parses whole digits of a base from 2 to 36; a sign is allowed.
+    /// Parses whole digits of a base from 2 to 62; a sign is allowed. Past 36, small letters come before capitals.
     pub fn parse_radix(text: &str, radix: u32) -> Option<Number> {
-        let (is_negative, digits) = match text.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, text),
+        let is_negative = text.starts_with('-');
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if digits.is_empty() || digits.len() > MAX_EXPONENT as usize {
+            return None;
+        }
+        let value = |c: char| match c {
+            'A'..='Z' if radix > 36 => Some(c as u32 - 'A' as u32 + 36),
+            _ => c.to_digit(36),
         };
-        let is_valid =
-            !digits.is_empty() && digits.len() < MAX_EXPONENT as usize && digits.chars().all(|c| c.is_digit(radix));
-        is_valid.then(|| rounded(is_negative, Natural::from_digits(digits, radix), 0, FULL))
+        let values: Option<Vec<u32>> = digits.chars().map(|c| value(c).filter(|value| *value < radix)).collect();
+        let whole = Natural::from_values(values?, radix);
+        // Not rounded to the bits of a literal: all digits stay.
+        let precision = u32::try_from(whole.bits()).unwrap_or(FULL).max(FULL);
+        Some(rounded(is_negative && !whole.is_zero(), whole, 0, precision))
     }
 
     /// Returns the same number with the precision of a machine float, as text from the environment gets.
@@ -153,6 +160,26 @@ impl Number {
         self.is_negative
     }
 
+    /// Returns the digits d₀d₁… of its magnitude 0.d₀d₁… × 10^point and that point, all of them and none for zero; `None`
+    /// for infinity.
+    pub fn decimal(&self) -> Option<(Vec<u8>, i64)> {
+        self.mantissa.as_ref().map(|m| if m.is_zero() { (Vec::new(), 0) } else { exact(m, self.exponent) })
+    }
+
+    /// As [`Number::decimal`], but the fewest digits that mean this number at its precision.
+    pub fn shortest_decimal(&self) -> Option<(Vec<u8>, i64)> {
+        let precision = self.precision as usize;
+        let of = |m: &Natural| if m.is_zero() { (Vec::new(), 0) } else { shortest(m, self.exponent, precision) };
+        self.mantissa.as_ref().map(of)
+    }
+
+    /// Returns the digits of its magnitude to base 2, 8, 10 or 16, in lower case; `None` if it is not whole.
+    pub fn whole_digits(&self, radix: u32) -> Option<String> {
+        let mantissa = self.mantissa.as_ref().filter(|_| self.is_whole())?;
+        let whole = mantissa.shift_left(usize::try_from(self.exponent).unwrap_or(0));
+        Some(whole.digits(radix))
+    }
+
     /// Returns it with the other sign.
     #[must_use]
     pub fn negate(&self) -> Number {
@@ -212,8 +239,15 @@ impl Number {
         }
     }
 
-    /// The rest of dividing toward zero; `None` for a division by zero or infinity.
+    /// The rest of dividing toward zero; the number itself for a division by zero, infinity where one of the two is
+    /// infinite, as in the peer; `None` for 0 and ∞.
     pub fn modulo(&self, other: &Number) -> Option<Number> {
+        if self.mantissa.is_none() || other.mantissa.is_none() {
+            return self.multiply(other);
+        }
+        if other.is_zero() {
+            return Some(self.clone());
+        }
         let quotient = self.divide(other)?;
         quotient.mantissa.as_ref()?;
         self.subtract(&quotient.truncate().multiply(other)?)
@@ -245,6 +279,12 @@ impl Number {
     #[must_use]
     pub fn ceil(&self) -> Number {
         self.negate().floor().negate()
+    }
+
+    /// Returns it with a plus sign if it is -0.
+    #[must_use]
+    pub fn without_minus_zero(self) -> Number {
+        Number { is_negative: self.is_negative && !self.is_zero(), ..self }
     }
 }
 

@@ -155,8 +155,13 @@ fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
         "x500" => "6ba7b814-9dad-11d1-80b4-00c04fd430c8",
         other => other,
     };
+    // As the peer's library reads a UUID: also as a URN, in braces, or without hyphens.
+    let known = known.strip_prefix("urn:uuid:").unwrap_or(known);
+    let known = known.strip_prefix('{').and_then(|inside| inside.strip_suffix('}')).unwrap_or(known);
+    let has_hyphens = [8, 13, 18, 23].iter().all(|at| known.as_bytes().get(*at) == Some(&b'-'));
+    let n_expected = if has_hyphens { 36 } else { 32 };
     let digits: Vec<u8> = known.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    if digits.len() != 32 || known.len() != 36 {
+    if digits.len() != 32 || known.len() != n_expected {
         return Err(format!("\"{namespace}\" is no namespace: dns, url, oid, x500 or a UUID"));
     }
     let mut message: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();

@@ -7,10 +7,14 @@ mod digest;
 pub(super) mod encoding;
 pub mod files;
 mod format;
+mod json;
 mod math;
+mod moment;
 mod network;
+mod pattern;
 pub(super) mod text;
 mod time;
+mod verb;
 mod version;
 
 use std::cell::Cell;
@@ -78,6 +82,12 @@ enum Parameter {
     Bool,
     /// A list, set or tuple.
     Items,
+    /// A list or tuple.
+    Sequence,
+    /// Anything that converts to a list of elements of one type.
+    Listed,
+    /// Anything that converts to a set.
+    Unique,
     /// A list of texts.
     Texts,
 }
@@ -191,8 +201,14 @@ impl Parameter {
             Parameter::Number => convert(value, &Type::Number),
             Parameter::Bool => convert(value, &Type::Bool),
             Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
+            Parameter::Unique if value.as_items().is_some() => convert(value, &Type::Set(Box::new(Type::Dynamic))),
+            Parameter::Listed if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic))),
+            Parameter::Sequence if matches!(value, Value::List(_) | Value::Tuple(_)) => Ok(value.clone()),
+            Parameter::Sequence => Err(format!("list or tuple required, but have {}", value.type_of())),
             Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
-            Parameter::Items => Err(format!("list required, but have {}", value.type_of())),
+            Parameter::Items | Parameter::Listed | Parameter::Unique => {
+                Err(format!("list required, but have {}", value.type_of()))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Parameter::{Any, Number as N, Text, Texts};
+use super::pattern::{expand, translated};
 use super::{Function, World, fixed, number_at, text_at, texts, variadic, whole_at};
 use crate::lang::limits::{ELEMENT, MAX_TEXT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
@@ -88,8 +89,12 @@ pub fn clean(path: &str) -> String {
     }
 }
 
+/// Spaces that `indent` puts before a line at most; the peer knows no limit.
+const MAX_INDENT: usize = 4096;
+
 fn indent(_: &World, v: &[Value]) -> Result<Value, String> {
-    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= 1000).ok_or("indentation is from 0 to 1000")?;
+    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= MAX_INDENT);
+    let n = n.ok_or_else(|| format!("indentation is from 0 to {MAX_INDENT}"))?;
     replaced(text_at(v, 1), "\n", &format!("\n{}", " ".repeat(n))).map(Value::string)
 }
 
@@ -100,7 +105,7 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
 }
 
 fn join(_: &World, v: &[Value]) -> Result<Value, String> {
-    let lists = v.get(1..).unwrap_or(&[]);
+    let lists = v.get(1..).filter(|lists| !lists.is_empty()).ok_or("at least one list is needed")?;
     let mut pieces = Vec::new();
     for item in lists.iter().flat_map(|list| list.as_items().unwrap_or(&[])) {
         pieces.push(item.as_str().ok_or("an element is null")?);
@@ -130,7 +135,8 @@ fn substr(_: &World, v: &[Value]) -> Result<Value, String> {
     let text = text_at(v, 0);
     let (offset, length, n) = (whole_at(v, 1)?, whole_at(v, 2)?, graphemes(text).count() as i64);
     let start = if offset < 0 { n.saturating_add(offset).max(0) } else { offset.min(n) };
-    let end = if length < 0 { n } else { start.saturating_add(length).min(n) };
+    // The peer takes a length of 0 for none where the offset counts from the end.
+    let end = if length < 0 || (offset < 0 && length == 0) { n } else { start.saturating_add(length).min(n) };
     Ok(Value::string(graphemes(text).skip(start as usize).take((end - start).max(0) as usize).collect::<String>()))
 }
 
@@ -139,24 +145,21 @@ fn title(text: &str) -> String {
     let mut titled = String::with_capacity(text.len());
     for c in text.chars() {
         match is_start {
-            true => titled.extend(c.to_uppercase()),
+            true => titled.push(single_title(c)),
             false => titled.push(c),
         }
-        is_start = !(c.is_alphanumeric() || c == '_' || c == '\'');
+        // Go's strings.Title: past ASCII, only blanks separate.
+        is_start = if c.is_ascii() { !(c.is_ascii_alphanumeric() || c == '_') } else { c.is_whitespace() };
     }
     titled
 }
 
 fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
-    let text = match v.first() {
-        Some(Value::String(text)) => text.to_string(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err("string or number required".into()),
-    };
-    let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=36).contains(b));
-    let base = base.ok_or("the base is from 2 to 36")?;
+    let Some(Value::String(text)) = v.first() else { return Err("string required".into()) };
+    let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=62).contains(b));
+    let base = base.ok_or("the base is from 2 to 62")?;
     let number =
-        Number::parse_radix(&text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
+        Number::parse_radix(text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
     Ok(Value::Number(number))
 }
 
@@ -169,9 +172,10 @@ const BYTES_PER_STATES: usize = 16 << 10;
 
 /// Compiles a pattern for a text; `world` is told what the two take together.
 fn compiled(world: &World, pattern: &str, text: &str) -> Result<Regex, String> {
+    let pattern = translated(pattern)?;
     let mut refusal = String::new();
     for (size, max_text) in PATTERN_SIZES {
-        match RegexBuilder::new(pattern).size_limit(size).build() {
+        match RegexBuilder::new(&pattern).size_limit(size).build() {
             Ok(_) if text.len() > max_text => {
                 return Err(format!("this pattern is too large for a text of more than {max_text} bytes"));
             }
@@ -191,6 +195,15 @@ fn compiled(world: &World, pattern: &str, text: &str) -> Result<Regex, String> {
         }
     }
     Err(refusal)
+}
+
+/// What a match makes is a tuple or an object, so groups have names all or none.
+fn groups_agree(regex: &Regex) -> Result<(), String> {
+    let n_named = regex.capture_names().flatten().count();
+    match n_named == 0 || n_named + 1 == regex.captures_len() {
+        true => Ok(()),
+        false => Err("some groups of the pattern have names, others have none".into()),
+    }
 }
 
 fn captured(regex: &Regex, captures: &Captures<'_>) -> Value {
@@ -213,6 +226,7 @@ fn captured_size(regex: &Regex, captures: &Captures<'_>) -> usize {
 
 fn regex(world: &World, v: &[Value]) -> Result<Value, String> {
     let regex = compiled(world, text_at(v, 0), text_at(v, 1))?;
+    groups_agree(&regex)?;
     let captures = regex.captures(text_at(v, 1)).ok_or("the pattern did not match any part of the string")?;
     value_fits(Some(captured_size(&regex, &captures)))?;
     Ok(captured(&regex, &captures))
@@ -220,6 +234,7 @@ fn regex(world: &World, v: &[Value]) -> Result<Value, String> {
 
 fn regexall(world: &World, v: &[Value]) -> Result<Value, String> {
     let regex = compiled(world, text_at(v, 0), text_at(v, 1))?;
+    groups_agree(&regex)?;
     let (mut found, mut size) = (Vec::new(), 0usize);
     for captures in regex.captures_iter(text_at(v, 1)) {
         size += captured_size(&regex, &captures);
@@ -239,7 +254,7 @@ fn regex_replace(world: &World, v: &[Value]) -> Result<Value, String> {
         // No reference is longer than the whole match.
         text_fits(n_references.checked_mul(found.len()).and_then(|n| n.checked_add(replaced.len() + to.len())))?;
         replaced.push_str(&text[end..found.start()]);
-        captures.expand(to, &mut replaced);
+        expand(to, &captures, &mut replaced);
         end = found.end();
     }
     replaced.push_str(&text[end..]);
@@ -252,7 +267,27 @@ fn cased(text: &str, other: impl Fn(char) -> Option<char>) -> String {
     text.chars().map(|c| other(c).unwrap_or(c)).collect()
 }
 
+/// The form that a letter has at the start of a title, where Unicode has one of its own: ǅ for ǆ.
+fn single_title(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        // Georgian has capitals, but no titles.
+        '\u{10d0}'..='\u{10ff}' => c,
+        c => single_upper(c).unwrap_or(c),
+    }
+}
+
 fn single_upper(c: char) -> Option<char> {
+    // Greek letters with a small iota below have a capital of their own, though their full one is two letters.
+    let code = c as u32;
+    match code {
+        0x1f80..=0x1faf if code & 8 == 0 => return char::from_u32(code + 8),
+        0x1fb3 | 0x1fc3 | 0x1ff3 => return char::from_u32(code + 9),
+        _ => {}
+    }
     let mut upper = c.to_uppercase();
     upper.next().filter(|_| upper.next().is_none())
 }
