@@ -387,11 +387,14 @@ impl<'a> EvalContext<'a> {
         while let Some((step, rest)) = steps.split_first() {
             (value, steps) = match &step.kind {
                 StepKind::Attribute(name) => (attribute(&value, name, step.span)?, rest),
-                StepKind::Index(index) => (element(&value, &self.eval(index)?, step.span)?, rest),
+                StepKind::Index(index) | StepKind::DottedIndex(index) => {
+                    (element(&value, &self.eval(index)?, step.span)?, rest)
+                }
                 StepKind::FullSplat => return self.splat(&value, rest, step.span),
                 StepKind::AttributeSplat => {
-                    let n_attributes = rest.iter().take_while(|s| matches!(s.kind, StepKind::Attribute(_))).count();
-                    let (inner, after) = rest.split_at(n_attributes);
+                    let is_inner =
+                        |step: &&Step| matches!(step.kind, StepKind::Attribute(_) | StepKind::DottedIndex(_));
+                    let (inner, after) = rest.split_at(rest.iter().take_while(is_inner).count());
                     (self.splat(&value, inner, step.span)?, after)
                 }
             };
