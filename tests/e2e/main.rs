@@ -10,12 +10,13 @@ mod build;
 mod checks;
 mod copy;
 mod crash;
-mod dockerfile;
+
 mod entitlements;
 mod failure;
 mod host;
 mod hostile;
 mod include;
+mod language;
 mod link;
 mod mounts;
 mod output;
