@@ -13,6 +13,7 @@ use super::project::{build_platform, store_path};
 use super::solve::resolve_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
+use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
@@ -57,7 +58,7 @@ pub struct CompileRequest {
 pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure> {
     let files = DiskFiles::new(&host.directory);
     let mut sources = SourceMap::default();
-    let (dockerfile, text) = dockerfile(request, &files)?;
+    let (dockerfile, text) = read_dockerfile(request, &files)?;
     let name = match &dockerfile {
         DockerfileSource::Path(name) | DockerfileSource::Inline { name, .. } => name.clone(),
     };
@@ -108,8 +109,8 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     })
 }
 
-/// Returns where the Dockerfile is, and its text. Bytes that are no UTF-8 become U+FFFD.
-fn dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(DockerfileSource, String), Failure> {
+/// Returns where the Dockerfile is, and its text.
+fn read_dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(DockerfileSource, String), Failure> {
     let context = request.context.trim_end_matches('/');
     let path = request.file.clone().unwrap_or_else(|| match context {
         "." | "" => "Dockerfile".to_owned(),
@@ -117,20 +118,14 @@ fn dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(Dockerfile
     });
     if path == "-" {
         let read = input::read_one("-", files).map_err(|error| Failure::new(Kind::Definition, error.message))?;
-        let text = String::from_utf8_lossy(read.text.as_bytes()).into_owned();
+        let text = read.text;
         return Ok((DockerfileSource::Inline { name: "Dockerfile".to_owned(), text: text.clone() }, text));
     }
     let bytes = files.read(Path::new(&path)).map_err(|error| {
         Failure::new(Kind::Definition, format!("cannot read \"{path}\": {error}"))
             .hint("name the Dockerfile with --file, or its directory as CONTEXT")
     })?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => (DockerfileSource::Path(path), text),
-        Err(error) => {
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            (DockerfileSource::Inline { name: path, text: text.clone() }, text)
-        }
-    })
+    Ok((DockerfileSource::Path(path), dockerfile::decode(bytes)))
 }
 
 /// Returns the build arguments; one without a value that the environment does not have is left out, as by the peer.

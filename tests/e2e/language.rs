@@ -493,11 +493,7 @@ fn names_contexts_and_dockerfiles_may_stand_for_one_another() {
 }
 
 #[test]
-fn what_is_no_text_is_an_error_at_its_place() {
-    let Some(project) = prepared("", "") else { return };
-    std::fs::write(project.path().join("Dockerfile"), b"FROM base\nRUN echo \xff\n").expect("written");
-    let ran = project.bake(&["build"]).fails(3);
-    assert!(ran.stderr.contains("Dockerfile:2:10: the byte 0xFF") && ran.stderr.contains("UTF-8"), "{}", ran.stderr);
+fn what_is_no_dockerfile_is_an_error_at_its_place() {
     fails("", 3, &["Dockerfile"]);
     fails("FROM base\nENV a\n", 3, &["Dockerfile:2:"]);
     fails("FROM base\nRUN exit 3\n", 1, &["Dockerfile:2", "exit code 3"]);

@@ -10,7 +10,7 @@ mod build;
 mod checks;
 mod copy;
 mod crash;
-
+mod dockerfile;
 mod entitlements;
 mod failure;
 mod host;
