@@ -49,7 +49,7 @@ RUN echo grandchild >> /log
         ArgsEscaped true
     "#]]);
     let of_base = Case::new().expect("as before").files(&[("f", "f")]).with("target = \"base\"");
-    of_base.build(&case.project.read("ctx/Dockerfile")).is(expect![[r#"
+    of_base.build(case.project.read("ctx/Dockerfile")).is(expect![[r#"
         Env []
         Cmd ["/bin/sh"]
         WorkingDir "/"
@@ -70,7 +70,7 @@ fn what_an_image_leaves_happens_in_the_first_stage_on_it_and_is_gone_then() {
     );
     parent.project.bake(&["build", "--push", "--platform", "linux/amd64"]).succeeds();
     let case = Case::new().expect("as before").files(&[("src", "src")]).with("args = { WHO = \"me\" }");
-    let built = case.build(&format!(
+    let built = case.build(format!(
         "FROM busybox AS other\nRUN echo other > /f\nFROM {name}:parent AS child\nRUN cat /who /f > /both\nFROM child\n"
     ));
     built.has(expect![[r#"

@@ -52,12 +52,12 @@ fn no_source_of_a_copy_leads_out_of_the_context() {
         sources.iter().enumerate().map(line).collect()
     };
     yard.build(&format!("FROM scratch\n{}{}", copies("", "/a"), copies("--from=named", "/b"))).succeeds();
-    for index in 0..sources.len() {
+    for (index, source) in sources.iter().enumerate() {
         for to in ["a", "b"] {
             let directory = yard.project.path().join(format!("out/{to}/{index}"));
             let entries: Vec<_> = fs::read_dir(&directory).expect("made").flatten().collect();
-            assert_eq!(entries.len(), 1, "{}", sources[index]);
-            assert_eq!(fs::read_to_string(entries[0].path()).expect("a file"), "inside", "{}", sources[index]);
+            assert_eq!(entries.len(), 1, "{source}");
+            assert_eq!(fs::read_to_string(entries[0].path()).expect("a file"), "inside", "{source}");
         }
     }
 }

@@ -167,10 +167,8 @@ fn a_step_leaves_nothing_that_the_next_one_or_the_engine_follows() {
     yard.build(&planted(&yard, &steps)).succeeds();
     // The names of the kernel's file systems themselves.
     for name in ["dev", "proc", "sys", "etc"] {
-        let steps = format!(
-            "FROM scratch\nCOPY --from=busybox /bin /bin\nCOPY --from=planted /abs-file /x/\nFROM planted\nCOPY links/ /\n\
-             RUN cat /etc/passwd /etc/hosts > /seen 2>&1; true\n"
-        );
+        let steps = "FROM scratch\nCOPY --from=busybox /bin /bin\nCOPY --from=planted /abs-file /x/\nFROM planted\nCOPY links/ /\n\
+             RUN cat /etc/passwd /etc/hosts > /seen 2>&1; true\n".to_string();
         _ = std::fs::remove_dir_all(yard.context().join("links"));
         yard.link(&format!("links/{name}"), yard.outside());
         let ran = yard.build(&planted(&yard, &steps));
