@@ -5,7 +5,7 @@
 
 mod excerpt;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use excerpt::excerpt;
@@ -117,7 +117,7 @@ impl SourceMap {
 }
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// The build goes on.
     Warning,
@@ -126,7 +126,7 @@ pub enum Severity {
 }
 
 /// A part of the source that a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Label {
     /// Where.
     pub span: Span,
@@ -135,7 +135,7 @@ pub struct Label {
 }
 
 /// One finding in the user's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
@@ -160,7 +160,7 @@ impl Diagnostic {
     /// Returns an error that no place in a file stands for.
     pub fn error_without_place(message: impl Into<String>) -> Diagnostic {
         let (labels, notes, hints, also) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Diagnostic { severity: Severity::Error, message: message.into(), labels, notes, hints, also }
+        Diagnostic { severity: Severity::Error, message: shortened(message.into()), labels, notes, hints, also }
     }
 
     /// Returns a warning at `span`.
@@ -177,21 +177,21 @@ impl Diagnostic {
     /// Adds a related place.
     #[must_use]
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label { span, text: shortened(text.into()) });
         self
     }
 
     /// Adds a fact.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Diagnostic {
-        self.notes.push(note.into());
+        self.notes.push(shortened(note.into()));
         self
     }
 
     /// Adds what mends it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
-        self.hints.push(hint.into());
+        self.hints.push(shortened(hint.into()));
         self
     }
 
@@ -245,8 +245,21 @@ impl Diagnostic {
     }
 }
 
-/// Errors that are shown of one run: whoever made more has made one mistake often.
+/// Errors that are shown of one run, and warnings: whoever made more has made one mistake often.
 const MAX_SHOWN: usize = 20;
+
+/// Characters of a message that are kept from its start and from its end, where it repeats a long text of the user's.
+const KEPT: (usize, usize) = (600, 200);
+
+/// Cuts the middle out of a text that nobody would read to the end.
+fn shortened(text: String) -> String {
+    if text.len() <= KEPT.0 + KEPT.1 {
+        return text;
+    }
+    let start = text.char_indices().nth(KEPT.0).map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().rev().nth(KEPT.1).map_or(0, |(at, _)| at);
+    if start >= end { text } else { format!("{}…{}", &text[..start], &text[end..]) }
+}
 
 /// Findings in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -283,26 +296,37 @@ impl Diagnostics {
     /// Returns them by place, those without one first, and each once: a Dockerfile is read for each target and platform
     /// that it builds.
     pub fn sorted(&self, sources: &SourceMap) -> Vec<&Diagnostic> {
-        let mut seen = BTreeSet::new();
-        let mut sorted: Vec<&Diagnostic> = self.0.iter().filter(|found| seen.insert(found.render(sources))).collect();
+        let mut seen = HashSet::new();
+        let place = |label: &Label| (sources.name(label.span.file).to_owned(), label.span.start, label.span.end);
+        let mut sorted: Vec<&Diagnostic> = Vec::new();
+        for found in &self.0 {
+            let places: Vec<_> = found.labels.iter().map(|label| (place(label), &label.text)).collect();
+            if seen.insert((found.severity, &found.message, places, &found.notes, &found.hints)) {
+                sorted.push(found);
+            }
+        }
         sorted.sort_by_key(|found| found.labels.first().map(|label| label.span));
         sorted
     }
 
-    /// Returns them as text, by place, a blank line between two. After `MAX_SHOWN` errors, the rest is counted.
+    /// Returns them as text, by place, a blank line between two. After `MAX_SHOWN` errors the rest is counted, and the same
+    /// for warnings.
     pub fn render(&self, sources: &SourceMap) -> String {
         let sorted = self.sorted(sources);
-        let (mut texts, mut n_errors) = (Vec::new(), 0);
+        let (mut texts, mut n_errors, mut n_warnings) = (Vec::new(), 0, 0);
         for found in sorted {
-            n_errors += usize::from(found.severity == Severity::Error);
-            if found.severity == Severity::Warning || n_errors <= MAX_SHOWN {
+            let n = if found.severity == Severity::Error { &mut n_errors } else { &mut n_warnings };
+            *n += 1;
+            if *n <= MAX_SHOWN {
                 texts.push(found.render(sources));
             }
         }
-        match n_errors.checked_sub(MAX_SHOWN) {
-            None | Some(0) => {}
-            Some(1) => texts.push("error: and 1 more error".to_owned()),
-            Some(n_more) => texts.push(format!("error: and {n_more} more errors")),
+        for (n, word) in [(n_warnings, "warning"), (n_errors, "error")] {
+            match usize::checked_sub(n, MAX_SHOWN) {
+                None | Some(0) => {}
+                Some(1) => texts.push(format!("{word}: and 1 more {word}")),
+                Some(n_more) => texts.push(format!("{word}: and {n_more} more {word}s")),
+            }
         }
         texts.join("\n\n")
     }
@@ -317,15 +341,24 @@ impl From<Diagnostic> for Diagnostics {
 }
 
 /// Returns the candidate nearest to `word` by edit distance, if it is near enough to have been meant: at most a third of
-/// the word's length away, and with a character in common. The first of equals wins.
+/// the word's length away, and with a character in common. The first of equals wins. A word of more than `MAX_WORD` bytes
+/// is no typo.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
     let n_chars = word.chars().count();
     let limit = (n_chars / 3).max(1).min(n_chars.saturating_sub(1));
-    let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    let is_as_long =
+        |candidate: &&str| candidate.len() <= 2 * MAX_WORD && candidate.chars().count().abs_diff(n_chars) <= limit;
+    let near = candidates.into_iter().filter(is_as_long).map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// Bytes of a word that may have been meant to be another.
+const MAX_WORD: usize = 200;
 
 /// Optimal string alignment distance: insert, delete, replace, swap of neighbors cost one each.
 fn distance(a: &str, b: &str) -> usize {
@@ -381,6 +414,21 @@ mod tests {
              1 | ab
                |   ^"#]]
         .assert_eq(&Diagnostic::error(Span::new(file, 9, 9), "unexpected end of file").render(&sources));
+    }
+
+    #[test]
+    fn what_nobody_would_read_is_counted_or_cut() {
+        let mut findings = Diagnostics::default();
+        for i in 0..22 {
+            let severity = Severity::Warning;
+            findings.push(Diagnostic { severity, ..Diagnostic::error_without_place(format!("warning {i}")) });
+        }
+        findings.push(Diagnostic::error_without_place(format!("a {}é z", "é".repeat(5_000))));
+        let text = findings.render(&SourceMap::default());
+        assert_eq!(text.matches("warning: warning").count(), MAX_SHOWN);
+        assert!(text.contains("\n\nwarning: and 2 more warnings"), "{text}");
+        let cut = text.split("\n\n").find(|part| part.starts_with("error: ")).expect("the error");
+        assert!(cut.contains("é…é") && cut.ends_with("é z") && cut.chars().count() < 1_000, "{cut}");
     }
 
     #[test]

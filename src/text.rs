@@ -9,6 +9,20 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Returns a file's bytes as text.
+///
+/// # Errors
+/// `NAME:LINE:COLUMN: …`, the place of the first byte that is in no UTF-8.
+pub fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let (line, column) =
+            (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+        let byte = error.as_bytes()[error.utf8_error().valid_up_to()];
+        format!("{name}:{line}:{column}: the byte 0x{byte:02X} is in no UTF-8 text")
+    })
+}
+
 /// Replaces `%xx` in a part of a URL; what is no such thing, or no UTF-8 then, stays as it is.
 pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -32,6 +46,13 @@ pub fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_byte_that_is_no_text_has_a_place() {
+        assert_eq!(utf8("f", "a\né".into()), Ok("a\né".to_owned()));
+        let why = utf8("f", b"a\n\xc3\xa9 \xff\n\xfe".to_vec());
+        assert_eq!(why, Err("f:2:3: the byte 0xFF is in no UTF-8 text".to_owned()));
+    }
 
     #[test]
     fn what_is_no_escape_stays() {

@@ -11,6 +11,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::ast::{Block, Body, Call};
 use crate::lang::functions::files;
 
+/// Findings after which names that may have been meant are not looked for.
+const MAX_SUGGESTED: usize = 1_000;
+
 /// Warns of attributes and blocks that the peer would drop silently.
 pub(super) fn unknown_names(body: &Body, findings: &mut Diagnostics) {
     for block in &body.blocks {
@@ -84,7 +87,9 @@ fn warn(block: &Block, attributes: &[&str], blocks: &[&str], findings: &mut Diag
         let name = &attribute.name;
         let finding =
             Diagnostic::warning(name.span, format!("a {kind} has no attribute `{}`; it means nothing", name.text));
-        findings.push(match nearest(&name.text, attributes.iter().copied()) {
+        // Few of them are shown.
+        let is_read = findings.iter().nth(MAX_SUGGESTED).is_none();
+        findings.push(match nearest(&name.text, attributes.iter().copied().filter(|_| is_read)) {
             Some(near) => finding.hint(format!("did you mean `{near}`?")),
             None => finding,
         });

@@ -7,6 +7,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::lang::ast::Body;
 use crate::lang::{BlockSchema, Notation, parse_hcl, parse_json, parse_toml};
 use crate::sys::files::Files;
+use crate::text::utf8;
 
 /// A bakefile's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +72,9 @@ fn read(files: &dyn Files, name: &str) -> Result<Option<InputFile>, Diagnostics>
         |what: String| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
     match files.read(Path::new(name)) {
         Ok(bytes) if bytes.is_empty() => Ok(None),
-        Ok(bytes) => match String::from_utf8(bytes) {
+        Ok(bytes) => match utf8(name, bytes) {
             Ok(text) => Ok(Some(InputFile { name: name.to_owned(), text })),
-            Err(_) => Err(wrong("it is not UTF-8".into())),
+            Err(why) => Err(Diagnostic::error_without_place(why).into()),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(wrong(error.to_string())),

@@ -51,7 +51,9 @@ pub(super) struct Includer<'a, 'b> {
     n_named: usize,
     n_bytes: usize,
     /// What evaluation cost so far.
-    work: usize,
+    n_steps: usize,
+    /// Bytes of all values that were made for that.
+    n_made: usize,
 }
 
 impl<'a, 'b> Includer<'a, 'b> {
@@ -74,7 +76,8 @@ impl<'a, 'b> Includer<'a, 'b> {
             known,
             n_named: 0,
             n_bytes: 0,
-            work: 0,
+            n_steps: 0,
+            n_made: 0,
         }
     }
 
@@ -129,17 +132,18 @@ impl<'a, 'b> Includer<'a, 'b> {
         }
         let own = (index >= self.n_roots).then(|| &self.bodies[index]);
         let seen = self.bodies[..self.n_roots].iter().chain(own);
-        self.work += seen.clone().map(|body| body.blocks.len() + body.attributes.len()).sum::<usize>();
+        self.n_steps += seen.clone().map(|body| body.blocks.len() + body.attributes.len()).sum::<usize>();
         // What is wrong with definitions is said when all of them are there.
         let mut program = Program::collect(seen, self.options, self.places, &mut Diagnostics::default());
         program.var_places = self.var_places.to_vec();
-        program.work.set(self.work);
+        program.n_steps.set(self.n_steps);
+        program.n_made.set(self.n_made);
         let value = EvalContext::new(&program).eval(&attribute.value).map_err(|why| {
             Box::new(
                 why.note("`include` sees what its own file and the files of the command line define, nothing else"),
             )
         })?;
-        self.work = program.work.get();
+        (self.n_steps, self.n_made) = (program.n_steps.get(), program.n_made.get());
         let wrong = |span| Box::new(Diagnostic::error(span, "`include` is a list of paths"));
         let items = value.as_items().ok_or_else(|| wrong(attribute.value.span))?;
         let path = |(at, item): (usize, &crate::lang::Value)| {

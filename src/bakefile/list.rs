@@ -1,8 +1,9 @@
 //! What a bakefile has, for people and programs: the text of `docker buildx bake --list`.
 
-use super::Bakefile;
 use super::print::{Json, text, write};
 use super::table::table;
+use super::{Bakefile, VariableInfo};
+use crate::lang::limits::MAX_VALUE;
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,22 +66,26 @@ pub fn list_targets(bakefile: &Bakefile, format: ListFormat) -> String {
 pub fn list_variables(bakefile: &Bakefile, format: ListFormat) -> String {
     let mut variables: Vec<_> = bakefile.variables().iter().collect();
     variables.sort_by_key(|variable| &variable.name);
+    // Values are shared between variables, and the lines of a table are as long as the longest.
+    let room = MAX_VALUE / variables.len().max(1);
+    let description =
+        |variable: &VariableInfo| variable.description.clone().filter(|text| !text.is_empty() && text.len() <= room);
     match format {
         ListFormat::Table => {
             let head = ["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"].map(str::to_owned).to_vec();
             let lines = variables.into_iter().map(|variable| {
-                let value = variable.value.clone().unwrap_or_else(|| "<null>".to_owned());
+                let value = variable.value(room).unwrap_or_else(|| "<null>".to_owned());
                 let kind = variable.kind.clone().unwrap_or_default();
-                vec![variable.name.clone(), kind, value, variable.description.clone().unwrap_or_default()]
+                vec![variable.name.clone(), kind, value, description(variable).unwrap_or_default()]
             });
             table(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
         }
         ListFormat::Json if bakefile.is_compose_alone => "null\n".to_owned(),
         ListFormat::Json => document(variables.into_iter().map(|variable| {
             let mut members = vec![("name".to_owned(), text(&variable.name))];
-            add(&mut members, "description", variable.description.clone().filter(|text| !text.is_empty()));
+            add(&mut members, "description", description(variable));
             add(&mut members, "type", variable.kind.clone());
-            add(&mut members, "value", variable.value.clone());
+            add(&mut members, "value", variable.value(room));
             members
         })),
     }

@@ -29,6 +29,7 @@ mod relative;
 mod schema;
 mod scope;
 mod select;
+mod size;
 mod spec;
 mod table;
 mod variables;
@@ -37,7 +38,7 @@ mod vocabulary;
 mod walk;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use call::Call;
 pub use files::{InputFile, default_files};
@@ -54,8 +55,9 @@ pub use spec::{
 pub use verify::Surroundings;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
-use crate::lang::ast::Block;
-use crate::lang::{EvalContext, EvalError, Type, Value};
+use crate::lang::ast::{Block, Body};
+use crate::lang::text::json_text;
+use crate::lang::{EvalContext, EvalError, Scope, Type, Value, primitive_text};
 use crate::platform::Platform;
 use crate::remote::Home;
 use crate::sys::files::Files;
@@ -83,6 +85,8 @@ pub struct Options<'a> {
     pub now: i64,
     /// Random; what `uuidv4()` and the salt of `bcrypt()` are drawn from.
     pub seed: [u8; 32],
+    /// Whether [`Bakefile::additions`] is asked for: finding them goes through every expression.
+    pub finds_additions: bool,
     /// Reads what the files name: `include` and functions such as `file()`; `.env`, `extends` and `env_file` of Compose.
     pub files: &'a dyn Files,
 }
@@ -131,8 +135,8 @@ pub struct VariableInfo {
     pub kind: Option<String>,
     /// `description`
     pub description: Option<String>,
-    /// Its value in this run, as text or JSON; `None` for null.
-    pub value: Option<String>,
+    /// Its value in this run.
+    value: Value,
     /// Where its name stands.
     pub span: Span,
 }
@@ -170,7 +174,8 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     if places.has_included() {
         clashes::find_in_matrices(&program, names, &places, &mut findings);
     }
-    let mut findings = Reported { findings };
+    let known = findings.iter().cloned().collect();
+    let mut findings = Reported { findings, known };
     for body in &bodies {
         check::unknown_names(body, &mut findings.findings);
     }
@@ -187,7 +192,7 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
         overrides: BTreeMap::new(),
         source_date_epoch: (options.env)("SOURCE_DATE_EPOCH"),
         is_compose_alone,
-        additions: bodies.iter().flat_map(|body| check::additions(body, &program)).collect(),
+        additions: additions(&bodies, &program),
         directories: places.included_directories(),
         read_files: BTreeSet::new(),
         home: options.home.cloned(),
@@ -217,15 +222,21 @@ pub fn load(inputs: &[InputFile], options: &Options<'_>, sources: &mut SourceMap
     (if findings.has_errors() { None } else { Some(bakefile) }, findings)
 }
 
+fn additions(bodies: &[Body], program: &Program<'_>) -> Vec<Addition> {
+    let bodies = if program.options.finds_additions { bodies } else { &[] };
+    bodies.iter().flat_map(|body| check::additions(body, program)).collect()
+}
+
 /// Findings in which an error that many things run into is reported once.
 struct Reported {
     findings: Diagnostics,
+    known: HashSet<Diagnostic>,
 }
 
 impl Reported {
     fn add(&mut self, why: impl AsRef<Diagnostic>) {
         let why = why.as_ref();
-        if !self.findings.iter().any(|known| known == why) {
+        if self.known.insert(why.clone()) {
             self.findings.push(why.clone());
         }
     }
@@ -247,12 +258,13 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
             None => continue,
         };
         let kind = variables::declared_type(block).ok().flatten().map(|kind: Type| kind.to_string());
-        let description = block
-            .body
-            .attribute("description")
-            .and_then(|attribute| EvalContext::new(program).eval(&attribute.value).ok()?.as_str().map(str::to_owned));
+        let description = block.body.attribute("description").and_then(|attribute| {
+            let value = EvalContext::new(program).eval(&attribute.value).ok()?;
+            program.made(value.size(), attribute.value.span).ok()?;
+            value.as_str().map(str::to_owned)
+        });
         let span = block.labels.first().map_or(block.kind.span, |label| label.span);
-        variables.push(VariableInfo { name: name.to_owned(), kind, description, value: shown(&value), span });
+        variables.push(VariableInfo { name: name.to_owned(), kind, description, value, span });
     }
     if !findings.findings.has_errors() {
         variables::validate(program, &mut findings.findings);
@@ -260,15 +272,16 @@ fn evaluate_variables(program: &Program<'_>, findings: &mut Reported) -> Vec<Var
     variables
 }
 
-fn shown(value: &Value) -> Option<String> {
-    if value.is_null() {
-        return None;
+impl VariableInfo {
+    /// Returns its value in this run, as text or JSON; `None` for null, `…` for what is larger than `max_size` bytes.
+    pub fn value(&self, max_size: usize) -> Option<String> {
+        if self.value.is_null() {
+            return None;
+        }
+        let is_shown = self.value.size() <= max_size;
+        let text = is_shown.then(|| primitive_text(&self.value).or_else(|| json_text(&self.value).ok()));
+        Some(text.flatten().unwrap_or_else(|| "…".to_owned()))
     }
-    Some(crate::lang::primitive_text(value).unwrap_or_else(|| {
-        let mut text = String::new();
-        crate::lang::text::write_json(value, &mut text);
-        text
-    }))
 }
 
 /// Adds all targets by name and place, and the groups of matrices. Returns what defines them, in order.
@@ -354,10 +367,12 @@ fn group(program: &Program<'_>, block: &Block) -> Result<Group, EvalError> {
     // A scratch target carries the list through the same conversion as a target's lists.
     let mut scratch = Target::new(&label.text, label.span);
     let value = EvalContext::new(program).eval(&members.value)?;
+    program.made(value.size(), members.value.span)?;
     let value = attributes::converted(attributes::Kind::Texts, &value, &members.value)?;
     attributes::assign(&mut scratch, "tags", &value, &members.value)?;
     if let Some(attribute) = block.body.attribute("description") {
         let value = EvalContext::new(program).eval(&attribute.value)?;
+        program.made(value.size(), attribute.value.span)?;
         let value = attributes::converted(attributes::Kind::Text, &value, &attribute.value)?;
         attributes::assign(&mut scratch, "description", &value, &attribute.value)?;
     }
@@ -393,7 +408,8 @@ impl Bakefile {
         &self.targets
     }
 
-    /// Returns where the files use what the peer's language does not have, in order.
+    /// Returns where the files use what the peer's language does not have, in order; nothing unless
+    /// [`Options::finds_additions`].
     pub fn additions(&self) -> &[Addition] {
         &self.additions
     }

@@ -167,11 +167,17 @@ impl Target {
         Ok(parsed)
     }
 
-    /// Merges `other` onto this one: same-name blocks, parents, files. The rule of each attribute is the peer's.
+    /// Merges a block of the same name onto this one.
     pub(super) fn merge(&mut self, other: &Target) {
+        self.inherits.extend(other.inherits.iter().cloned());
+        self.take(other);
+    }
+
+    /// Takes what `other`, a parent or a block of the same name, has; not its `inherits`, which would name the
+    /// ancestors again at each step of a chain. The rule of each attribute is the peer's.
+    pub(super) fn take(&mut self, other: &Target) {
         self.span = other.span;
         replace(&mut self.description, &other.description.clone().filter(|d| !d.is_empty()));
-        self.inherits.extend(other.inherits.iter().cloned());
         self.merge_texts(other);
         self.merge_lists(other);
         merge_nullable(&mut self.args, &other.args);
@@ -219,7 +225,7 @@ impl Target {
         self.entitlements.extend(other.entitlements.iter().cloned());
         self.policy.extend(other.policy.iter().cloned());
         self.cache_from.extend(other.cache_from.iter().cloned());
-        drop_duplicates(&mut self.cache_from);
+        drop_duplicates(&mut self.cache_from, CacheSpec::content);
         merge_by(&mut self.attest, &other.attest, |a| a.kind.clone());
         merge_by(&mut self.secret, &other.secret, |s| s.id.clone());
         merge_by(&mut self.ssh, &other.ssh, |s| s.id.clone());
@@ -237,9 +243,9 @@ impl Target {
         ] {
             keep_first(list);
         }
-        drop_duplicates(&mut self.cache_from);
-        drop_duplicates(&mut self.cache_to);
-        drop_duplicates(&mut self.output);
+        drop_duplicates(&mut self.cache_from, CacheSpec::content);
+        drop_duplicates(&mut self.cache_to, CacheSpec::content);
+        drop_duplicates(&mut self.output, OutputSpec::content);
         let (attest, secret, ssh) =
             (std::mem::take(&mut self.attest), std::mem::take(&mut self.secret), std::mem::take(&mut self.ssh));
         merge_by(&mut self.attest, &attest, |a| a.kind.clone());
@@ -283,9 +289,17 @@ fn merge_nullable(
 
 /// Adds items; one with the key of an earlier item takes its place.
 fn merge_by<T: Clone>(mine: &mut Vec<T>, theirs: &[T], key: impl Fn(&T) -> String) {
+    if theirs.is_empty() {
+        return;
+    }
+    let mut places = BTreeMap::new();
+    for (at, item) in mine.iter().enumerate() {
+        places.entry(key(item)).or_insert(at);
+    }
     for item in theirs {
-        match mine.iter().position(|m| key(m) == key(item)) {
-            Some(at) => mine[at] = item.clone(),
+        let at = *places.entry(key(item)).or_insert(mine.len());
+        match mine.get_mut(at) {
+            Some(known) => *known = item.clone(),
             None => mine.push(item.clone()),
         }
     }
@@ -298,10 +312,18 @@ fn keep_first(list: &mut Vec<Spanned<String>>) {
 
 /// Drops later duplicates; the last item takes the place of a dropped one. The peer's order, odd as it is, shows in its
 /// `--print`: `a b a c d` becomes `a b d c`.
-fn drop_duplicates<T: PartialEq>(list: &mut Vec<T>) {
-    for i in (0..list.len().saturating_sub(1)).rev() {
-        if let Some(duplicate) = (i + 1..list.len()).find(|j| list[*j] == list[i]) {
+fn drop_duplicates<T, K: Ord>(list: &mut Vec<T>, content: impl Fn(&T) -> K) {
+    if list.len() < 2 {
+        return;
+    }
+    // Where each item stands of those behind the one that is looked at; no two of them are equal.
+    let mut places: BTreeMap<K, usize> = BTreeMap::new();
+    for at in (0..list.len()).rev() {
+        if let Some(duplicate) = places.insert(content(&list[at]), at) {
             list.swap_remove(duplicate);
+            if let Some(moved) = list.get(duplicate) {
+                places.insert(content(moved), duplicate);
+            }
         }
     }
 }
@@ -313,7 +335,7 @@ mod tests {
     #[test]
     fn a_dropped_duplicate_is_replaced_by_the_last_item() {
         let mut list = vec!["a", "b", "a", "c", "d"];
-        drop_duplicates(&mut list);
+        drop_duplicates(&mut list, |item| *item);
         assert_eq!(list, ["a", "b", "d", "c"]);
     }
 }

@@ -15,7 +15,7 @@ use super::variables;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::lang::ast::{Attribute, Block, Body, Expr, ExprKind, Name};
 use crate::lang::functions::{self, World};
-use crate::lang::{EvalContext, EvalError, Value};
+use crate::lang::{EvalContext, EvalError, Scope, Value};
 
 /// A value that is made when it is first asked for.
 #[derive(Debug, Default)]
@@ -88,8 +88,14 @@ pub(super) struct Program<'a> {
     /// What is being evaluated, outermost first.
     pub(super) stack: RefCell<Vec<(String, Span)>>,
     pub(super) depth: Cell<usize>,
-    /// What evaluation cost so far, in the units of `Scope::spend`.
-    pub(super) work: Cell<usize>,
+    /// What evaluation cost so far, in steps.
+    pub(super) n_steps: Cell<usize>,
+    /// How many names were looked at for one that may have been meant.
+    pub(super) n_compared: Cell<usize>,
+    /// Where one of these two was first too much.
+    pub(super) excess: OnceCell<Span>,
+    /// Bytes of all values that were made.
+    pub(super) n_made: Cell<usize>,
     /// How many variables are being evaluated: from inside one, targets and groups cannot be seen.
     pub(super) n_variables: Cell<usize>,
 }
@@ -128,7 +134,10 @@ impl<'a> Program<'a> {
             groups: BTreeMap::new(),
             stack: RefCell::default(),
             depth: Cell::new(0),
-            work: Cell::new(0),
+            n_steps: Cell::new(0),
+            n_made: Cell::new(0),
+            n_compared: Cell::new(0),
+            excess: OnceCell::new(),
             n_variables: Cell::new(0),
         };
         for body in bodies {
@@ -326,6 +335,12 @@ impl<'a> Program<'a> {
             if rows.len().saturating_mul(items.len()) > 100_000 {
                 return Err(error(matrix.value.span, "this matrix has more than 100000 cells"));
             }
+            // Each cell holds the value of each axis so far.
+            let n_axes = rows.first().map_or(0, BTreeMap::len) + 1;
+            self.made(
+                rows.len() * items.len() * n_axes * (size_of::<(String, Value)>() + key.len()),
+                matrix.value.span,
+            )?;
             rows = rows
                 .iter()
                 .flat_map(|row| {
@@ -364,6 +379,7 @@ impl<'a> Program<'a> {
             let fits = |row: &BTreeMap<String, Value>| {
                 entries.iter().all(|(key, wanted)| row.get(key).is_some_and(|value| is_same(value, wanted)))
             };
+            self.handled(rows.len() * item.size(), exclude.value.span)?;
             rows.retain(|row| !fits(row));
             if rows.is_empty() {
                 return Err(wrong("this leaves nothing of the matrix".to_owned()));
@@ -379,6 +395,8 @@ impl<'a> Program<'a> {
         let what = || format!("target.{}.{known}", cell.name.text);
         let value = self.memoised(memo, what, attribute.name.span, || {
             let value = EvalContext::new(self).eval_with(&cell.locals, &attribute.value)?;
+            // What it becomes, and the target's own copy of that.
+            self.made(value.size(), attribute.value.span)?;
             attributes::converted(*kind, &value, &attribute.value)
         })?;
         Ok(Some((value, &attribute.value)))
@@ -441,6 +459,14 @@ impl<'a> Program<'a> {
         self.depth.set(self.depth.get().saturating_sub(DEFINITION_DEPTH));
         *memo.borrow_mut() = Memo::Done(value.clone());
         value
+    }
+
+    /// Says whether `n` more names may be looked at for one that was meant: in a file where everything is wrong, few errors
+    /// are read.
+    pub(super) fn may_compare(&self, n: usize) -> bool {
+        const MAX_COMPARED: usize = 1_000_000;
+        self.n_compared.set(self.n_compared.get().saturating_add(n));
+        self.n_compared.get() <= MAX_COMPARED
     }
 
     /// Draws the cycle that `what` closes.

@@ -8,7 +8,8 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::lang::ast::{Call, Step, StepKind};
 use crate::lang::functions::files::SourceFiles;
 use crate::lang::functions::{Argument, World, wrong_count};
-use crate::lang::{EvalContext, EvalError, MAX_DEPTH, MAX_WORK, Scope, Type, Value};
+use crate::lang::limits::{BYTES_PER_STEP, MAX_DEPTH, MAX_STEPS, MAX_VALUES};
+use crate::lang::{EvalContext, EvalError, Scope, Type, Value};
 use crate::sys::beneath::FileKind;
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
@@ -61,7 +62,7 @@ impl Scope for Program<'_> {
     fn unknown_name(&self, name: &str, span: Span) -> EvalError {
         let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
         let known = self.variables.keys().chain(self.globals.keys()).copied();
-        let near = nearest(name, known);
+        let near = if self.may_compare(known.clone().count()) { nearest(name, known) } else { None };
         let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
         Box::new(match (near, place) {
             (Some(near), Some(place)) => finding
@@ -100,20 +101,26 @@ impl Scope for Program<'_> {
         self.depth.set(self.depth.get().saturating_sub(1));
     }
 
-    fn spend(&self, n_units: usize) -> bool {
-        self.work.set(self.work.get().saturating_add(n_units));
-        self.work.get() <= MAX_WORK
+    fn spend(&self, n_steps: usize) -> bool {
+        self.n_steps.set(self.n_steps.get().saturating_add(n_steps));
+        self.n_steps.get() <= MAX_STEPS
+    }
+
+    fn first_excess(&self, span: Span) -> Span {
+        *self.excess.get_or_init(|| span)
+    }
+
+    fn make(&self, n_bytes: usize) -> bool {
+        self.n_made.set(self.n_made.get().saturating_add(n_bytes));
+        self.n_made.get() <= MAX_VALUES
     }
 }
-
-/// How many bytes that are read count as much as one expression.
-const BYTES_PER_UNIT: usize = 64;
 
 impl SourceFiles for Program<'_> {
     fn read(&self, at: Span, path: &str) -> Result<Vec<u8>, EvalError> {
         let bytes = self.places.read(&self.places.inside(at.file, path), at)?;
         // Where this is too much, the call that asked for it says so.
-        self.spend(bytes.len() / BYTES_PER_UNIT);
+        self.spend(bytes.len() / BYTES_PER_STEP);
         Ok(bytes)
     }
 
@@ -189,7 +196,10 @@ impl<'a> Program<'a> {
             return Ok(found);
         }
         let finding = Diagnostic::error(span, format!("no target named \"{name}\""));
-        Err(Box::new(finding.suggest(name, self.by_label.keys().copied())))
+        Err(Box::new(match self.may_compare(self.by_label.len()) {
+            true => finding.suggest(name, self.by_label.keys().copied()),
+            false => finding,
+        }))
     }
 
     fn lookup_group(&self, span: Span, steps: &[Step]) -> Result<(Value, usize), EvalError> {

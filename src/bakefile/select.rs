@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::model::{Group, Spanned, Target};
+use super::size::MAX_TARGETS;
 use super::spec::OutputSpec;
 use super::walk::walk;
 use super::{Bakefile, overrides};
@@ -17,12 +18,15 @@ use crate::remote::{Home, is_remote};
 pub struct Selection {
     /// Every group that was reached, with the members as written, and `default`: what was asked for.
     pub groups: BTreeMap<String, Group>,
-    /// By name, in order of definition; those that are only linked to are marked.
+    /// By name, in order of definition, without `inherits`; those that are only linked to are marked.
     pub targets: Vec<(String, Target)>,
 }
 
 /// How deep groups may nest: deeper would overflow the stack.
 const MAX_CHAIN: usize = 200;
+
+/// Wrong targets after which no more are looked at; fewer are shown.
+const MAX_FINDINGS: usize = 100;
 
 /// Places of a circle that are shown.
 const MAX_DRAWN: usize = 6;
@@ -38,8 +42,13 @@ impl Bakefile {
     pub fn resolve(&self, names: &[String]) -> Result<Selection, Diagnostics> {
         let names = self.expand(names).map_err(Diagnostics::from)?;
         let inherited = self.targets.iter().flat_map(|target| &target.inherits).map(|parent| parent.value.as_str());
-        let mut resolver =
-            Resolver { bakefile: self, memo: BTreeMap::new(), parents: inherited.collect(), groups: BTreeMap::new() };
+        let mut resolver = Resolver {
+            bakefile: self,
+            memo: BTreeMap::new(),
+            parents: inherited.collect(),
+            groups: BTreeMap::new(),
+            size: 0,
+        };
         let mut findings = Diagnostics::default();
         let mut wanted: Vec<(String, Option<Span>)> = Vec::new();
         for name in &names {
@@ -55,6 +64,9 @@ impl Bakefile {
             match resolver.finished(name, *span) {
                 Ok(target) => _ = targets.insert(name.clone(), target),
                 Err(why) => findings.push(why),
+            }
+            if findings.iter().nth(MAX_FINDINGS).is_some() {
+                break;
             }
         }
         if !findings.has_errors()
@@ -189,6 +201,8 @@ struct Resolver<'a> {
     /// What others inherit from; nothing else is kept in `memo` once it is finished.
     parents: BTreeSet<&'a str>,
     groups: BTreeMap<String, Group>,
+    /// Bytes of all that targets took from their parents and their own blocks.
+    size: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -229,19 +243,22 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// Puts a target together: parents from left to right, then its own attributes, then overrides. A list of what is
-    /// waiting stands in for recursion: chains of parents may be long.
+    /// Puts a target together: parents from left to right, then its own attributes, then overrides; its `inherits` are
+    /// done with. A list of what is waiting stands in for recursion: chains of parents may be long.
     fn merged(&mut self, name: &str, span: Option<Span>) -> Resolved<Rc<Target>> {
         if let Some(Some(done)) = self.memo.get(name) {
             return Ok(Rc::clone(done));
         }
-        let mut waiting = vec![self.own(name, span)?];
+        let mut waiting = vec![(self.own(name, span)?, 0)];
         loop {
-            let Some(own) = waiting.last().copied() else { return Err(self.bakefile.unknown(name, span)) };
+            let Some((own, n_asked)) = waiting.last_mut() else { return Err(self.bakefile.unknown(name, span)) };
+            let own = *own;
             self.memo.entry(&own.name).or_insert(None);
-            let unasked = own.inherits.iter().find(|parent| !self.memo.contains_key(parent.value.as_str()));
-            if let Some(parent) = unasked {
-                waiting.push(self.own(&parent.value, Some(parent.span))?);
+            if let Some(parent) = own.inherits.get(*n_asked) {
+                *n_asked += 1;
+                if !self.memo.contains_key(parent.value.as_str()) {
+                    waiting.push((self.own(&parent.value, Some(parent.span))?, 0));
+                }
                 continue;
             }
             let target = Rc::new(self.merged_from_parents(own)?);
@@ -258,13 +275,18 @@ impl<'a> Resolver<'a> {
         target.ok_or_else(|| self.bakefile.unknown(name, span))
     }
 
-    fn merged_from_parents(&self, own: &Target) -> Resolved<Target> {
+    fn merged_from_parents(&mut self, own: &Target) -> Resolved<Target> {
         let mut target = Target::new(&own.name, own.span);
         let parents = own.inherits.iter().filter_map(|parent| self.memo.get(parent.value.as_str()));
-        for parent in parents.flatten() {
-            target.merge(parent);
+        for part in parents.flatten().map(|parent| &**parent).chain([own]) {
+            self.size += part.size();
+            if self.size > MAX_TARGETS {
+                let message = format!("the targets are more than {} MiB together, all inherited", MAX_TARGETS >> 20);
+                let finding = Diagnostic::error(own.span, message);
+                return Err(finding.hint("look for targets that inherit from many, which inherit from many"));
+            }
+            target.take(part);
         }
-        target.merge(own);
         if let Some(overrides) = self.bakefile.overrides.get(&own.name) {
             overrides::apply(&mut target, overrides)?;
         }

@@ -93,6 +93,19 @@ macro_rules! equal_by_content {
     )*};
 }
 
+macro_rules! content {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// Returns what tells it from others: everything but its place.
+            pub(super) fn content(&self) -> (String, BTreeMap<String, String>) {
+                (self.kind.clone(), self.fields.clone())
+            }
+        }
+    )*};
+}
+
+content!(OutputSpec, CacheSpec);
+
 equal_by_content! {
     OutputSpec { kind, fields }
     CacheSpec { kind, fields }

@@ -7,7 +7,7 @@ use super::spec::parse_bool;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span};
 use crate::lang::ast::{Block, Expr, ExprKind};
 use crate::lang::text::csv_records;
-use crate::lang::{EvalContext, EvalError, Number, Type, Value, convert, parse_expr, type_from_expr};
+use crate::lang::{EvalContext, EvalError, Number, Scope, Type, Value, convert, parse_expr, type_from_expr};
 
 fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
@@ -34,9 +34,12 @@ pub(super) fn value(program: &Program<'_>, name: &str, block: &Block) -> Result<
         Some(attribute) => {
             let value = default_value(program, &attribute.value)?;
             Some(match &kind {
-                Some(kind) => convert(&value, kind).map_err(|why| {
-                    error(attribute.value.span, format!("the default of \"{name}\" is not its type: {why}"))
-                })?,
+                Some(kind) => {
+                    program.made(value.size(), attribute.value.span)?;
+                    convert(&value, kind).map_err(|why| {
+                        error(attribute.value.span, format!("the default of \"{name}\" is not its type: {why}"))
+                    })?
+                }
                 None => value,
             })
         }

@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 pub(super) struct Walk<'a> {
     /// Every name that was reached, after the names that it leads to.
     pub(super) order: Vec<&'a str>,
-    /// One circle for each step back to a name on the way, the first name once.
+    /// One circle for each step back to a name on the way, the first name once; [`MAX_CYCLES`] at most.
     pub(super) cycles: Vec<Vec<&'a str>>,
 }
+
+/// Circles that are kept: a circle may be as long as the file, and there may be as many of them.
+const MAX_CYCLES: usize = 100;
 
 /// Walks from each of `names` along `edges`.
 pub(super) fn walk<'a>(names: impl Iterator<Item = &'a str>, edges: impl Fn(&'a str) -> Vec<&'a str>) -> Walk<'a> {
@@ -29,6 +32,7 @@ pub(super) fn walk<'a>(names: impl Iterator<Item = &'a str>, edges: impl Fn(&'a 
             }
             let Some((name, rest)) = path.last_mut() else { break };
             match rest.pop() {
+                Some(next) if on_path.contains(next) && found.cycles.len() >= MAX_CYCLES => {}
                 Some(next) if on_path.contains(next) => {
                     let from = path.iter().position(|(name, _)| *name == next).unwrap_or(0);
                     found.cycles.push(path[from..].iter().map(|(name, _)| *name).collect());

@@ -368,8 +368,7 @@ impl CheckFlags {
     pub fn request(self) -> CheckRequest {
         let is_json = self.format == CheckFormatFlag::Json;
         CheckRequest {
-            project: ProjectRequest { targets: self.targets, ..self.file.request() },
-            is_compat: self.compat,
+            project: ProjectRequest { targets: self.targets, is_compat: self.compat, ..self.file.request() },
             is_json,
         }
     }
@@ -429,18 +428,21 @@ impl CompileFlags {
 /// Flags of `fmt`.
 #[derive(Debug, Args)]
 pub struct FmtFlags {
-    /// Files, `-` for standard input [default: the HCL files that a build reads]
-    #[arg(value_name = "FILE")]
+    /// Files, directories, `-` for standard input [default: the HCL files that a build reads]
+    #[arg(value_name = "FILE|DIR")]
     files: Vec<String>,
     /// Change nothing; fail if a file is not formatted
     #[arg(long)]
     check: bool,
+    /// Take the directories below as well
+    #[arg(short, long)]
+    recursive: bool,
 }
 
 impl FmtFlags {
     /// Returns what is asked for.
     pub fn request(self) -> FmtRequest {
-        FmtRequest { files: self.files, is_check: self.check }
+        FmtRequest { files: self.files, is_recursive: self.recursive, is_check: self.check }
     }
 }
 

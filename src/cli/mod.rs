@@ -117,11 +117,12 @@ fn host(begin: Instant, arguments: &Arguments, talk: Talk) -> Result<Host, Failu
     Ok(host)
 }
 
-/// The first Ctrl-C asks everything to stop; a second one, for whoever is impatient, ends the process at once, and its
-/// steps with it.
+/// The first Ctrl-C asks everything to stop, and ends the process where there is nothing to stop: while files are
+/// evaluated. A second one, for whoever is impatient, ends the process at once, and its steps with it.
 fn stop_on_signals(cancel: &CancelToken) -> Result<(), Failure> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag())
+            .and_then(|_| signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.interruptible_flag()))
             .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot listen for signals: {error}")))?;
     }

@@ -18,8 +18,6 @@ use crate::sys::files::DiskFiles;
 pub struct CheckRequest {
     /// Which bakefile.
     pub project: ProjectRequest,
-    /// Report what the peer reads otherwise, and nothing of Dockerfiles.
-    pub is_compat: bool,
     /// Give the findings as JSON.
     pub is_json: bool,
 }
@@ -34,7 +32,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     let names = project::input_names(&request.project, host);
     let Evaluated { bakefile, mut found, home } =
         project::evaluate(&request.project, &names, None, host, &mut sources)?;
-    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.is_compat) {
+    if let Some(bakefile) = bakefile.as_ref().filter(|_| !request.project.is_compat) {
         check_targets(bakefile, host, &mut sources, &mut found);
     }
     if request.is_json {
@@ -49,7 +47,7 @@ pub fn check(request: &CheckRequest, host: &Host) -> Result<String, Failure> {
     definition_failure(&found, &sources)?;
     project::tell(&found, &sources, host);
     let Some(bakefile) = bakefile else { return Ok(String::new()) };
-    if request.is_compat {
+    if request.project.is_compat {
         // The peer does not come to what is included.
         let read = sources.files().filter(|file| !bakefile.is_included(*file));
         let read: Vec<&str> = read.map(|file| sources.name(file)).collect();
@@ -87,21 +85,35 @@ fn has(bakefile: &Bakefile, name: &str) -> bool {
         || bakefile.targets().iter().any(|target| target.name == name)
 }
 
+/// Targets and groups that are put together one by one: each may need all others.
+const MAX_ONE_BY_ONE: usize = 2_000;
+
 /// Puts every target and group together, and reads the Dockerfiles of what is built.
 fn check_targets(bakefile: &Bakefile, host: &Host, sources: &mut SourceMap, found: &mut Diagnostics) {
     let env = |name: &str| host.env.get(name).cloned();
     let files = DiskFiles::new(&host.directory);
     let surroundings = Surroundings { env: &env, files: &files };
-    let targets = bakefile.targets().iter().map(|target| &target.name);
     let only_parents = only_parents(bakefile);
     let mut built: BTreeMap<String, Target> = BTreeMap::new();
-    for name in targets.chain(bakefile.groups().iter().map(|group| &group.name)) {
-        match bakefile.resolve(std::slice::from_ref(name)) {
-            Ok(selection) => {
-                found.extend(selection.verify(&surroundings));
-                built.extend(selection.targets.into_iter().filter(|(name, _)| !only_parents.contains(name.as_str())));
+    let names: Vec<String> = bakefile.targets().iter().map(|target| &target.name).cloned().collect();
+    let names: Vec<String> =
+        names.into_iter().chain(bakefile.groups().iter().map(|group| group.name.clone())).collect();
+    let mut add = |names: &[String]| match bakefile.resolve(names) {
+        Ok(selection) => {
+            found.extend(selection.verify(&surroundings));
+            built.extend(selection.targets.into_iter().filter(|(name, _)| !only_parents.contains(name.as_str())));
+            Ok(())
+        }
+        Err(wrong) => Err(wrong),
+    };
+    // All together, which takes as long as one of them; one by one where something is wrong, to say everything.
+    if let Err(wrong) = if names.is_empty() { Ok(()) } else { add(&names) } {
+        match names.len() {
+            ..=MAX_ONE_BY_ONE => {
+                let wrong: Vec<Diagnostics> = names.chunks(1).filter_map(|name| add(name).err()).collect();
+                wrong.into_iter().for_each(|wrong| found.extend(wrong));
             }
-            Err(wrong) => found.extend(wrong),
+            _ => found.extend(wrong),
         }
     }
     // A target that cannot be planned says so at its build; here its Dockerfile counts.

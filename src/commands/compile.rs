@@ -15,7 +15,7 @@ use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
-use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
+use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
 use crate::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
@@ -277,7 +277,7 @@ impl Compiler<'_> {
         let loaded = self.loaded.as_ref().map_err(Clone::clone)?;
         loop {
             let resolved = Resolved { images: self.known.clone(), ..Resolved::default() };
-            match frontend::lower(target, loaded, &resolved, LinkedCopies::Merged, definition)? {
+            match frontend::lower(target, loaded, &resolved, definition)? {
                 Lowering::Done(lowered) => return Ok(lowered),
                 Lowering::Needs(needs) => {
                     for need in needs {

@@ -9,6 +9,7 @@ use crate::store::Store;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::placed::TreeFiles;
 use crate::sys::root::Root;
+use crate::text::utf8;
 
 /// The largest bakefile that is downloaded, as for the peer.
 const MAX_BAKEFILE: usize = 2 << 20;
@@ -139,8 +140,9 @@ fn downloaded(url: &HttpUrl, digest: crate::digest::Digest, store: &Store) -> Re
     if bytes.len() > MAX_BAKEFILE {
         return Err(wrong("it is larger than 2 MiB, which no bakefile may be"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-    Ok(InputFile { name: url.to_string(), text })
+    let name = url.to_string();
+    let text = utf8(&name, bytes).map_err(|why| Failure::new(Kind::Definition, why))?;
+    Ok(InputFile { name, text })
 }
 
 fn parse(url: &str) -> Result<Remote, Failure> {

@@ -13,9 +13,12 @@ pub(super) fn json(objects: &[Value]) -> String {
     }
 }
 
-/// Returns findings by place.
+/// Findings that are listed: the place of each is counted from the start of its line, which may be the whole file.
+const MAX_LISTED: usize = 1_000;
+
+/// Returns findings by place, the first [`MAX_LISTED`] of them.
 pub(super) fn objects(found: &Diagnostics, sources: &SourceMap) -> Vec<Value> {
-    found.sorted(sources).into_iter().map(|finding| object(finding, sources)).collect()
+    found.sorted(sources).into_iter().take(MAX_LISTED).map(|finding| object(finding, sources)).collect()
 }
 
 fn object(finding: &Diagnostic, sources: &SourceMap) -> Value {

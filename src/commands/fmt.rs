@@ -1,6 +1,7 @@
 //! `bake fmt`: HCL bakefiles in one layout.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::{Failure, Host, Kind, input};
 use crate::bakefile;
@@ -8,13 +9,17 @@ use crate::diagnostic::{Diagnostics, SourceMap};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::lang::format_hcl;
+use crate::sys::beneath::{DiskTree, FileKind, Tree};
 use crate::sys::files::DiskFiles;
 
 /// What is formatted, and whether it is written.
 #[derive(Clone, Debug, Default)]
 pub struct FmtRequest {
-    /// Files, `-` for standard input; the HCL files of the default names where none is named.
+    /// Files, `-` for standard input, directories for the HCL files in them; the HCL files of the default names where none
+    /// is named.
     pub files: Vec<String>,
+    /// Directories stand for the HCL files below them too; the one that the command runs in, where none is named.
+    pub is_recursive: bool,
     /// Change nothing; fail where something would change.
     pub is_check: bool,
 }
@@ -27,8 +32,12 @@ pub struct FmtRequest {
 pub fn fmt(request: &FmtRequest, host: &Host) -> Result<String, Failure> {
     let mut sources = SourceMap::default();
     let files = DiskFiles::new(&host.directory);
-    let mut inputs = input::read(&request.files, &files).map_err(|found| wrong(&found, &sources))?;
-    if request.files.is_empty() {
+    let names = names(request, &host.directory)?;
+    if names.is_empty() && !request.files.is_empty() {
+        return Ok(String::new());
+    }
+    let mut inputs = input::read(&names, &files).map_err(|found| wrong(&found, &sources))?;
+    if names.is_empty() {
         inputs.retain(|input| input.name.ends_with(".hcl"));
     }
     let mut changed = Vec::new();
@@ -56,6 +65,39 @@ pub fn fmt(request: &FmtRequest, host: &Host) -> Result<String, Failure> {
         replace(host.directory.join(name), formatted)?;
     }
     Ok(out + &names)
+}
+
+/// Returns the names of the files that are meant, those of a directory sorted.
+fn names(request: &FmtRequest, directory: &Path) -> Result<Vec<String>, Failure> {
+    let here = [".".to_owned()];
+    let given = if request.files.is_empty() && request.is_recursive { &here[..] } else { &request.files };
+    let mut names = Vec::new();
+    for name in given {
+        if name == "-" || !directory.join(name).is_dir() {
+            names.push(name.clone());
+            continue;
+        }
+        let failed = |error| Failure::new(Kind::Definition, format!("cannot read {name}: {error}"));
+        let tree = DiskTree::open(&directory.join(name)).map_err(failed)?;
+        let prefix = if name == "." { String::new() } else { format!("{}/", name.trim_end_matches('/')) };
+        let found = hcl_files(&tree, ".", request.is_recursive).map_err(failed)?;
+        names.extend(found.into_iter().map(|path| prefix.clone() + path.trim_start_matches("./")));
+    }
+    Ok(names)
+}
+
+/// Returns the HCL files in a directory. Links are not followed, and what is hidden is left alone.
+fn hcl_files(tree: &dyn Tree, directory: &str, is_recursive: bool) -> io::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for (name, kind) in tree.list(directory)?.into_iter().filter(|(name, _)| !name.starts_with('.')) {
+        let path = format!("{directory}/{name}");
+        match kind {
+            FileKind::Directory if is_recursive => files.extend(hcl_files(tree, &path, is_recursive)?),
+            FileKind::File if name.ends_with(".hcl") => files.push(path),
+            _ => {}
+        }
+    }
+    Ok(files)
 }
 
 /// Puts the new text in the place of the old one at once; a symbolic link goes on leading to the file.

@@ -6,6 +6,7 @@ use super::{Failure, Host, Kind};
 use crate::bakefile::{self, InputFile};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::sys::files::Files;
+use crate::text::utf8;
 
 /// Bytes of a bakefile that standard input may give; more is a mistake, and must not fill the memory.
 const MAX_STDIN: u64 = 64 << 20;
@@ -60,7 +61,7 @@ pub(super) fn read_one(name: &str, files: &dyn Files) -> Result<InputFile, Diagn
             kind => wrong(&kind.to_string()),
         })?
     };
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    let text = utf8(name, bytes).map_err(Diagnostic::error_without_place)?;
     Ok(InputFile { name: name.to_owned(), text })
 }
 

@@ -50,6 +50,8 @@ pub struct ProjectRequest {
     pub call: Option<String>,
     /// `--policy`: added to the policy of every target.
     pub policy: Vec<String>,
+    /// `--compat`: what the peer's language does not have is looked for.
+    pub is_compat: bool,
     /// A word among the targets that may have been meant as a command, and that command.
     pub misplaced: Option<(String, &'static str)>,
 }
@@ -106,7 +108,8 @@ pub fn load(request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
 /// There is no such target, or what it says is wrong.
 pub fn select(text: BakefileText, request: &ProjectRequest, host: &Host) -> Result<Project, Failure> {
     let BakefileText { sources, bakefile, names, home } = text;
-    let selection = bakefile.resolve(Place::of(&request.targets).targets).map_err(|found| {
+    let resolved = host.cancel.interruptible(|| bakefile.resolve(Place::of(&request.targets).targets));
+    let selection = resolved.map_err(|found| {
         let failure = rendered(&found, &sources);
         let misplaced = request.misplaced.as_ref();
         match misplaced.filter(|(word, _)| !bakefile.targets().iter().any(|target| target.name == *word)) {
@@ -184,9 +187,10 @@ pub fn evaluate(
         home: home.as_ref(),
         now: i64::try_from(host.now.as_secs()).unwrap_or(0),
         seed: host.seed,
+        finds_additions: request.is_compat,
         files: &*files,
     };
-    let (bakefile, found) = bakefile::load(&inputs, &options, sources);
+    let (bakefile, found) = host.cancel.interruptible(|| bakefile::load(&inputs, &options, sources));
     Ok(Evaluated { bakefile, found, home })
 }
 

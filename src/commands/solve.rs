@@ -8,8 +8,8 @@ use super::project::tell;
 use super::rights;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
-use crate::frontend::{self, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved};
-use crate::graph::{Definition, VertexId};
+use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
+use crate::graph::{Definition, FileAction, Id, Op, Vertex, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
@@ -103,6 +103,7 @@ pub fn lower(
 fn unsupported_steps(definition: &Definition) -> Diagnostics {
     let mut found = Diagnostics::default();
     for vertex in definition.ids().map(|id| definition.vertex(id)) {
+        owner_without_users(vertex).into_iter().for_each(|error| found.push(error));
         let Some(what) = worker::unsupported(&vertex.op) else { continue };
         let message = format!("{what} is not supported yet");
         found.push(match vertex.metadata.span {
@@ -111,6 +112,24 @@ fn unsupported_steps(definition: &Definition) -> Diagnostics {
         });
     }
     found
+}
+
+/// Returns an error for a copy into nothing that names its files' owner: there is no `/etc/passwd` to look the name up in.
+fn owner_without_users(vertex: &Vertex) -> Option<Diagnostic> {
+    let Op::File(file) = &vertex.op else { return None };
+    // What one source brought is there for the next.
+    let (None, FileAction::Copy(copy)) = (file.root, file.actions.first()?) else { return None };
+    let owner = copy.owner.as_ref()?;
+    let name = [&owner.user, &owner.group].into_iter().flatten().find_map(|id| match id {
+        Id::Name(name) => Some(name),
+        Id::Number(_) => None,
+    })?;
+    let message = format!("`{name}` cannot be looked up: the files are copied into nothing, where no users are");
+    let error = match vertex.metadata.span {
+        Some(span) => Diagnostic::error(span, message),
+        None => Diagnostic::error_without_place(message),
+    };
+    Some(error.hint("give `--chown` numbers, or leave out `--link` where the stage has the user"))
 }
 
 /// What has to be resolved, with the first target that asks for it.
@@ -137,7 +156,7 @@ fn lower_once<'a>(
             waiting.insert((&target.name, &target.platform));
             continue;
         }
-        match frontend::lower(target, dockerfile, resolved, LinkedCopies::Plain, &mut definition) {
+        match frontend::lower(target, dockerfile, resolved, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
                 for need in more {

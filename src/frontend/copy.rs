@@ -7,7 +7,6 @@ use crate::graph::{
     SourceNaming, SourceOp, VertexId, VertexMetadata,
 };
 
-use super::LinkedCopies;
 use super::history::{self, Layer};
 use super::lower::{At, Lowerer, StageResult};
 use super::paths;
@@ -99,7 +98,7 @@ impl Lowerer<'_, '_> {
                 text = format!("{text} --{name}={value}");
             }
         }
-        let is_linked = transfer.link && self.links == LinkedCopies::Merged && template.mode.is_none();
+        let is_linked = transfer.link && template.mode.is_none();
         let name = self.step_name(stage, at, Shown::Paths, "", &[]);
         let root = stage.root.filter(|_| !is_linked);
         let mut step = FileStep { inputs: root.into_iter().collect(), actions: Vec::new() };

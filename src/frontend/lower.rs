@@ -17,7 +17,7 @@ use crate::reference::Reference;
 use super::paths;
 use super::stages::{Origin, StagePlan, Stages, empty_config};
 use super::variables::{Shown, Variables, cross_suffix};
-use super::{DEFAULT_EPOCH, LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved};
+use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
 
 /// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
 ///
@@ -27,7 +27,6 @@ pub fn lower(
     target: &PlannedTarget,
     loaded: &Loaded,
     resolved: &Resolved,
-    links: LinkedCopies,
     definition: &mut Definition,
 ) -> Result<Lowering, Diagnostics> {
     let stages = Stages::find(target, loaded, resolved)?;
@@ -40,7 +39,6 @@ pub fn lower(
     let mut lowerer = Lowerer {
         stages: &stages,
         definition,
-        links,
         proxy: proxy(&target.args),
         created,
         results: BTreeMap::new(),
@@ -182,7 +180,6 @@ pub(super) struct Lowerer<'a, 's> {
     /// Time of what this build makes, RFC 3339.
     pub(super) created: String,
     pub(super) results: BTreeMap<usize, StageResult>,
-    pub(super) links: LinkedCopies,
     /// The proxies that every RUN sees.
     pub(super) proxy: Option<ProxyEnv>,
     /// See [`LoweredTarget::context_paths`].

@@ -56,18 +56,6 @@ pub struct Need {
     pub platform: Platform,
 }
 
-/// How a linked copy (`COPY --link`) is lowered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LinkedCopies {
-    /// As a copy like any other, for engines that cannot merge root file systems.
-    // FIXME(link): wrong where the destination has a parent that is a symbolic link, which a linked copy replaces, and for
-    // a destination directory that exists, whose mode a linked copy sets.
-    #[default]
-    Plain,
-    /// As a copy into nothing that is merged over the stage.
-    Merged,
-}
-
 /// What is known so far.
 #[derive(Clone, Debug, Default)]
 pub struct Resolved {

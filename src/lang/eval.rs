@@ -1,22 +1,21 @@
 //! Evaluates expressions. Where names come from is the caller's: a [`Scope`].
 
+mod loops;
+
 use std::collections::BTreeMap;
 
-use super::ast::{
-    BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal, UnaryOperator,
-};
-use super::convert::{convert, primitive_text, unify};
-use super::functions::{self, Argument};
-use super::number::Number;
-use super::type_expr::type_from_expr;
+use super::ast::{BinaryOperator, Call, Conditional, Expr, ExprKind, Step, StepKind, Traversal, UnaryOperator};
+use super::convert::{convert, unify};
+use super::element::{attribute, element};
+use super::functions::{self, Argument, Function};
+use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
+use super::operand::{boolean, logical, number};
+use super::type_expr::{all_required, type_from_expr};
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
 /// Why an expression has no value.
 pub type EvalError = Box<Diagnostic>;
-
-/// How deep evaluation may nest, through variables and functions too: deeper would overflow the stack.
-pub const MAX_DEPTH: usize = 300;
 
 /// Where names come from.
 pub trait Scope {
@@ -51,9 +50,42 @@ pub trait Scope {
     /// Counts one level up.
     fn leave(&self);
 
-    /// Counts work that was done, in expressions, elements and texts of four bytes; false where all of them together are
-    /// more than [`MAX_WORK`].
-    fn spend(&self, n_units: usize) -> bool;
+    /// Counts steps; false where all of them together are more than [`MAX_STEPS`].
+    fn spend(&self, n_steps: usize) -> bool;
+
+    /// Counts bytes of values; false where all of them together are more than [`MAX_VALUES`].
+    fn make(&self, n_bytes: usize) -> bool;
+
+    /// Returns where a limit of the run was first passed: `span` if that is now. All errors of it are one.
+    fn first_excess(&self, span: Span) -> Span;
+
+    /// Counts going through values of `n_bytes` at `span`.
+    ///
+    /// # Errors
+    /// The run has more than [`MAX_STEPS`].
+    fn handled(&self, n_bytes: usize, span: Span) -> Result<(), EvalError> {
+        match self.spend(n_bytes / BYTES_PER_STEP) {
+            true => Ok(()),
+            false => {
+                Err(too_much(self.first_excess(span), format!("evaluating takes more than {MAX_STEPS} steps in all")))
+            }
+        }
+    }
+
+    /// Counts making values of `n_bytes` at `span`, and going through them.
+    ///
+    /// # Errors
+    /// The run has more than [`MAX_VALUES`] or [`MAX_STEPS`].
+    fn made(&self, n_bytes: usize, span: Span) -> Result<(), EvalError> {
+        self.handled(n_bytes, span)?;
+        match self.make(n_bytes) {
+            true => Ok(()),
+            false => Err(too_much(
+                self.first_excess(span),
+                format!("the values are more than {} MiB in all", MAX_VALUES >> 20),
+            )),
+        }
+    }
 }
 
 /// Evaluates in a scope, with the names that `for` and functions bind on top of it.
@@ -68,21 +100,29 @@ struct Frame<'a> {
     outer: Option<&'a Frame<'a>>,
 }
 
-/// Bytes of a text; a Dockerfile or script that is written inline has thousands.
-const MAX_TEXT: usize = 16 << 20;
+/// What calling a user's function takes beside its expressions: its names are bound, and it is looked for among its callers.
+const STEPS_PER_CALL: usize = 4;
 
-/// What evaluating all files of a run may cost. Twenty thousand targets take a hundredth of it; what doubles itself, or goes
-/// round and round in functions, ends here before memory does.
-pub const MAX_WORK: usize = 50_000_000;
-
-fn too_much(span: Span) -> EvalError {
-    let message = "this makes more than bake evaluates in all: texts, lists or calls that grow without end";
-    Box::new(
-        Diagnostic::error(span, message).hint("look for values that double, and for functions that call themselves"),
-    )
+fn too_much(span: Span, message: String) -> EvalError {
+    let hint = "look for values that double, and for functions that call each other many times";
+    Box::new(Diagnostic::error(span, message).hint(hint))
 }
 
-fn error(span: Span, message: impl Into<String>) -> EvalError {
+/// Refuses a value that is too large by itself: what goes through it afterwards would take too long.
+fn checked(value: Value, span: Span) -> Result<Value, EvalError> {
+    if value.depth() > MAX_DEPTH {
+        return Err(error(span, format!("this value is nested more than {MAX_DEPTH} levels deep")));
+    }
+    if value.as_str().is_some_and(|text| text.len() > MAX_TEXT) {
+        return Err(error(span, format!("this text is longer than {} MiB", MAX_TEXT >> 20)));
+    }
+    if value.size() > MAX_VALUE {
+        return Err(too_much(span, format!("this value is more than {} MiB, written out", MAX_VALUE >> 20)));
+    }
+    Ok(value)
+}
+
+pub(super) fn error(span: Span, message: impl Into<String>) -> EvalError {
     Box::new(Diagnostic::error(span, message))
 }
 
@@ -129,21 +169,26 @@ impl<'a> EvalContext<'a> {
     /// # Errors
     /// The first thing that has no value.
     pub fn eval(&self, expr: &Expr) -> Result<Value, EvalError> {
-        if !self.scope.enter() {
-            return Err(error(expr.span, format!("this refers on and on, more than {MAX_DEPTH} levels deep")));
-        }
+        // First of all: what went wrong does not keep the rest from being evaluated, but this does.
+        self.scope.handled(BYTES_PER_STEP, expr.span)?;
+        self.scope.made(0, expr.span)?;
+        self.descend(expr.span)?;
         let value = self.eval_kind(expr);
         self.scope.leave();
-        let value = value?;
-        // A name costs nothing more: what it stands for was counted when it was made.
-        let n_units = match &expr.kind {
-            ExprKind::Variable(_) | ExprKind::Traversal(_) | ExprKind::Parens(_) => 1,
-            _ => value.weight(MAX_WORK),
-        };
-        match self.scope.spend(n_units) {
-            true => Ok(value),
-            false => Err(too_much(expr.span)),
+        checked(value?, expr.span)
+    }
+
+    fn descend(&self, span: Span) -> Result<(), EvalError> {
+        match self.scope.enter() {
+            true => Ok(()),
+            false => Err(error(span, format!("this refers on and on, more than {MAX_DEPTH} levels deep"))),
         }
+    }
+
+    /// Counts the elements of a collection that is new itself, not what they hold: that is shared, and was counted when it
+    /// was made.
+    fn made_of(&self, n_elements: usize, span: Span) -> Result<(), EvalError> {
+        self.scope.made(n_elements.saturating_add(1).saturating_mul(ELEMENT), span)
     }
 
     fn eval_kind(&self, expr: &Expr) -> Result<Value, EvalError> {
@@ -151,14 +196,18 @@ impl<'a> EvalContext<'a> {
             ExprKind::Null => Ok(Value::NULL),
             ExprKind::Bool(flag) => Ok(Value::Bool(*flag)),
             ExprKind::Number(number) => Ok(Value::Number(number.clone())),
-            ExprKind::String(text) => Ok(Value::string(text)),
+            ExprKind::String(text) => {
+                self.scope.made(text.len(), expr.span)?;
+                Ok(Value::string(text))
+            }
             ExprKind::Template(parts) => self.template(parts, expr.span),
             ExprKind::Tuple(items) => {
+                self.made_of(items.len(), expr.span)?;
                 let mut failure = None;
                 let values = items.iter().filter_map(|item| kept(self.eval(item), &mut failure)).collect();
                 unless(failure, Value::tuple(values))
             }
-            ExprKind::Object(items) => self.object(items),
+            ExprKind::Object(items) => self.object(items, expr.span),
             ExprKind::Parens(inner) => self.eval(inner),
             ExprKind::Variable(name) => self.variable(name, expr.span, &[]).map(|(value, _)| value),
             ExprKind::Traversal(traversal) => self.traversal(traversal),
@@ -166,7 +215,7 @@ impl<'a> EvalContext<'a> {
             ExprKind::Conditional(conditional) => self.conditional(conditional, expr.span),
             ExprKind::Unary(operator, operand) => self.unary(*operator, operand),
             ExprKind::Binary(operator, sides) => self.binary(*operator, &sides.0, &sides.1, expr.span),
-            ExprKind::For(each) => self.for_expr(each),
+            ExprKind::For(each) => self.for_expr(each, expr.span),
         }
     }
 
@@ -193,7 +242,8 @@ impl<'a> EvalContext<'a> {
         frames.flat_map(|frame| frame.names.keys()).map(String::as_str)
     }
 
-    fn object(&self, items: &[(Expr, Expr)]) -> Result<Value, EvalError> {
+    fn object(&self, items: &[(Expr, Expr)], span: Span) -> Result<Value, EvalError> {
+        self.made_of(items.len(), span)?;
         let (mut entries, mut failure) = (BTreeMap::new(), None);
         for (key, value) in items {
             let name = kept(self.key(key), &mut failure);
@@ -205,58 +255,13 @@ impl<'a> EvalContext<'a> {
 
     fn key(&self, key: &Expr) -> Result<String, EvalError> {
         match convert(&self.eval(key)?, &Type::String) {
-            Ok(Value::String(text)) => Ok(text.to_string()),
+            Ok(Value::String(text)) => {
+                self.scope.made(text.len() + ELEMENT, key.span)?;
+                Ok(text.to_string())
+            }
             Ok(_) => Err(error(key.span, "the key of an object is null")),
             Err(why) => Err(error(key.span, format!("no key of an object: {why}"))),
         }
-    }
-
-    fn template(&self, parts: &[TemplatePart], span: Span) -> Result<Value, EvalError> {
-        if let [TemplatePart::Interpolation(expr)] = parts {
-            return self.eval(expr);
-        }
-        let mut text = String::new();
-        self.append(parts, span, &mut text)?;
-        Ok(Value::string(text))
-    }
-
-    fn append(&self, parts: &[TemplatePart], span: Span, text: &mut String) -> Result<(), EvalError> {
-        let mut failure = None;
-        for part in parts {
-            match part {
-                _ if text.len() > MAX_TEXT => {
-                    let message = format!("this text is longer than {} MiB", MAX_TEXT >> 20);
-                    return Err(error(span, message));
-                }
-                TemplatePart::Literal(literal) => text.push_str(literal),
-                TemplatePart::Interpolation(expr) => {
-                    if let Some(piece) = kept(self.piece(expr), &mut failure) {
-                        text.push_str(&piece);
-                    }
-                }
-                TemplatePart::If(directive) => {
-                    let is_true = self.condition(&directive.condition)?;
-                    self.append(if is_true { &directive.yes } else { &directive.no }, span, text)?;
-                }
-                TemplatePart::For(directive) => {
-                    for (key, element) in self.pairs(&directive.collection)? {
-                        let mut names = BTreeMap::from([(directive.element.text.clone(), element)]);
-                        names.extend(directive.key.iter().map(|name| (name.text.clone(), key.clone())));
-                        self.bind(&names, |context| context.append(&directive.parts, span, text))?;
-                    }
-                }
-            }
-        }
-        unless(failure, ())
-    }
-
-    /// Evaluates what stands in a text, to a text.
-    fn piece(&self, expr: &Expr) -> Result<String, EvalError> {
-        let value = self.eval(expr)?;
-        primitive_text(&value).ok_or_else(|| match value.is_null() {
-            true => error(expr.span, "this is null, which cannot stand in a text"),
-            false => error(expr.span, format!("string required in a text, but have {}", value.type_of())),
-        })
     }
 
     fn condition(&self, expr: &Expr) -> Result<bool, EvalError> {
@@ -265,57 +270,6 @@ impl<'a> EvalContext<'a> {
             Ok(_) => Err(error(expr.span, "the condition is null")),
             Err(why) => Err(error(expr.span, format!("the condition is not true or false: {why}"))),
         }
-    }
-
-    /// Evaluates a collection to (key or index, element).
-    fn pairs(&self, expr: &Expr) -> Result<Vec<(Value, Value)>, EvalError> {
-        let value = self.eval(expr)?;
-        match &value {
-            Value::Set(items) => Ok(items.iter().map(|item| (item.clone(), item.clone())).collect()),
-            Value::List(items) | Value::Tuple(items) => {
-                Ok(items.iter().enumerate().map(|(i, item)| (Value::Number(Number::from(i)), item.clone())).collect())
-            }
-            Value::Map(entries) | Value::Object(entries) => {
-                Ok(entries.iter().map(|(key, item)| (Value::string(key), item.clone())).collect())
-            }
-            Value::Null(_) => Err(error(expr.span, "this is null, which cannot be gone through")),
-            _ => Err(error(expr.span, format!("a {} cannot be gone through", value.type_of()))),
-        }
-    }
-
-    fn for_expr(&self, each: &ForExpr) -> Result<Value, EvalError> {
-        let (mut items, mut entries) = (Vec::new(), BTreeMap::<String, Vec<Value>>::new());
-        for (key, element) in self.pairs(&each.collection)? {
-            let mut names = BTreeMap::from([(each.element.text.clone(), element)]);
-            names.extend(each.key.iter().map(|name| (name.text.clone(), key.clone())));
-            self.bind(&names, |context| -> Result<(), EvalError> {
-                let is_wanted = each.condition.as_ref().map_or(Ok(true), |condition| context.condition(condition))?;
-                if !is_wanted {
-                    return Ok(());
-                }
-                let Some(key_expr) = &each.result_key else {
-                    items.push(context.eval(&each.result)?);
-                    return Ok(());
-                };
-                let key = context.key(key_expr)?;
-                let value = context.eval(&each.result)?;
-                let values = entries.entry(key.clone()).or_default();
-                if !values.is_empty() && !each.is_grouping {
-                    let finding = Diagnostic::error(key_expr.span, format!("two elements have the key \"{key}\""));
-                    return Err(Box::new(finding.hint("write `...` after the value to gather equal keys")));
-                }
-                values.push(value);
-                Ok(())
-            })?;
-        }
-        if each.result_key.is_none() {
-            return Ok(Value::tuple(items));
-        }
-        let gathered = entries.into_iter().filter_map(|(key, mut values)| {
-            let value = if each.is_grouping { Some(Value::tuple(values)) } else { values.pop() };
-            value.map(|value| (key, value))
-        });
-        Ok(Value::object(gathered.collect()))
     }
 
     fn traversal(&self, traversal: &Traversal) -> Result<Value, EvalError> {
@@ -327,30 +281,39 @@ impl<'a> EvalContext<'a> {
         self.walk(value, steps.get(n_done..).unwrap_or(&[]))
     }
 
-    fn walk(&self, value: Value, steps: &[Step]) -> Result<Value, EvalError> {
-        let Some((step, rest)) = steps.split_first() else { return Ok(value) };
-        match &step.kind {
-            StepKind::Attribute(name) => self.walk(attribute(&value, name, step.span)?, rest),
-            StepKind::Index(index) => {
-                let key = self.eval(index)?;
-                self.walk(element(&value, &key, step.span)?, rest)
-            }
-            StepKind::FullSplat => self.splat(value, rest),
-            StepKind::AttributeSplat => {
-                let n_attributes = rest.iter().take_while(|s| matches!(s.kind, StepKind::Attribute(_))).count();
-                let (inner, after) = rest.split_at(n_attributes);
-                self.walk(self.splat(value, inner)?, after)
-            }
+    fn walk(&self, mut value: Value, mut steps: &[Step]) -> Result<Value, EvalError> {
+        while let Some((step, rest)) = steps.split_first() {
+            (value, steps) = match &step.kind {
+                StepKind::Attribute(name) => (attribute(&value, name, step.span)?, rest),
+                StepKind::Index(index) | StepKind::DottedIndex(index) => {
+                    (element(&value, &self.eval(index)?, step.span)?, rest)
+                }
+                StepKind::FullSplat => return self.splat(&value, rest, step.span),
+                StepKind::AttributeSplat => {
+                    let is_inner =
+                        |step: &&Step| matches!(step.kind, StepKind::Attribute(_) | StepKind::DottedIndex(_));
+                    let (inner, after) = rest.split_at(rest.iter().take_while(is_inner).count());
+                    (self.splat(&value, inner, step.span)?, after)
+                }
+            };
         }
+        Ok(value)
     }
 
-    /// A null has no elements; anything that is no list is a list of one.
-    fn splat(&self, value: Value, steps: &[Step]) -> Result<Value, EvalError> {
-        let items: Vec<Value> = match &value {
-            Value::Null(_) => Vec::new(),
-            _ => value.as_items().map_or_else(|| vec![value.clone()], <[Value]>::to_vec),
+    /// A null of no list type has no elements; anything else that is no list is a list of one.
+    fn splat(&self, value: &Value, steps: &[Step], span: Span) -> Result<Value, EvalError> {
+        let items: &[Value] = match value {
+            Value::Null(Type::List(_) | Type::Set(_) | Type::Tuple(_)) => {
+                return Err(error(span, "this is null, which has no elements"));
+            }
+            Value::Null(_) => &[],
+            _ => value.as_items().unwrap_or(std::slice::from_ref(value)),
         };
-        items.into_iter().map(|item| self.walk(item, steps)).collect::<Result<_, _>>().map(Value::tuple)
+        self.made_of(items.len(), span)?;
+        self.descend(span)?;
+        let items: Result<Vec<Value>, EvalError> = items.iter().map(|item| self.walk(item.clone(), steps)).collect();
+        self.scope.leave();
+        checked(Value::tuple(items?), span)
     }
 
     fn conditional(&self, conditional: &Conditional, span: Span) -> Result<Value, EvalError> {
@@ -360,6 +323,8 @@ impl<'a> EvalContext<'a> {
         let value = self.eval(chosen)?;
         // The branch that is not taken decides the type too, but must not fail the whole.
         let Ok(other) = self.eval(other) else { return Ok(value) };
+        self.scope.handled(other.size(), span)?;
+        self.scope.made(value.size(), span)?;
         match unify([&value, &other]) {
             Some(common) => convert(&value, &common).map_err(|why| error(span, why)),
             None => {
@@ -388,11 +353,14 @@ impl<'a> EvalContext<'a> {
             }
             (Err(why), Ok(_)) | (Ok(_), Err(why)) => return Err(why),
         };
+        if matches!(operator, B::Equal | B::NotEqual) {
+            self.scope.handled(a.size().min(b.size()), span)?;
+        }
         match operator {
             B::Equal => return Ok(Value::Bool(equal(&a, &b))),
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
-            B::And => return Ok(Value::Bool(boolean(&a, left.span)? & boolean(&b, right.span)?)),
-            B::Or => return Ok(Value::Bool(boolean(&a, left.span)? | boolean(&b, right.span)?)),
+            B::And => return logical(false, (&a, left.span), (&b, right.span)),
+            B::Or => return logical(true, (&a, left.span), (&b, right.span)),
             _ => {}
         }
         let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
@@ -420,6 +388,7 @@ impl<'a> EvalContext<'a> {
             let Some(value) = kept(self.eval(expr), &mut failure) else { continue };
             if call.is_spread && i + 1 == call.arguments.len() {
                 let items = value.as_items().ok_or_else(|| error(expr.span, "only a list can be spread with `...`"))?;
+                self.made_of(items.len(), expr.span)?;
                 arguments.extend(items.iter().map(|item| Argument { value: item.clone(), span: expr.span }));
             } else {
                 arguments.push(Argument { value, span: expr.span });
@@ -427,14 +396,17 @@ impl<'a> EvalContext<'a> {
         }
         unless(failure, ())?;
         if let Some(function) = functions::find(&call.name.text) {
-            return function.call(self.scope.world(), call.name.span, &arguments);
+            return self.call_built_in(function, call.name.span, &arguments);
         }
+        self.scope.handled(STEPS_PER_CALL * BYTES_PER_STEP, span)?;
         if let Some(value) = self.scope.call(call, span, &arguments)? {
             return Ok(value);
         }
         // Last: the peer has none of these, so that a bakefile may have a function of its own by such a name.
         if let Some(function) = functions::files::find(&call.name.text) {
-            return function.call(self.scope.files(), call.name.span, &arguments);
+            let value = function.call(self.scope.files(), call.name.span, &arguments)?;
+            self.scope.made(value.size(), call.name.span)?;
+            return Ok(value);
         }
         let finding = Diagnostic::error(call.name.span, format!("no function named \"{}\"", call.name.text));
         let user = self.scope.function_names();
@@ -442,6 +414,23 @@ impl<'a> EvalContext<'a> {
             functions::names().chain(functions::files::names()).chain(["try", "can", "convert"]).collect();
         let known = built_in.into_iter().chain(user.iter().map(String::as_str));
         Err(Box::new(finding.suggest(&call.name.text, known)))
+    }
+
+    fn call_built_in(&self, function: &Function, span: Span, arguments: &[Argument]) -> Result<Value, EvalError> {
+        let size = arguments.iter().map(|argument| argument.value.size()).fold(0, usize::saturating_add);
+        if size > MAX_ARGUMENTS {
+            let message = format!("these arguments are more than {} MiB, written out", MAX_ARGUMENTS >> 20);
+            return Err(too_much(span, message));
+        }
+        // Before it is called: what takes too long is not begun.
+        self.scope.handled(if function.looks_at_all() { size } else { 0 }, span)?;
+        let world = self.scope.world();
+        let value = function.call(world, span, arguments)?;
+        self.scope.handled(world.take_effort(), span)?;
+        if function.looks_at_all() {
+            self.scope.made(value.size(), span)?;
+        }
+        Ok(value)
     }
 
     /// The functions whose arguments may fail, or are types.
@@ -460,7 +449,8 @@ impl<'a> EvalContext<'a> {
             }
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
-                let wanted = type_from_expr(wanted)?;
+                let wanted = all_required(type_from_expr(wanted)?);
+                self.scope.made(value.size(), span)?;
                 convert(&value, &wanted).map_err(|why| error(span, why))
             })),
             _ => None,
@@ -468,73 +458,7 @@ impl<'a> EvalContext<'a> {
     }
 }
 
-fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
-    match convert(value, &Type::Number) {
-        Ok(Value::Number(number)) => Ok(number),
-        Ok(_) => Err(error(span, "this is null, where a number is needed")),
-        Err(_) => Err(error(span, format!("number required, but have {}", described(value)))),
-    }
-}
-
-fn boolean(value: &Value, span: Span) -> Result<bool, EvalError> {
-    match convert(value, &Type::Bool) {
-        Ok(Value::Bool(flag)) => Ok(flag),
-        Ok(_) => Err(error(span, "this is null, where true or false is needed")),
-        Err(_) => Err(error(span, format!("bool required, but have {}", described(value)))),
-    }
-}
-
-fn described(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("the string \"{text}\""),
-        other => format!("{}", other.type_of()),
-    }
-}
-
 /// Equality of the `==` operator: of one type and content; a tuple equals no list.
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     a == b
-}
-
-fn attribute(value: &Value, name: &str, span: Span) -> Result<Value, EvalError> {
-    match value {
-        Value::Map(entries) | Value::Object(entries) => entries.get(name).cloned().ok_or_else(|| {
-            let finding = Diagnostic::error(span, format!("no attribute \"{name}\" in this {}", value.type_of()));
-            Box::new(finding.suggest(name, entries.keys().map(String::as_str)))
-        }),
-        Value::Null(_) => Err(error(span, format!("this is null and has no attribute \"{name}\""))),
-        _ => Err(error(span, format!("a {} has no attributes", value.type_of()))),
-    }
-}
-
-/// Returns `value[key]`.
-pub(super) fn element(value: &Value, key: &Value, span: Span) -> Result<Value, EvalError> {
-    match value {
-        Value::List(items) | Value::Tuple(items) => {
-            let number = number(key, span)?;
-            let index = number.to_i64().and_then(|i| usize::try_from(i).ok());
-            index.and_then(|i| items.get(i)).cloned().ok_or_else(|| {
-                error(span, format!("no element {number} in this {} of {}", short_type(value), items.len()))
-            })
-        }
-        Value::Map(entries) | Value::Object(entries) => {
-            let name = primitive_text(key).ok_or_else(|| error(span, "the key is not a string"))?;
-            entries.get(&name).cloned().ok_or_else(|| {
-                let finding = Diagnostic::error(span, format!("no element \"{name}\" in this {}", short_type(value)));
-                Box::new(finding.suggest(&name, entries.keys().map(String::as_str)))
-            })
-        }
-        Value::Null(_) => Err(error(span, "this is null and has no elements")),
-        _ => Err(error(span, format!("a {} has no elements", value.type_of()))),
-    }
-}
-
-fn short_type(value: &Value) -> &'static str {
-    match value {
-        Value::List(_) => "list",
-        Value::Map(_) => "map",
-        Value::Tuple(_) => "tuple",
-        Value::Set(_) => "set",
-        _ => "object",
-    }
 }

@@ -71,7 +71,7 @@ impl Parser<'_> {
         let start = self.at;
         self.depth += 1;
         if self.depth > MAX_NESTING {
-            return Err(self.wrong("nested too deeply"));
+            return Err(self.wrong(&format!("this is nested more than {MAX_NESTING} levels deep")));
         }
         let kind = match self.peek() {
             Some(b'{') => self.object()?,
@@ -176,7 +176,8 @@ impl Parser<'_> {
             self.at += 1;
         }
         let number = Number::parse(&self.text[start..self.at]);
-        number.map(ExprKind::Number).ok_or_else(|| Box::new(Diagnostic::error(self.span(start), "this is no number")))
+        let refusal = || Number::refusal(&self.text[start..self.at], "this is no number");
+        number.map(ExprKind::Number).ok_or_else(|| Box::new(Diagnostic::error(self.span(start), refusal())))
     }
 
     fn word(&mut self) -> Parsed<ExprKind> {

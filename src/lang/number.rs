@@ -22,6 +22,8 @@ const FULL: u32 = 512;
 /// Bits of a number that came through a machine float.
 const MACHINE: u32 = 53;
 const MAX_EXPONENT: i64 = Number::MAX_EXPONENT;
+/// Digits that a machine word holds.
+const SHORT: usize = 19;
 
 impl Number {
     /// More digits, and decimal exponents past this, are refused: nobody counts tags with them, and they would fill the
@@ -39,6 +41,10 @@ impl Number {
             None => (rest, 0),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if exponent == 0 && fraction.is_empty() && (1..=SHORT).contains(&whole.len()) {
+            let value = whole.bytes().all(|b| b.is_ascii_digit()).then(|| whole.parse::<u64>().ok())??;
+            return Some(rounded(is_negative, Natural::from_u64(value), 0, FULL));
+        }
         let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         let n_digits = whole.len() + fraction.len();
         if n_digits == 0 || n_digits as i64 > MAX_EXPONENT || !is_digits(whole) || !is_digits(fraction) {
@@ -57,15 +63,33 @@ impl Number {
         Some(number)
     }
 
-    /// Parses whole digits of a base from 2 to 36; a sign is allowed.
+    /// Says why [`Number::parse`] has no number for a text, which `otherwise` says if it is not for its size.
+    pub fn refusal(text: &str, otherwise: &str) -> String {
+        let is_digit_like =
+            |b: u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b'+' | b'-' | b'_' | b'x' | b'o' | b'E');
+        let is_number_like = text.bytes().all(is_digit_like) && text.ends_with(|c: char| c.is_ascii_hexdigit());
+        match is_number_like && (text.len() as i64 > MAX_EXPONENT || text.contains(['e', 'E'])) {
+            true => format!("bake holds numbers of up to {MAX_EXPONENT} digits, and exponents up to {MAX_EXPONENT}"),
+            false => otherwise.to_owned(),
+        }
+    }
+
+    /// Parses whole digits of a base from 2 to 62; a sign is allowed. Past 36, small letters come before capitals.
     pub fn parse_radix(text: &str, radix: u32) -> Option<Number> {
-        let (is_negative, digits) = match text.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, text),
+        let is_negative = text.starts_with('-');
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if digits.is_empty() || digits.len() > MAX_EXPONENT as usize {
+            return None;
+        }
+        let value = |c: char| match c {
+            'A'..='Z' if radix > 36 => Some(c as u32 - 'A' as u32 + 36),
+            _ => c.to_digit(36),
         };
-        let is_valid =
-            !digits.is_empty() && digits.len() < MAX_EXPONENT as usize && digits.chars().all(|c| c.is_digit(radix));
-        is_valid.then(|| rounded(is_negative, Natural::from_digits(digits, radix), 0, FULL))
+        let values: Option<Vec<u32>> = digits.chars().map(|c| value(c).filter(|value| *value < radix)).collect();
+        let whole = Natural::from_values(values?, radix);
+        // Not rounded to the bits of a literal: all digits stay.
+        let precision = u32::try_from(whole.bits()).unwrap_or(FULL).max(FULL);
+        Some(rounded(is_negative && !whole.is_zero(), whole, 0, precision))
     }
 
     /// Returns the same number with the precision of a machine float, as text from the environment gets.
@@ -108,6 +132,19 @@ impl Number {
         i64::try_from(if self.is_negative { -magnitude } else { magnitude }).ok()
     }
 
+    /// Returns how many characters it has at most, written out.
+    pub fn max_digits(&self) -> usize {
+        const BITS_PER_DIGIT: usize = 3;
+        let n_bits = self.mantissa.as_ref().map_or(0, Natural::bits);
+        (n_bits + self.exponent.unsigned_abs() as usize) / BITS_PER_DIGIT + 4
+    }
+
+    /// Returns a whole number that its precision holds to the last digit.
+    fn as_exact_whole(&self) -> Option<Natural> {
+        let (mantissa, shift) = (self.mantissa.as_ref()?, usize::try_from(self.exponent).ok()?);
+        (mantissa.bits() + shift <= self.precision as usize).then(|| mantissa.shift_left(shift))
+    }
+
     /// Says whether it is a whole number.
     pub fn is_whole(&self) -> bool {
         self.mantissa.as_ref().is_some_and(|m| m.is_zero() || self.exponent >= 0)
@@ -121,6 +158,26 @@ impl Number {
     /// Says whether its sign is minus.
     pub fn is_negative(&self) -> bool {
         self.is_negative
+    }
+
+    /// Returns the digits d₀d₁… of its magnitude 0.d₀d₁… × 10^point and that point, all of them and none for zero; `None`
+    /// for infinity.
+    pub fn decimal(&self) -> Option<(Vec<u8>, i64)> {
+        self.mantissa.as_ref().map(|m| if m.is_zero() { (Vec::new(), 0) } else { exact(m, self.exponent) })
+    }
+
+    /// As [`Number::decimal`], but the fewest digits that mean this number at its precision.
+    pub fn shortest_decimal(&self) -> Option<(Vec<u8>, i64)> {
+        let precision = self.precision as usize;
+        let of = |m: &Natural| if m.is_zero() { (Vec::new(), 0) } else { shortest(m, self.exponent, precision) };
+        self.mantissa.as_ref().map(of)
+    }
+
+    /// Returns the digits of its magnitude to base 2, 8, 10 or 16, in lower case; `None` if it is not whole.
+    pub fn whole_digits(&self, radix: u32) -> Option<String> {
+        let mantissa = self.mantissa.as_ref().filter(|_| self.is_whole())?;
+        let whole = mantissa.shift_left(usize::try_from(self.exponent).unwrap_or(0));
+        Some(whole.digits(radix))
     }
 
     /// Returns it with the other sign.
@@ -182,8 +239,15 @@ impl Number {
         }
     }
 
-    /// The rest of dividing toward zero; `None` for a division by zero or infinity.
+    /// The rest of dividing toward zero; the number itself for a division by zero, infinity where one of the two is
+    /// infinite, as in the peer; `None` for 0 and ∞.
     pub fn modulo(&self, other: &Number) -> Option<Number> {
+        if self.mantissa.is_none() || other.mantissa.is_none() {
+            return self.multiply(other);
+        }
+        if other.is_zero() {
+            return Some(self.clone());
+        }
         let quotient = self.divide(other)?;
         quotient.mantissa.as_ref()?;
         self.subtract(&quotient.truncate().multiply(other)?)
@@ -215,6 +279,12 @@ impl Number {
     #[must_use]
     pub fn ceil(&self) -> Number {
         self.negate().floor().negate()
+    }
+
+    /// Returns it with a plus sign if it is -0.
+    #[must_use]
+    pub fn without_minus_zero(self) -> Number {
+        Number { is_negative: self.is_negative && !self.is_zero(), ..self }
     }
 }
 
@@ -295,6 +365,7 @@ impl Ord for Number {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
+            (Some(a), Some(b)) if self.exponent == other.exponent => a.cmp(b),
             (Some(a), Some(b)) => {
                 let exponent = self.exponent.min(other.exponent);
                 let align = |m: &Natural, e: i64| m.shift_left((e - exponent) as usize);
@@ -318,6 +389,10 @@ impl fmt::Display for Number {
             None => write!(f, "{}Inf", if self.is_negative { "-" } else { "+" }),
             Some(mantissa) if mantissa.is_zero() => write!(f, "{sign}0"),
             Some(mantissa) => {
+                // Most numbers are small and whole; the search for few digits is long.
+                if let Some(whole) = self.as_exact_whole().and_then(|whole| whole.to_u64()) {
+                    return write!(f, "{sign}{whole}");
+                }
                 let (digits, point) = shortest(mantissa, self.exponent, self.precision as usize);
                 let digit =
                     |i: i64| usize::try_from(i).ok().and_then(|i| digits.get(i)).map_or('0', |d| char::from(b'0' + d));

@@ -9,6 +9,9 @@ use super::data_syntax::{BlockSchema, body_from_object, decode, string_expr};
 use super::number::Number;
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 
+/// What the parser allows.
+const MAX_NESTING: usize = 80;
+
 /// Parses TOML; `schema` says which tables mean blocks.
 pub fn parse_toml(file: FileId, sources: &SourceMap, schema: &[BlockSchema]) -> (Body, Diagnostics) {
     let text = sources.text(file);
@@ -16,7 +19,10 @@ pub fn parse_toml(file: FileId, sources: &SourceMap, schema: &[BlockSchema]) -> 
     let mut lower = Lower { file, text, findings: Diagnostics::default() };
     for error in errors {
         let range = error.span().unwrap_or(0..0);
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let message = match error.message() {
+            text if text.contains("recursion") => format!("this is nested more than {MAX_NESTING} levels deep"),
+            text => text.lines().collect::<Vec<_>>().join(", "),
+        };
         lower.findings.push(Diagnostic::error(Span::new(file, range.start, range.end), message));
     }
     let object = lower.table(table.get_ref(), Span::new(file, 0, text.len()));
@@ -70,7 +76,9 @@ impl Lower<'_> {
 
     fn number(&mut self, number: Option<Number>, span: Span) -> ExprKind {
         number.map(ExprKind::Number).unwrap_or_else(|| {
-            self.findings.push(Diagnostic::error(span, "this is no number that bake can hold"));
+            let literal = self.text.get(span.start as usize..span.end as usize).unwrap_or("");
+            self.findings
+                .push(Diagnostic::error(span, Number::refusal(literal, "this is no number that bake can hold")));
             ExprKind::Null
         })
     }

@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use super::limits::ELEMENT;
 use super::number::Number;
 
 /// A value. Cloning is cheap.
@@ -21,15 +23,45 @@ pub enum Value {
     /// A text.
     String(Arc<str>),
     /// Elements of one type.
-    List(Arc<Vec<Value>>),
+    List(Arc<Measured<Vec<Value>>>),
     /// Elements of one type, each once, sorted.
-    Set(Arc<Vec<Value>>),
+    Set(Arc<Measured<Vec<Value>>>),
     /// Elements of any types: what `[…]` makes.
-    Tuple(Arc<Vec<Value>>),
+    Tuple(Arc<Measured<Vec<Value>>>),
     /// Values of one type by key.
-    Map(Arc<BTreeMap<String, Value>>),
+    Map(Arc<Measured<BTreeMap<String, Value>>>),
     /// Values of any types by name: what `{…}` makes.
-    Object(Arc<BTreeMap<String, Value>>),
+    Object(Arc<Measured<BTreeMap<String, Value>>>),
+}
+
+/// Elements with what they come to. Values share elements, so a few lines can hold more than anybody could go through:
+/// this says so without going through them.
+#[derive(Clone, Debug)]
+pub struct Measured<T> {
+    elements: T,
+    size: usize,
+    depth: usize,
+}
+
+impl<T> Deref for Measured<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.elements
+    }
+}
+
+fn measured_items(elements: Vec<Value>) -> Arc<Measured<Vec<Value>>> {
+    let size = elements.iter().map(Value::size).fold(ELEMENT, usize::saturating_add);
+    let depth = elements.iter().map(Value::depth).max().unwrap_or(0) + 1;
+    Arc::new(Measured { elements, size, depth })
+}
+
+fn measured_entries(elements: BTreeMap<String, Value>) -> Arc<Measured<BTreeMap<String, Value>>> {
+    let sizes = elements.iter().map(|(key, value)| value.size().saturating_add(ELEMENT + key.len()));
+    let size = sizes.fold(ELEMENT, usize::saturating_add);
+    let depth = elements.values().map(Value::depth).max().unwrap_or(0) + 1;
+    Arc::new(Measured { elements, size, depth })
 }
 
 /// The type of a value, or what a value is to be converted to.
@@ -79,49 +111,52 @@ impl Value {
 
     /// Returns a tuple.
     pub fn tuple(items: Vec<Value>) -> Value {
-        Value::Tuple(Arc::new(items))
+        Value::Tuple(measured_items(items))
     }
 
     /// Returns a list; the items must be of one type.
     pub fn list(items: Vec<Value>) -> Value {
-        Value::List(Arc::new(items))
+        Value::List(measured_items(items))
     }
 
     /// Returns a set of the items, which must be of one type.
     pub fn set(mut items: Vec<Value>) -> Value {
-        items.sort_by(Value::compare);
-        items.dedup_by(|a, b| a == b);
-        Value::Set(Arc::new(items))
+        match items.iter().all(|item| item.as_items().is_none() && item.as_entries().is_none()) {
+            true => items.sort(),
+            false => items.sort_by_cached_key(set_key),
+        }
+        items.dedup();
+        Value::Set(measured_items(items))
     }
 
     /// Returns an object.
     pub fn object(items: BTreeMap<String, Value>) -> Value {
-        Value::Object(Arc::new(items))
+        Value::Object(measured_entries(items))
     }
 
     /// Returns a map; the values must be of one type.
     pub fn map(items: BTreeMap<String, Value>) -> Value {
-        Value::Map(Arc::new(items))
+        Value::Map(measured_entries(items))
     }
 
-    /// Returns how much it is, counted as far as `limit`: one for each value in it, however often one and the same is in
-    /// it, and one for each four bytes of text.
-    pub fn weight(&self, limit: usize) -> usize {
-        let all = |items: &mut dyn Iterator<Item = &Value>| {
-            let mut n = 1;
-            for item in items {
-                if n >= limit {
-                    break;
-                }
-                n += item.weight(limit - n);
-            }
-            n
-        };
+    /// Returns about how many bytes it is, written out: 64 for each value in it, however often one and the same is
+    /// in it, and the bytes of texts, keys and digits.
+    pub fn size(&self) -> usize {
         match self {
-            Value::Null(_) | Value::Bool(_) | Value::Number(_) => 1,
-            Value::String(text) => 1 + text.len() / 4,
-            Value::List(items) | Value::Set(items) | Value::Tuple(items) => all(&mut items.iter()),
-            Value::Map(entries) | Value::Object(entries) => all(&mut entries.values()),
+            Value::Null(_) | Value::Bool(_) => ELEMENT,
+            Value::Number(number) => ELEMENT + number.max_digits(),
+            Value::String(text) => ELEMENT + text.len(),
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => items.size,
+            Value::Map(entries) | Value::Object(entries) => entries.size,
+        }
+    }
+
+    /// Returns how deep values nest in it; 0 for one that has no elements.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::Null(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => items.depth,
+            Value::Map(entries) | Value::Object(entries) => entries.depth,
         }
     }
 
@@ -178,21 +213,23 @@ impl Value {
 
     /// A total order, used for sets: by kind, then by content.
     pub fn compare(&self, other: &Value) -> Ordering {
-        let items = |a: &[Value], b: &[Value]| {
-            let pairs = a.iter().zip(b).map(|(a, b)| a.compare(b));
-            pairs.fold(Ordering::Equal, Ordering::then).then(a.len().cmp(&b.len()))
-        };
+        let first_difference = |mut orders: Box<dyn Iterator<Item = Ordering> + '_>| orders.find(|order| order.is_ne());
         match (self, other) {
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::Number(a), Value::Number(b)) => a.cmp(b),
             (Value::String(a), Value::String(b)) => a.cmp(b),
             (a, b) if a.rank() != b.rank() => a.rank().cmp(&b.rank()),
             (a, b) => match (a.as_items(), b.as_items(), a.as_entries(), b.as_entries()) {
-                (Some(a), Some(b), ..) => items(a, b),
-                (_, _, Some(a), Some(b)) => {
-                    let values = |m: &BTreeMap<String, Value>| m.values().cloned().collect::<Vec<_>>();
-                    a.keys().cmp(b.keys()).then_with(|| items(&values(a), &values(b)))
+                (Some(a), Some(b), ..) if std::ptr::eq(a, b) => Ordering::Equal,
+                (Some(a), Some(b), ..) => {
+                    let orders = a.iter().zip(b).map(|(a, b)| a.compare(b));
+                    first_difference(Box::new(orders)).unwrap_or_else(|| a.len().cmp(&b.len()))
                 }
+                (_, _, Some(a), Some(b)) if std::ptr::eq(a, b) => Ordering::Equal,
+                (_, _, Some(a), Some(b)) => a.keys().cmp(b.keys()).then_with(|| {
+                    let orders = a.values().zip(b.values()).map(|(a, b)| a.compare(b));
+                    first_difference(Box::new(orders)).unwrap_or(Ordering::Equal)
+                }),
                 _ => Ordering::Equal,
             },
         }
@@ -200,7 +237,8 @@ impl Value {
 
     fn rank(&self) -> u8 {
         match self {
-            Value::Null(_) => 0,
+            // Last, as in the peer.
+            Value::Null(_) => 9,
             Value::Bool(_) => 1,
             Value::Number(_) => 2,
             Value::String(_) => 3,
@@ -213,10 +251,62 @@ impl Value {
     }
 }
 
+/// What elements of a set are sorted by that have elements themselves: the text that the peer makes of them for its hash.
+fn set_key(value: &Value) -> Vec<u8> {
+    fn append(value: &Value, text: &mut String) {
+        match value {
+            Value::Null(_) => text.push('~'),
+            Value::Bool(flag) => text.push(if *flag { 'T' } else { 'F' }),
+            Value::Number(number) => text.push_str(&number.to_string()),
+            Value::String(string) => text.push_str(&format!("{string:?}")),
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => {
+                let (open, close) = if matches!(value, Value::Tuple(_)) { ('<', '>') } else { ('[', ']') };
+                text.push(open);
+                for item in items.iter() {
+                    append(item, text);
+                    text.push(';');
+                }
+                text.push(close);
+            }
+            Value::Map(entries) | Value::Object(entries) => {
+                let is_map = matches!(value, Value::Map(_));
+                text.push(if is_map { '{' } else { '<' });
+                for (key, item) in entries.iter() {
+                    if is_map {
+                        text.push_str(&format!("{key:?}:"));
+                    }
+                    append(item, text);
+                    text.push(';');
+                }
+                text.push(if is_map { '}' } else { '>' });
+            }
+        }
+    }
+    // Nulls come last.
+    let mut text = String::from(if value.is_null() { "1" } else { "0" });
+    append(value, &mut text);
+    text.into_bytes()
+}
+
 impl PartialEq for Value {
     /// Equal content of one kind; nulls are equal whatever their types are.
     fn eq(&self, other: &Value) -> bool {
         self.rank() == other.rank() && self.compare(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Value) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    /// As [`Value::compare`].
+    fn cmp(&self, other: &Value) -> Ordering {
+        self.compare(other)
     }
 }
 

@@ -65,6 +65,22 @@ impl<'w> TarWriter<'w> {
     /// Writes an entry and its content, and returns how many bytes `content` had, at most one more than `entry.size`. If
     /// that is not `entry.size`, the archive is spoilt.
     pub fn append(&mut self, entry: &TarEntry<'_>, content: &mut dyn Read) -> io::Result<u64> {
+        self.begin(entry)?;
+        let n_copied = self.copy((&mut *content).take(entry.size), entry.size)?;
+        self.pad(n_copied)?;
+        let n_more = if n_copied == entry.size { content.read(&mut [0])? } else { 0 };
+        Ok(n_copied + n_more as u64)
+    }
+
+    /// Writes an entry whose content is in memory; its size is `entry.size`.
+    pub fn append_bytes(&mut self, entry: &TarEntry<'_>, content: &[u8]) -> io::Result<()> {
+        self.begin(entry)?;
+        self.out.write_all(content)?;
+        self.pad(content.len() as u64)
+    }
+
+    /// Writes what is before an entry's content.
+    fn begin(&mut self, entry: &TarEntry<'_>) -> io::Result<()> {
         let records = pax_records(entry);
         if !records.is_empty() {
             let extension = TarEntry::new(b"PaxHeaders/0", EntryType::XHeader, 0o644, records.len() as u64);
@@ -72,11 +88,7 @@ impl<'w> TarWriter<'w> {
             self.out.write_all(&records)?;
             self.pad(records.len() as u64)?;
         }
-        self.out.write_all(header(entry).as_bytes())?;
-        let n_copied = self.copy((&mut *content).take(entry.size), entry.size)?;
-        self.pad(n_copied)?;
-        let n_more = if n_copied == entry.size { content.read(&mut [0])? } else { 0 };
-        Ok(n_copied + n_more as u64)
+        self.out.write_all(header(entry).as_bytes())
     }
 
     fn copy(&mut self, mut content: impl Read, size: u64) -> io::Result<u64> {

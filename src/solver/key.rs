@@ -13,10 +13,11 @@
 //! | selected files of a copy or bind mount, by content | ✓ |
 //! | where in its source a copied file stood | – |
 //! | latest time that a layer may hold | ✓ |
-//! | which secret or agent a step gets, and where | ✓ |
+//! | mode and owner of a bound directory, and those that a cache mount begins with | ✓ |
+//! | which secret or agent a step gets, where, and whether it may lack it | ✓ |
 //! | value of a secret, proxies | – |
 //! | files that a cache mount starts from | ✓ |
-//! | id of a cache mount, content of a cache mount | – |
+//! | id, sharing and content of a cache mount | – |
 //! | step name, stage name, target, Dockerfile line | – |
 //!
 //! Invariant: two keys are equal only if their ingredient lists are equal, in order.
@@ -163,7 +164,8 @@ impl KeyBuilder<'_> {
             self.add("security", json(&exec.security));
         }
         for secret in &exec.secret_env {
-            self.add(format!("secret env {}", secret.name), &secret.id);
+            let need = if secret.is_optional { "" } else { " required" };
+            self.add(format!("secret env {}", secret.name), format!("{}{need}", secret.id));
         }
         for (name, address) in &exec.extra_hosts {
             self.add(format!("host {name}"), address);
@@ -178,8 +180,12 @@ impl KeyBuilder<'_> {
                     self.add(format!("bind {}", mount.target), access);
                     self.files(format!("files at {}", mount.target));
                 }
-                MountKind::Cache { .. } => {
-                    self.add(format!("cache {}", mount.target), access);
+                MountKind::Cache { mode, uid, gid, .. } => {
+                    let owner = match (*mode, *uid, *gid) {
+                        (0o755, 0, 0) => String::new(),
+                        (mode, uid, gid) => format!(" {mode:o} {uid}:{gid}"),
+                    };
+                    self.add(format!("cache {}", mount.target), format!("{access}{owner}"));
                     if mount.kind.first_content().is_some() {
                         self.files(format!("first files at {}", mount.target));
                     }

@@ -40,10 +40,12 @@ impl Store {
     /// # Errors
     /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
-        let (diff_id, below) = stack.split_last().expect("a layer is on top");
+        let diff_id = stack.last().expect("a layer is on top");
         if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
             return Ok(known);
         }
+        let stack = self.origin(stack);
+        let below = &stack[..stack.len() - 1];
         let changes = self.changes(stack)?;
         let lowers = self.lowers(below)?;
         let failed = |error| StoreError::io("compress", &changes.path, error);

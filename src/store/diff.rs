@@ -234,6 +234,45 @@ pub fn settle(directory: &Path, epoch: i64) -> io::Result<()> {
     set_time(directory, own.mtime().min(epoch).max(0), 0)
 }
 
+/// Takes from the directories at the top of `changes` the mark that they hide what is below. The kernel gives it to what is
+/// made where nothing is, which makes no difference there, but would over another stack.
+///
+/// # Errors
+/// A mark cannot be taken away.
+pub fn merge_top_directories(changes: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(changes)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            match rustix::fs::lremovexattr(entry.path(), OVERLAY_OPAQUE) {
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds to `found` the paths below the upper directory `changes` that hide what a stack below it has at them: deleted
+/// names, and directories that show nothing of what is below.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn hiding(changes: &Path, relative: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(changes.join(relative))? {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, relative.join(entry.file_name()));
+        if kind.is_dir() {
+            if xattr(&entry.path(), OVERLAY_OPAQUE)?.is_some_and(|value| value == b"y") {
+                found.push(path.clone());
+            }
+            hiding(changes, &path, found)?;
+        } else if kind.is_char_device() && is_whiteout(&entry.metadata()?) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
 fn clamp_time(path: &Path, metadata: &Metadata, epoch: i64) -> io::Result<()> {
     let seconds = metadata.mtime().min(epoch).max(0);
     if (metadata.mtime(), metadata.mtime_nsec()) == (seconds, 0) {

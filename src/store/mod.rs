@@ -34,6 +34,7 @@ mod checkout;
 mod compress;
 pub mod diff;
 mod layer;
+mod merge;
 mod record;
 mod snapshot;
 pub mod unpack;

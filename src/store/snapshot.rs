@@ -1,8 +1,10 @@
 //! Snapshots: one layer's overlay upper directory each, by the chain id of the stack that it is the top of.
 //!
 //! A snapshot may hold only how it differs from another one over the same parent: `over` then names that one, and the
-//! layer is what both show together. So a layer of 20,000 files of which one changed costs one file.
+//! layer is what both show together. So a layer of 20,000 files of which one changed costs one file, and one that was made
+//! on nothing costs none over another stack (see `merge`).
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -60,12 +62,8 @@ impl Store {
     /// A snapshot is missing, or the kernel cannot mount it.
     pub fn prepare_over(&self, parent: &[DiffId], over: Option<DiffId>) -> Result<ActiveSnapshot<'_>, StoreError> {
         let shown: Vec<DiffId> = parent.iter().copied().chain(over).collect();
-        let over = over.and_then(|_| chain_id(&shown));
-        let directory = self.temporary();
-        let (changes, work) = (directory.join("fs"), directory.join("work"));
-        for path in [&directory, &changes, &work] {
-            std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
-        }
+        let mut snapshot = ActiveSnapshot::empty(self, parent, over.and_then(|_| chain_id(&shown)))?;
+        let (changes, work) = (snapshot.changes(), snapshot.directory.join("work"));
         let lowers = self.lowers(&shown)?;
         self.copy_top_metadata(&lowers, &changes)?;
         let empty = self.path.join("empty");
@@ -75,9 +73,8 @@ impl Store {
         }
         let upper = Upper { changes: &changes, work: &work };
         let mount = overlay::mount(&lowers, Some(upper)).map_err(|error| StoreError::io("mount", &changes, error));
-        let mount = mount.inspect_err(|_| _ = tree::remove(&directory))?;
-        let root = Some(Root::from_fd(mount));
-        Ok(ActiveSnapshot { store: self, parent: parent.to_vec(), over, directory, root })
+        snapshot.root = Some(Root::from_fd(mount?));
+        Ok(snapshot)
     }
 
     /// Unpacks a layer's blob over `parent` and keeps the snapshot.
@@ -113,12 +110,14 @@ impl Store {
         chain_id(stack).and_then(|chain| self.parts(chain)).map_or(0, |parts| parts.len())
     }
 
-    /// Returns the directories that show a stack's root file system, topmost first.
+    /// Returns the directories that show a stack's root file system, topmost first. One that is there twice, because the
+    /// same layer is, counts where it is topmost: overlayfs refuses the second, and what it has shows nowhere.
     pub(super) fn lowers(&self, stack: &[DiffId]) -> Result<Vec<PathBuf>, StoreError> {
-        let mut paths = Vec::new();
+        let (mut paths, mut known) = (Vec::new(), BTreeSet::new());
         let chains: Vec<_> = chain_ids(stack).zip(stack).collect();
         for (chain, diff_id) in chains.into_iter().rev() {
-            paths.extend(self.parts(chain).ok_or(StoreError::NoSnapshot(*diff_id))?);
+            let parts = self.parts(chain).ok_or(StoreError::NoSnapshot(*diff_id))?;
+            paths.extend(parts.into_iter().filter(|part| known.insert(part.clone())));
         }
         Ok(paths)
     }
@@ -134,7 +133,7 @@ impl Store {
     }
 
     /// Shows several upper directories of one layer, topmost first, as one.
-    fn merged(&self, parts: &[PathBuf]) -> Result<Changes, StoreError> {
+    pub(super) fn merged(&self, parts: &[PathBuf]) -> Result<Changes, StoreError> {
         if let [whole] = parts {
             return Ok(Changes { path: whole.clone(), _mount: None });
         }
@@ -169,7 +168,7 @@ impl Store {
     }
 
     /// The upper directory itself shows as the root directory, so it starts with what the one below it has.
-    fn copy_top_metadata(&self, lowers: &[PathBuf], changes: &Path) -> Result<(), StoreError> {
+    pub(super) fn copy_top_metadata(&self, lowers: &[PathBuf], changes: &Path) -> Result<(), StoreError> {
         let empty = self.path.join("empty");
         let top = lowers.first().unwrap_or(&empty);
         diff::copy_metadata(top, changes).map_err(|error| StoreError::io("read", top, error))
@@ -201,7 +200,26 @@ pub struct ActiveSnapshot<'a> {
     root: Option<Root>,
 }
 
-impl ActiveSnapshot<'_> {
+impl<'a> ActiveSnapshot<'a> {
+    /// Makes the directories of a snapshot, which nothing shows yet.
+    pub(super) fn empty(
+        store: &'a Store,
+        parent: &[DiffId],
+        over: Option<ChainId>,
+    ) -> Result<ActiveSnapshot<'a>, StoreError> {
+        let snapshot =
+            ActiveSnapshot { store, parent: parent.to_vec(), over, directory: store.temporary(), root: None };
+        for path in [&snapshot.directory, &snapshot.changes(), &snapshot.directory.join("work")] {
+            std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Returns the upper directory.
+    pub(super) fn changes(&self) -> PathBuf {
+        self.directory.join("fs")
+    }
+
     /// Returns the root file system, to be changed beneath its root.
     pub fn root(&self) -> &Root {
         self.root.as_ref().expect("open until committed")
@@ -219,10 +237,14 @@ impl ActiveSnapshot<'_> {
     /// The changes cannot be read, or the store cannot be written.
     pub fn commit(mut self, epoch: i64) -> Result<DiffId, StoreError> {
         self.root = None;
-        let changes = self.directory.join("fs");
+        let changes = self.changes();
         let lowers = self.store.lowers(&self.parent)?;
         // What is below was settled when it was committed.
         diff::settle(&changes, epoch).map_err(|error| StoreError::io("write", &changes, error))?;
+        let (is_on_nothing, store) = (self.parent.is_empty(), self.store);
+        if is_on_nothing && self.over.is_none() {
+            diff::merge_top_directories(&changes).map_err(|error| StoreError::io("write", &changes, error))?;
+        }
         let mut tar = Hashing::new(std::io::sink());
         {
             let below = self.over.map(|over| self.store.parts(over).ok_or(StoreError::NoSnapshot(DiffId(over.0))));
@@ -238,10 +260,13 @@ impl ActiveSnapshot<'_> {
         }
         let (_, digest, _) = tar.finish();
         self.keep(DiffId(digest))?;
+        if is_on_nothing {
+            store.note_free(DiffId(digest))?;
+        }
         Ok(DiffId(digest))
     }
 
-    fn keep(mut self, diff_id: DiffId) -> Result<(), StoreError> {
+    pub(super) fn keep(mut self, diff_id: DiffId) -> Result<(), StoreError> {
         self.root = None;
         let stack: Vec<DiffId> = self.parent.iter().copied().chain([diff_id]).collect();
         let chain = chain_id(&stack).expect("not empty");

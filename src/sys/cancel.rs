@@ -3,23 +3,40 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once, never unset. Long work looks at it at least once per chunk.
+/// Set once, never unset. Long work looks at it at least once per chunk; work that has nothing to clean up is
+/// [interruptible](CancelToken::interruptible) instead.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken {
+    is_asked: Arc<AtomicBool>,
+    is_interruptible: Arc<AtomicBool>,
+}
 
 impl CancelToken {
     /// Asks everyone who holds this token to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.is_asked.store(true, Ordering::SeqCst);
     }
 
     /// Says whether to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.is_asked.load(Ordering::SeqCst)
     }
 
     /// Returns the flag itself, for a signal handler.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.is_asked)
+    }
+
+    /// Returns the flag that says, for a signal handler, whether the process may end where it is.
+    pub fn interruptible_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_interruptible)
+    }
+
+    /// Does work that leaves nothing behind wherever it is cut off: a signal ends the process at once.
+    pub fn interruptible<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.is_interruptible.store(true, Ordering::SeqCst);
+        let done = work();
+        self.is_interruptible.store(false, Ordering::SeqCst);
+        done
     }
 }

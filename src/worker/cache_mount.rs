@@ -53,7 +53,7 @@ pub(super) fn hold(
         return held(lease, wanted.selector);
     };
     let selection = Selection { input: from, files: Selector::path(wanted.selector) };
-    let files = worker.selection_digest(vertex, step.inputs, &selection)?;
+    let files = worker.mount_digest(vertex, step.inputs, &selection)?;
     let id = format!("{}:{files}", wanted.id);
     let fill = |place: &Root| fill(worker, vertex, step, &selection, place);
     let lease = worker.store.cache_mount_from(&id, wanted.sharing, fill)?;

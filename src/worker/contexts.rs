@@ -68,8 +68,8 @@ impl Contexts {
             path: source.path.clone(),
             source: error,
         })?;
-        let ignore = Matcher::new(&source.ignore)
-            .map_err(|error| FileError::Pattern { pattern: error.pattern, reason: error.reason })?;
+        let ignore =
+            Matcher::new(&source.ignore).map_err(|error| FileError::Ignore { context: source.path.clone(), error })?;
         let context = Arc::new(OpenContext { root, ignore });
         open.insert(source.clone(), Arc::clone(&context));
         Ok(context)

@@ -51,7 +51,7 @@ pub(super) fn run(
     let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
     let mut env = environment(op);
     add_secrets(worker, op, step, &mut env)?;
-    worker.check_unchanged(vertex, step)?;
+    worker.check_unchanged(vertex, step.inputs)?;
     let mounts = op.mounts.iter().zip(&held).filter_map(|(mount, held)| {
         let held = held.as_ref()?;
         let is_read_only = mount.is_read_only || matches!(held, Held::Secret(..));

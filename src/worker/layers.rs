@@ -56,7 +56,10 @@ impl<'a> Layers<'a> {
                 !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d))
             })
         };
-        (0..stack.len()).rev().all(|top| is_layer_known(&stack[top]) || self.store.has_snapshot_of(&stack[..=top]))
+        (0..stack.len()).rev().all(|top| {
+            let layer = &stack[top];
+            is_layer_known(layer) || self.store.has_snapshot_of(&stack[..=top]) || self.store.is_free(*layer)
+        })
     }
 
     /// Makes the snapshots of all of `stack` (oldest first), fetching and unpacking what is missing.
@@ -68,14 +71,19 @@ impl<'a> Layers<'a> {
         if missing.is_empty() {
             return Ok(());
         }
-        threads::map(missing.clone(), N_DOWNLOADS, |top| self.fetch_any(&stack[top]).map(drop))?;
+        let (laid, fetched): (Vec<usize>, Vec<usize>) =
+            missing.iter().partition(|top| **top > 0 && self.store.is_free(stack[**top]));
+        threads::map(fetched, N_DOWNLOADS, |top| self.fetch_any(&stack[top]).map(drop))?;
         for top in missing {
             let chain = chain_id(&stack[..=top]).expect("non-empty");
             self.once(chain_key(chain), || {
                 if self.store.has_snapshot_of(&stack[..=top]) {
                     return Ok(());
                 }
-                self.unpack(&stack[..top], &stack[top])
+                match laid.contains(&top) {
+                    true => Ok(self.store.lay(&stack[..top], stack[top])?),
+                    false => self.unpack(&stack[..top], &stack[top]),
+                }
             })?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
 use crate::solver::scheduler::Verdict;
-use crate::store::{CacheRecord, Store, StoreError};
+use crate::store::{ActiveSnapshot, CacheRecord, Store, StoreError};
 use crate::sys::root::Root;
 
 /// Why a step failed.
@@ -142,10 +142,10 @@ impl Worker for LocalWorker<'_> {
                     self.settings.epoch,
                 )?)));
             }
-            Op::Merge(_) | Op::Diff(_) => {
+            Op::Diff(_) => {
                 return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
             }
-            Op::Exec(_) | Op::File(_) => {}
+            Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
         }
         let selected = self.selected(vertex, inputs)?;
         let key = cache_key(&vertex.op, inputs, &selected, self.settings.epoch);
@@ -164,7 +164,11 @@ impl Worker for LocalWorker<'_> {
         let diff_ids = match &vertex.op {
             Op::Exec(exec) => exec::run(self, vertex, exec, step)?,
             Op::File(file) => self.change_files(vertex, file, step)?,
-            Op::Source(_) | Op::Merge(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
+            // The layers lie over one another as they are; whoever needs their files has the snapshots made.
+            Op::Merge(merge) => {
+                merge.layers.iter().flat_map(|layer| self.stack(Some(*layer), step.inputs)).copied().collect()
+            }
+            Op::Source(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
         };
         let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -191,7 +195,12 @@ impl LocalWorker<'_> {
     }
 
     fn selected(&self, vertex: &Vertex, inputs: &[Content]) -> Result<Vec<Digest>, WorkerError> {
-        selections(&vertex.op).iter().map(|selection| self.selection_digest(vertex, inputs, selection)).collect()
+        let selections = selections(&vertex.op);
+        let digests = selections.iter().map(|selection| match &vertex.op {
+            Op::Exec(_) => self.mount_digest(vertex, inputs, selection),
+            _ => self.selection_digest(vertex, inputs, selection),
+        });
+        digests.collect()
     }
 
     /// Returns the digest of the files that are selected of an input.
@@ -268,8 +277,25 @@ impl LocalWorker<'_> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);
         file::execute(op, &source, snapshot.root(), self.settings.epoch)?;
-        self.check_unchanged(vertex, step)?;
-        Ok(snapshot.commit(self.settings.epoch)?)
+        self.commit_unchanged(snapshot, vertex, step)
+    }
+
+    /// Makes a layer of what was copied, and says so only if the files are still what their step's key says.
+    pub(super) fn commit_unchanged(
+        &self,
+        snapshot: ActiveSnapshot<'_>,
+        vertex: &Vertex,
+        step: &Step<'_>,
+    ) -> Result<DiffId, WorkerError> {
+        // The snapshot is that of its own layer in either case, so the one does not wait for the other.
+        let inputs = step.inputs;
+        let (committed, checked) = std::thread::scope(|scope| {
+            let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
+            let committed = snapshot.commit(self.settings.epoch);
+            (committed, check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        checked?;
+        Ok(committed?)
     }
 
     pub(super) fn open_input(&self, id: VertexId, content: &Content) -> Result<OpenInput, WorkerError> {
@@ -285,10 +311,10 @@ impl LocalWorker<'_> {
 
     /// A file that changed after it was hashed would be stored under a key that is not its own. Called once what the step
     /// reads of local contexts is copied.
-    pub(super) fn check_unchanged(&self, vertex: &Vertex, step: &Step<'_>) -> Result<(), WorkerError> {
+    pub(super) fn check_unchanged(&self, vertex: &Vertex, inputs: &[Content]) -> Result<(), WorkerError> {
         for selection in selections(&vertex.op) {
             let input = selection.input.0 as usize;
-            if step.inputs[input] == Content::Local {
+            if inputs[input] == Content::Local {
                 let source = self.local_source(vertex.inputs[input]);
                 if !self.contexts.is_unchanged(source, &selection)? {
                     return Err(WorkerError::ContextChanged { path: source.path.clone() });

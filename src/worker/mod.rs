@@ -1,6 +1,7 @@
 //! Runs one op.
 
 mod agent;
+mod bound;
 mod cache_mount;
 pub mod contexts;
 pub mod emulation;

@@ -69,8 +69,7 @@ impl LocalWorker<'_> {
         let owner = action.owner.as_ref().map(|owner| file::resolve_owner(&below, owner)).transpose()?;
         let how = (owner, self.settings.epoch);
         recopy.directory.apply(&difference, action, &context.tree(), snapshot.root(), how)?;
-        self.check_unchanged(vertex, step)?;
-        Ok(Some(snapshot.commit(self.settings.epoch)?))
+        self.commit_unchanged(snapshot, vertex, step).map(Some)
     }
 
     /// Remembers what a step wrote.

@@ -5,8 +5,7 @@ use crate::graph::Op;
 /// Returns what of `op` cannot run here, as its Dockerfile would call it; `None` where it can run.
 pub fn unsupported(op: &Op) -> Option<&'static str> {
     match op {
-        Op::Source(_) | Op::Exec(_) | Op::File(_) => None,
-        Op::Merge(_) => Some("merging root file systems"),
+        Op::Source(_) | Op::Exec(_) | Op::File(_) | Op::Merge(_) => None,
         Op::Diff(_) => Some("the difference of root file systems"),
     }
 }

@@ -16,6 +16,8 @@ mod failure;
 mod host;
 mod hostile;
 mod include;
+mod language;
+mod link;
 mod mounts;
 mod output;
 mod push;

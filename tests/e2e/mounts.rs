@@ -67,6 +67,36 @@ fn a_tmpfs_is_empty_in_memory_and_as_large_as_said() {
 }
 
 #[test]
+fn a_bound_directory_is_bound_again_when_its_own_mode_or_owner_changes() {
+    let Some(registry) = registry() else { return };
+    let base = "FROM ${REGISTRY}/base/busybox:1";
+    let steps = format!(
+        "ARG MODE\nARG OWNER\nRUN mkdir /d && touch /d/f && chown $OWNER /d && chmod $MODE /d\n{base}\n\
+         RUN --mount=from=first,source=/d,target=/d stat -c '%a %u:%g' /d > /seen\n\
+         RUN --mount=type=cache,id=c,from=first,source=/d,target=/c stat -c '%a %u:%g' /c >> /seen\n"
+    );
+    let project = project(registry, "", &steps);
+    let dockerfile = project.read("Dockerfile").replacen(base, &format!("{base} AS first"), 1);
+    project.write("Dockerfile", &dockerfile);
+    for (mode, owner) in [("750", "0:0"), ("711", "0:0"), ("711", "7:8")] {
+        let set = [format!("*.args.MODE={mode}"), format!("*.args.OWNER={owner}")];
+        project.bake(&["build", "--set", &set[0], "--set", &set[1]]).succeeds();
+        assert_eq!(project.read("out/seen"), format!("{mode} {owner}\n").repeat(2));
+    }
+}
+
+#[test]
+fn a_cache_of_another_mode_is_another_step() {
+    let Some(registry) = registry() else { return };
+    let step = |mode: &str| format!("RUN --mount=type=cache,id=m{mode},target=/c,mode={mode} stat -c %a /c > /seen\n");
+    let project = project(registry, "", &step("0750"));
+    project.bake(&["build"]).succeeds();
+    let dockerfile = project.read("Dockerfile").replace("mode=0750", "mode=0711").replace("id=m0750", "id=other");
+    project.write("Dockerfile", &dockerfile).bake(&["build"]).succeeds();
+    assert_eq!(project.read("out/seen"), "711\n");
+}
+
+#[test]
 fn steps_find_the_hosts_that_their_target_names() {
     let Some(registry) = registry() else { return };
     let hosts = "extra-hosts = { \"db.Example.com\" = \"10.1.2.3,[fd00::1]\", here = \"host-gateway\" }";

@@ -53,6 +53,20 @@ fn n_differences(project: &Project) -> usize {
 #[test]
 fn a_directory_copied_again_is_what_a_copy_from_the_start_is() {
     let Some(registry) = registry() else { return };
+    let n_differences = check_edits(registry, "COPY src /app/");
+    assert!((5..=11).contains(&n_differences), "{n_differences}");
+}
+
+#[test]
+fn a_directory_linked_again_is_what_a_linked_copy_from_the_start_is() {
+    let Some(registry) = registry() else { return };
+    // One for each that lies over the stage, besides those to one another.
+    let n_differences = check_edits(registry, "COPY --link src /app/");
+    assert!(n_differences > 12, "{n_differences}");
+}
+
+/// Copies with the instruction `copy` after each of the edits, and returns how many snapshots are differences then.
+fn check_edits(registry: &support::Registry, copy: &str) -> usize {
     let project = Project::new(registry);
     let src = project.path().join("src");
     for directory in 0..10 {
@@ -63,12 +77,14 @@ fn a_directory_copied_again_is_what_a_copy_from_the_start_is() {
     project.write("build.hcl", "variable \"REGISTRY\" {}\ntarget \"default\" {\n  args = { REGISTRY = REGISTRY }\n}\n");
     project.write(
         "Dockerfile",
-        "ARG REGISTRY\n\
-         FROM ${REGISTRY}/base/busybox:1\n\
-         COPY before /app/\n\
-         COPY src /app/\n\
-         RUN find /app | sort | xargs stat -c '%n %a %u %g %Y %F' > /listing\n\
-         RUN find /app -type f | sort | xargs stat -c '%n %h %s' > /links\n",
+        &format!(
+            "ARG REGISTRY\n\
+             FROM ${{REGISTRY}}/base/busybox:1\n\
+             COPY before /app/\n\
+             {copy}\n\
+             RUN find /app | sort | xargs stat -c '%n %a %u %g %Y %F' > /listing\n\
+             RUN find /app -type f | sort | xargs stat -c '%n %h %s' > /links\n"
+        ),
     );
     project.bake(&["build"]).succeeds();
     let fresh = project.home().join("fresh");
@@ -79,7 +95,7 @@ fn a_directory_copied_again_is_what_a_copy_from_the_start_is() {
         assert_eq!(again.stdout, project.bake(&fresh_store).succeeds().stdout, "{edit}");
         support::remove(&fresh);
     }
-    assert!((5..=11).contains(&n_differences(&project)), "{}", n_differences(&project));
+    n_differences(&project)
 }
 
 #[test]

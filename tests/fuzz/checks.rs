@@ -36,6 +36,7 @@ pub fn bakefile(data: &[u8]) {
         inputs.push(InputFile { name, text });
     }
     let options = Options {
+        finds_additions: true,
         env: &|name| (name.len() % 3 == 1).then(|| name.to_lowercase()),
         vars: &[],
         overrides: &overrides,

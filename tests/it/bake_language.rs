@@ -125,3 +125,34 @@ fn fmt_changes_files_only_when_it_may() {
     assert_eq!(bake(directory.path(), &["fmt"]).0, Some(3));
     assert_eq!(std::fs::read_to_string(&path).expect("there"), "target \"a\" {");
 }
+
+#[test]
+fn fmt_takes_directories_several_files_and_standard_input() {
+    use std::io::Write as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (wrong, right) = ("a=1\n", "a = 1\n");
+    for name in ["top.hcl", "b/x.hcl", "b/y.txt", "b/deep/z.hcl", "b/.hidden/h.hcl", "c/w.hcl"] {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("inside")).expect("made");
+        std::fs::write(path, wrong).expect("written");
+    }
+    let text = |name: &str| std::fs::read_to_string(directory.path().join(name)).expect("there");
+    assert_eq!(bake(directory.path(), &["fmt", "--check", "-r"]).0, Some(3));
+    assert_eq!(bake(directory.path(), &["fmt", "b"]).1, "b/x.hcl\n");
+    assert_eq!(bake(directory.path(), &["fmt", "c/w.hcl", "top.hcl"]).1, "c/w.hcl\ntop.hcl\n");
+    assert_eq!(bake(directory.path(), &["fmt", "-r"]).1, "b/deep/z.hcl\n");
+    assert_eq!(
+        (text("b/deep/z.hcl").as_str(), text("b/.hidden/h.hcl").as_str(), text("b/y.txt").as_str()),
+        (right, wrong, wrong)
+    );
+    // One that is wrong keeps all as they are.
+    std::fs::write(directory.path().join("b/x.hcl"), wrong).expect("written");
+    std::fs::write(directory.path().join("b/bad.hcl"), "a = [\n").expect("written");
+    assert_eq!(bake(directory.path(), &["fmt", "b"]).0, Some(3));
+    assert_eq!(text("b/x.hcl"), wrong);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bake"));
+    command.args(["fmt", "-"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("bake was built");
+    child.stdin.take().expect("piped").write_all(wrong.as_bytes()).expect("read");
+    assert_eq!(String::from_utf8_lossy(&child.wait_with_output().expect("it ends").stdout), right);
+}

@@ -39,6 +39,7 @@ impl<'a> Run<'a> {
         let (now, files) = (1_767_323_045, MemoryFiles::default());
         let names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
         let options = Options {
+            finds_additions: true,
             env: &env,
             vars: &vars,
             overrides: &overrides,

@@ -19,6 +19,7 @@ fn output(given: &[&str], files: &[(&str, &str)]) -> String {
     };
     let local_platform = "linux/amd64".parse().expect("a platform");
     let options = Options {
+        finds_additions: true,
         env: &env,
         vars: &[],
         overrides: &[],

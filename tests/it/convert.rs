@@ -16,6 +16,7 @@ const NOTATIONS: [(Notation, &str); 3] = [(Notation::Hcl, "hcl"), (Notation::Jso
 fn meaning(input: &InputFile) -> Option<Vec<String>> {
     let mut sources = SourceMap::default();
     let options = Options {
+        finds_additions: true,
         env: &|_| None,
         vars: &[],
         overrides: &[],

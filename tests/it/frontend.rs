@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use bake::diagnostic::SourceMap;
 use bake::digest::{DiffId, Digest};
-use bake::frontend::{
-    LinkedCopies, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled, load, lower,
-};
+use bake::frontend::{Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled, load, lower};
 use bake::graph::{Definition, FileAction, Id, NetworkMode, Op, Owner};
 use bake::oci::ImageConfig;
 use bake::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
@@ -42,21 +40,12 @@ fn lowered(
     registry: &dyn Fn(&Need) -> ResolvedImage,
     definition: &mut Definition,
 ) -> Result<LoweredTarget, String> {
-    lowered_with(LinkedCopies::Merged, target, registry, definition)
-}
-
-fn lowered_with(
-    links: LinkedCopies,
-    target: &PlannedTarget,
-    registry: &dyn Fn(&Need) -> ResolvedImage,
-    definition: &mut Definition,
-) -> Result<LoweredTarget, String> {
     let mut sources = SourceMap::default();
     let files = MemoryFiles::default();
     let loaded: Loaded = load(target, &files, &mut sources).map_err(|found| found.render(&sources))?;
     let mut resolved = Resolved::default();
     loop {
-        match lower(target, &loaded, &resolved, links, definition).map_err(|found| found.render(&sources))? {
+        match lower(target, &loaded, &resolved, definition).map_err(|found| found.render(&sources))? {
             Lowering::Done(result) => return Ok(result),
             Lowering::Needs(needs) => {
                 assert!(!needs.is_empty(), "needs are never empty");
@@ -305,8 +294,7 @@ fn only_what_is_reached_is_asked_and_all_of_it_at_once() {
     let mut sources = SourceMap::default();
     let loaded = load(&target, &MemoryFiles::default(), &mut sources).expect("it loads");
     let mut definition = Definition::default();
-    let lowering =
-        lower(&target, &loaded, &Resolved::default(), LinkedCopies::Plain, &mut definition).expect("it lowers");
+    let lowering = lower(&target, &loaded, &Resolved::default(), &mut definition).expect("it lowers");
     let Lowering::Needs(needs) = lowering else { panic!("nothing is resolved yet") };
     let names: Vec<String> = needs
         .iter()
@@ -338,7 +326,7 @@ fn named_contexts_stand_in_for_stages_and_images() {
     let mut resolved = Resolved::default();
     resolved.targets.insert(("tools".to_owned(), target.platform.clone()), tools);
     let result = loop {
-        match lower(&target, &loaded, &resolved, LinkedCopies::Plain, &mut definition).expect("it lowers") {
+        match lower(&target, &loaded, &resolved, &mut definition).expect("it lowers") {
             Lowering::Done(result) => break result,
             Lowering::Needs(needs) => resolved.images.extend(needs.into_iter().map(|n| (n.clone(), small_image(&n)))),
         }
@@ -363,23 +351,24 @@ fn named_contexts_stand_in_for_stages_and_images() {
     .assert_eq(&print(&definition, &result));
 }
 
-/// FIXME(link): for an engine that cannot merge, a linked copy is lowered as a plain one, so the two are one step; they
-/// differ where the destination has a parent that is a symbolic link.
 #[test]
-fn a_linked_copy_is_merged_over_the_stage_or_a_plain_copy() {
-    let names = |links: LinkedCopies| {
-        let mut definition = Definition::default();
-        for flag in ["", "--link "] {
-            let target = target(&format!("FROM base\nCOPY {flag}a /b\n"));
-            lowered_with(links, &target, &small_image, &mut definition).expect("it lowers");
-        }
-        let steps = definition.ids().map(|id| definition.vertex(id));
-        let steps = steps.filter(|vertex| !matches!(vertex.op, Op::Source(_)));
-        steps.map(|vertex| vertex.metadata.name.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(LinkedCopies::Plain), ["[2/2] COPY a /b"]);
-    let merged = ["[2/2] COPY a /b", "[2/2] COPY --link a /b", "[2/2] LINK COPY --link a /b"];
-    assert_eq!(names(LinkedCopies::Merged), merged);
+fn a_linked_copy_is_made_on_nothing_and_merged_over_the_stage() {
+    let mut definition = Definition::default();
+    for flag in ["", "--link ", "--link --chmod=644 "] {
+        let target = target(&format!("FROM base\nCOPY {flag}a /b\n"));
+        lowered(&target, &small_image, &mut definition).expect("it lowers");
+    }
+    let steps = definition.ids().map(|id| definition.vertex(id));
+    let steps = steps.filter(|vertex| !matches!(vertex.op, Op::Source(_)));
+    let names = steps.map(|vertex| (vertex.metadata.name.as_str(), vertex.inputs.len())).collect::<Vec<_>>();
+    // A mode is given by a copy like any other.
+    let expected = [
+        ("[2/2] COPY a /b", 2),
+        ("[2/2] COPY --link a /b", 1),
+        ("[2/2] LINK COPY --link a /b", 2),
+        ("[2/2] COPY --link --chmod=644 a /b", 2),
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -328,6 +328,7 @@ fn a_bakefile_knows_which_files_it_read() {
     let mut sources = SourceMap::default();
     let mut read = |wanted: Option<&[String]>| {
         let options = Options {
+            finds_additions: true,
             env: &|_| None,
             vars: &[],
             overrides: &[],

@@ -16,6 +16,7 @@ mod file_ops;
 mod frontend;
 mod functions;
 mod fuzz;
+mod hostile;
 mod include;
 mod lint;
 mod registry;

@@ -7,6 +7,7 @@
 
 mod archives;
 mod layers;
+mod merge;
 mod processes;
 mod records;
 mod support;

@@ -10,6 +10,7 @@ use super::yaml::{self, Map, Node, Yaml};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
 use crate::lang::text::clean_path;
 use crate::sys::files::Files;
+use crate::text::utf8;
 
 /// How many nodes all files may have together, counted each time that one is included or a service is extended.
 const MAX_NODES: usize = 1_000_000;
@@ -302,7 +303,7 @@ impl Loader<'_> {
 /// What is wrong with it, with its name.
 pub(super) fn read_text(files: &dyn Files, name: &str) -> Result<String, String> {
     let bytes = files.read(Path::new(name)).map_err(|error| format!("cannot read {name}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| format!("cannot read {name}: it is not UTF-8"))
+    utf8(name, bytes)
 }
 
 /// Merges a document onto the ones before it.

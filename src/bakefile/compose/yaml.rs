@@ -202,6 +202,10 @@ fn wrong<T>(span: Span, message: impl Into<String>) -> Found<T> {
     Err(Box::new(Diagnostic::error(span, message)))
 }
 
+fn too_deep() -> String {
+    format!("this is nested more than {MAX_DEPTH} levels deep")
+}
+
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Found<Option<(Event<'a>, Span)>> {
         match self.parser.next_event() {
@@ -212,6 +216,9 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 let at = self.offsets.byte(error.marker().index());
+                if error.info().contains("recursion") {
+                    return wrong(Span::new(self.file, at, at), too_deep());
+                }
                 wrong(Span::new(self.file, at, at), format!("this is no YAML: {}", error.info()))
             }
         }
@@ -227,7 +234,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Found<Node> {
         if depth > MAX_DEPTH {
-            return wrong(span, format!("this is nested more than {MAX_DEPTH} levels deep"));
+            return wrong(span, too_deep());
         }
         self.count(1, span)?;
         let n_before = self.n_nodes;

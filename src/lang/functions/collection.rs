@@ -1,53 +1,48 @@
 //! Functions of lists, sets, maps and objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Parameter::{Any, Items, Nullable, Number as N, Text, Texts};
+use super::Parameter::{Any, Items, Listed, Nullable, Number as N, Sequence, Text, Texts, Unique};
 use super::{Function, World, fixed, items_at, text_at, texts, variadic, whole_at};
 use crate::lang::convert::{convert, primitive_text, unify};
+use crate::lang::limits::{items_fit, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
 pub(super) const TABLE: &[Function] = &[
-    fixed("chunklist", &[Items, N], chunklist),
+    fixed("chunklist", &[Listed, N], chunklist),
     variadic("coalesce", &[], Nullable, coalesce),
     variadic("coalescelist", &[], Nullable, coalescelist),
     fixed("compact", &[Texts], |_, v| {
         Ok(Value::list(items_at(v, 0).iter().filter(|t| t.as_str().is_some_and(|t| !t.is_empty())).cloned().collect()))
     }),
-    variadic("concat", &[], Items, concat),
+    variadic("concat", &[], Sequence, concat),
     fixed("contains", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
-    fixed("distinct", &[Items], |_, v| Ok(Value::list(distinct(items_at(v, 0))))),
-    fixed("element", &[Items, N], element),
+    fixed("distinct", &[Listed], |_, v| Ok(Value::list(distinct(items_at(v, 0))))),
+    fixed("element", &[Sequence, N], element),
     fixed("flatten", &[Items], |_, v| Ok(Value::tuple(flatten(&v[0])))),
-    fixed("hasindex", &[Any, Any], |_, v| Ok(Value::Bool(index(&v[0], &v[1]).is_some()))),
-    fixed("index", &[Any, Any], |_, v| index(&v[0], &v[1]).ok_or_else(|| "no such element".into())),
-    fixed("indexof", &[Items, Any], |_, v| {
+    fixed("hasindex", &[Any, Any], |_, v| Ok(Value::Bool(index(&v[0], &v[1])?.is_some()))),
+    fixed("index", &[Any, Any], |_, v| index(&v[0], &v[1])?.ok_or_else(|| "no such element".into())),
+    fixed("indexof", &[Sequence, Any], |_, v| {
         position(items_at(v, 0), &v[1]).map(|i| Value::Number(Number::from(i))).ok_or_else(|| "item not found".into())
     }),
     fixed("keys", &[Any], |_, v| Ok(texts(entries(&v[0])?.keys()))),
     fixed("length", &[Any], length),
-    fixed("lookup", &[Any, Text, Nullable], |_, v| {
-        Ok(entries(&v[0])?.get(text_at(v, 1)).cloned().unwrap_or_else(|| v[2].clone()))
-    }),
+    fixed("lookup", &[Any, Text, Any], lookup),
     variadic("merge", &[], Nullable, merge),
     fixed("reverselist", &[Items], |_, v| Ok(Value::list(items_at(v, 0).iter().rev().cloned().collect()))),
-    fixed("sethaselement", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
-    variadic("setintersection", &[Items], Items, |_, v| sets(v, |a, b| a.retain(|x| b.contains(x)))),
+    fixed("sethaselement", &[Unique, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
+    variadic("setintersection", &[Unique], Unique, |_, v| sets(v, |a, b| a.retain(|x| b.contains(x)))),
     variadic("setproduct", &[], Items, setproduct),
-    fixed("setsubtract", &[Items, Items], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
-    variadic("setsymmetricdifference", &[Items], Items, |_, v| {
-        sets(v, |a, b| {
-            let added: Vec<Value> = b.iter().filter(|x| !a.contains(x)).cloned().collect();
-            a.retain(|x| !b.contains(x));
-            a.extend(added);
-        })
+    fixed("setsubtract", &[Unique, Unique], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
+    variadic("setsymmetricdifference", &[Unique], Unique, |_, v| {
+        sets(v, |a, b| *a = a.symmetric_difference(&b).cloned().collect())
     }),
-    variadic("setunion", &[Items], Items, |_, v| sets(v, |a, b| a.extend(b.iter().cloned()))),
-    fixed("slice", &[Items, N, N], slice),
+    variadic("setunion", &[Unique], Unique, |_, v| sets(v, |a, b| a.extend(b))),
+    fixed("slice", &[Sequence, N, N], slice),
     fixed("sort", &[Texts], sort),
     fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
-    fixed("zipmap", &[Texts, Items], zipmap),
+    fixed("zipmap", &[Texts, Sequence], zipmap),
 ];
 
 fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
@@ -55,28 +50,32 @@ fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
 }
 
 fn position(items: &[Value], wanted: &Value) -> Option<usize> {
-    items.iter().position(|item| {
-        item == wanted
-            || unify([item, wanted]).is_some_and(|t| {
-                let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
-                is_primitive && item.type_of() == t && convert(wanted, &t).is_ok_and(|w| w == *item)
-            })
-    })
+    items.iter().position(|item| item == wanted)
 }
 
-fn index(value: &Value, key: &Value) -> Option<Value> {
-    match (value.as_items(), value.as_entries()) {
-        (Some(items), _) => match convert(key, &Type::Number) {
-            Ok(Value::Number(n)) => {
-                n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned()
-            }
+/// Returns the element at `key`, if there is one.
+///
+/// # Errors
+/// `value` is no list, tuple or map; an object has attributes, not elements.
+fn index(value: &Value, key: &Value) -> Result<Option<Value>, String> {
+    match value {
+        Value::List(items) | Value::Tuple(items) => Ok(match key {
+            Value::Number(n) => n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned(),
             _ => None,
-        },
-        (_, Some(entries)) if matches!(value, Value::Map(_)) => {
-            primitive_text(key).and_then(|name| entries.get(&name)).cloned()
-        }
-        _ => None,
+        }),
+        Value::Map(entries) => Ok(key.as_str().and_then(|name| entries.get(name)).cloned()),
+        _ => Err(format!("list, map or tuple required, but have {}", value.type_of())),
     }
+}
+
+fn lookup(_: &World, v: &[Value]) -> Result<Value, String> {
+    let (entries, key, default) = (entries(&v[0])?, text_at(v, 1), &v[2]);
+    if let Value::Map(_) = v[0] {
+        let kind = unify(entries.values()).unwrap_or(Type::Dynamic);
+        let default = convert(default, &kind).map_err(|why| format!("the default is no element of this map: {why}"))?;
+        return Ok(entries.get(key).cloned().unwrap_or(default));
+    }
+    Ok(entries.get(key).cloned().unwrap_or_else(|| default.clone()))
 }
 
 /// Makes the items one list if they have a common type, a tuple if not.
@@ -100,28 +99,41 @@ fn chunklist(_: &World, v: &[Value]) -> Result<Value, String> {
 fn coalesce(_: &World, v: &[Value]) -> Result<Value, String> {
     let common = unify(v).ok_or("all arguments must have the same type")?;
     let first = v.iter().find(|value| !value.is_null()).ok_or("no argument is other than null")?;
+    // Beside a null of no type, the peer leaves lists and objects as they are.
+    if v.iter().any(|value| matches!(value, Value::Null(Type::Dynamic))) && primitive_text(first).is_none() {
+        return Ok(first.clone());
+    }
     convert(first, &common)
 }
 
 fn coalescelist(_: &World, v: &[Value]) -> Result<Value, String> {
+    let is_sequence = |value: &Value| matches!(value.type_of(), Type::List(_) | Type::Tuple(_));
+    if let Some(other) = v.iter().find(|value| !is_sequence(value)) {
+        return Err(format!("list or tuple required, but have {}", other.type_of()));
+    }
     let found = v.iter().find(|value| value.as_items().is_some_and(|items| !items.is_empty()));
     found.cloned().ok_or_else(|| "no list has an element".into())
 }
 
 fn concat(_: &World, v: &[Value]) -> Result<Value, String> {
+    if v.is_empty() {
+        return Err("at least one list is needed".into());
+    }
+    items_fit(total(v))?;
     let items = v.iter().flat_map(|list| list.as_items().unwrap_or(&[])).cloned().collect();
     let is_list = v.iter().all(|list| matches!(list, Value::List(_)));
     Ok(if is_list { listed(items) } else { Value::tuple(items) })
 }
 
+/// The elements of all lists, counted.
+fn total(lists: &[Value]) -> Option<usize> {
+    let mut counts = lists.iter().map(|list| list.as_items().map_or(0, <[Value]>::len));
+    counts.try_fold(0usize, usize::checked_add)
+}
+
 fn distinct(items: &[Value]) -> Vec<Value> {
-    let mut kept: Vec<Value> = Vec::new();
-    for item in items {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
+    let mut seen = BTreeSet::new();
+    items.iter().filter(|item| seen.insert(*item)).cloned().collect()
 }
 
 fn element(_: &World, v: &[Value]) -> Result<Value, String> {
@@ -149,44 +161,65 @@ fn length(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(v.iter().map(|value| value.as_entries().map_or(0, BTreeMap::len)).try_fold(0usize, usize::checked_add))?;
     let mut merged = BTreeMap::new();
-    for value in v.iter().filter(|value| !value.is_null()) {
+    for value in v.iter().filter(|value| !matches!(value, Value::Null(Type::Dynamic | Type::Map(_) | Type::Object(_))))
+    {
         merged.extend(entries(value)?.clone());
     }
     let is_map = v.iter().all(|value| matches!(value, Value::Map(_))) && unify(merged.values()).is_some();
     Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
 }
 
-fn sets(v: &[Value], combine: fn(&mut Vec<Value>, &[Value])) -> Result<Value, String> {
+fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Result<Value, String> {
+    items_fit(total(v))?;
     let common =
         unify(v.iter().flat_map(|list| list.as_items().unwrap_or(&[]))).ok_or("the elements have different types")?;
-    let converted = |list: &Value| -> Result<Vec<Value>, String> {
+    let converted = |list: &Value| -> Result<BTreeSet<Value>, String> {
         list.as_items().unwrap_or(&[]).iter().map(|item| convert(item, &common)).collect()
     };
-    let mut result = distinct(&converted(&v[0])?);
+    let mut result = converted(&v[0])?;
     for list in &v[1..] {
-        combine(&mut result, &converted(list)?);
+        combine(&mut result, converted(list)?);
     }
-    Ok(Value::set(result))
+    Ok(Value::set(result.into_iter().collect()))
 }
 
+/// Rows of a `setproduct`.
+const MAX_COMBINATIONS: usize = 100_000;
+
 fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
-    let lists: Vec<&[Value]> = (0..v.len()).map(|i| items_at(v, i)).collect();
+    let mut columns = Vec::with_capacity(v.len());
+    for (i, list) in v.iter().enumerate() {
+        let common = unify(items_at(v, i)).ok_or("the elements of a list have different types")?;
+        let column: Result<Vec<Value>, String> = items_at(v, i).iter().map(|item| convert(item, &common)).collect();
+        columns.push((column?, matches!(list, Value::Set(_))));
+    }
+    let lists: Vec<&[Value]> = columns.iter().map(|(column, _)| &column[..]).collect();
     if lists.len() < 2 {
         return Err("at least two sets are needed".into());
     }
-    if lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul).is_none_or(|n| n > 100_000) {
-        return Err("more than 100000 combinations".into());
-    }
-    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for list in lists {
-        rows = rows
+    let n_rows = lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul);
+    let n_rows = n_rows.filter(|n| *n <= MAX_COMBINATIONS);
+    let n_rows = n_rows.ok_or_else(|| format!("more than {MAX_COMBINATIONS} combinations"))?;
+    value_fits(
+        lists
             .iter()
-            .flat_map(|row| list.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
-            .collect();
-    }
-    let is_set = v.iter().all(|list| matches!(list, Value::Set(_)));
-    let rows = rows.into_iter().map(Value::tuple).collect();
+            .flat_map(|list| list.iter().map(|item| (list.len(), item.size())))
+            .try_fold(0usize, |sum, (n_items, size)| sum.checked_add(size.checked_mul(n_rows / n_items)?)),
+    )?;
+    let row = |mut index: usize| {
+        let mut row: Vec<Value> = Vec::with_capacity(lists.len());
+        for list in lists.iter().rev() {
+            row.push(list[index % list.len()].clone());
+            index /= list.len();
+        }
+        row.reverse();
+        row
+    };
+    let rows = (0..n_rows).map(row);
+    let is_set = columns.iter().any(|(_, is_set)| *is_set);
+    let rows = rows.map(Value::tuple).collect();
     Ok(if is_set { Value::set(rows) } else { Value::list(rows) })
 }
 
@@ -199,7 +232,8 @@ fn slice(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn sort(_: &World, v: &[Value]) -> Result<Value, String> {
-    let mut items: Vec<&str> = items_at(v, 0).iter().filter_map(Value::as_str).collect();
+    let texts_of = items_at(v, 0).iter().map(Value::as_str).collect::<Option<Vec<&str>>>();
+    let mut items = texts_of.ok_or("an element is null")?;
     items.sort_unstable();
     Ok(texts(items))
 }
@@ -209,6 +243,7 @@ fn zipmap(_: &World, v: &[Value]) -> Result<Value, String> {
     if keys.len() != values.len() {
         return Err(format!("{} keys, but {} values", keys.len(), values.len()));
     }
-    let pairs = keys.iter().zip(values).filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
-    Ok(Value::object(pairs.collect()))
+    let pairs = keys.iter().zip(values).map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
+    let pairs = pairs.collect::<Option<BTreeMap<String, Value>>>().ok_or("a key is null")?;
+    Ok(if matches!(v[1], Value::List(_)) { Value::map(pairs) } else { Value::object(pairs) })
 }

@@ -12,6 +12,7 @@ pub(super) const TABLE: &[Function] = &[
         if v.len() > 2 {
             return Err("there is one cost".into());
         }
+        world.add_effort(BYTES_PER_ROUND << cost);
         bcrypt(text_at(v, 0), cost, world.draw()).map(Value::string)
     }),
     fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
@@ -32,6 +33,9 @@ const DEFAULT_COST: u32 = 10;
 const MIN_COST: u32 = 4;
 /// 31 in the peer, which takes days: a bakefile is to be read in no time.
 const MAX_COST: u32 = 16;
+/// A round takes as long as handling this many bytes: one of the highest cost, or dozens of the default, are what a run may
+/// take.
+const BYTES_PER_ROUND: usize = 32 << 10;
 
 /// A cost below the least counts as the default, as in the peer.
 fn cost_of(value: &Value) -> Result<u32, String> {
@@ -151,8 +155,13 @@ fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
         "x500" => "6ba7b814-9dad-11d1-80b4-00c04fd430c8",
         other => other,
     };
+    // As the peer's library reads a UUID: also as a URN, in braces, or without hyphens.
+    let known = known.strip_prefix("urn:uuid:").unwrap_or(known);
+    let known = known.strip_prefix('{').and_then(|inside| inside.strip_suffix('}')).unwrap_or(known);
+    let has_hyphens = [8, 13, 18, 23].iter().all(|at| known.as_bytes().get(*at) == Some(&b'-'));
+    let n_expected = if has_hyphens { 36 } else { 32 };
     let digits: Vec<u8> = known.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    if digits.len() != 32 || known.len() != 36 {
+    if digits.len() != 32 || known.len() != n_expected {
         return Err(format!("\"{namespace}\" is no namespace: dns, url, oid, x500 or a UUID"));
     }
     let mut message: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();

@@ -1,32 +1,34 @@
 //! Functions that encode and decode: JSON, CSV, base64, URLs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::Parameter::{Nullable, Text};
+use super::json::decoded;
 use super::{Function, World, fixed, text_at};
+use crate::lang::limits::{ELEMENT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
+/// Bits past the last whole byte count for nothing, as in the peer.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 pub(super) const TABLE: &[Function] = &[
     fixed("base64decode", &[Text], |_, v| {
-        let bytes = STANDARD.decode(text_at(v, 0)).map_err(|_| "this is no base64")?;
+        let text = text_at(v, 0).replace(['\n', '\r'], "");
+        let bytes = LENIENT.decode(text).map_err(|_| "this is no base64")?;
         String::from_utf8(bytes).map(Value::string).map_err(|_| "the decoded bytes are no UTF-8".into())
     }),
     fixed("base64encode", &[Text], |_, v| Ok(Value::string(STANDARD.encode(text_at(v, 0))))),
     fixed("csvdecode", &[Text], csvdecode),
     fixed("jsondecode", &[Text], |_, v| {
-        let json: serde_json::Value =
-            serde_json::from_str(text_at(v, 0)).map_err(|e| format!("this is no JSON: {e}"))?;
-        Ok(from_json(&json))
+        items_fit(Some(text_at(v, 0).matches([',', '[', '{', ':']).count()))?;
+        decoded(text_at(v, 0))
     }),
-    fixed("jsonencode", &[Nullable], |_, v| {
-        let mut text = String::new();
-        write_json(&v[0], &mut text);
-        Ok(Value::string(text))
-    }),
+    fixed("jsonencode", &[Nullable], |_, v| json_text(&v[0]).map(Value::string)),
     fixed("urlencode", &[Text], |_, v| Ok(Value::string(urlencode(text_at(v, 0))))),
 ];
 
@@ -46,8 +48,17 @@ pub fn from_json(json: &serde_json::Value) -> Value {
     }
 }
 
-/// Writes compact JSON, keys sorted.
-pub fn write_json(value: &Value, text: &mut String) {
+/// Returns compact JSON, keys sorted.
+///
+/// # Errors
+/// It is too long for a text, or an infinite number is in it.
+pub fn json_text(value: &Value) -> Result<String, String> {
+    let mut text = String::new();
+    write_json(value, &mut text)?;
+    Ok(text)
+}
+
+fn write_json(value: &Value, text: &mut String) -> Result<(), String> {
     let separate = |text: &mut String, i: usize| {
         if i > 0 {
             text.push(',')
@@ -56,13 +67,14 @@ pub fn write_json(value: &Value, text: &mut String) {
     match value {
         Value::Null(_) => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) if number.decimal().is_none() => return Err("JSON has no infinite numbers".into()),
         Value::Number(number) => text.push_str(&number.to_string()),
         Value::String(string) => write_json_string(string, text),
         Value::List(items) | Value::Set(items) | Value::Tuple(items) => {
             text.push('[');
             for (i, item) in items.iter().enumerate() {
                 separate(text, i);
-                write_json(item, text);
+                write_json(item, text)?;
             }
             text.push(']');
         }
@@ -72,11 +84,12 @@ pub fn write_json(value: &Value, text: &mut String) {
                 separate(text, i);
                 write_json_string(key, text);
                 text.push(':');
-                write_json(item, text);
+                write_json(item, text)?;
             }
             text.push('}');
         }
     }
+    text_fits(Some(text.len()))
 }
 
 /// Writes a JSON string as the peer does: `<`, `>`, `&` and the two line separators are escaped.
@@ -113,11 +126,15 @@ fn urlencode(text: &str) -> String {
 }
 
 fn csvdecode(_: &World, v: &[Value]) -> Result<Value, String> {
+    items_fit(Some(text_at(v, 0).matches([',', '\n']).count()))?;
     let mut lines = csv_records(text_at(v, 0))?.into_iter();
     let header = lines.next().ok_or("the header line is missing")?;
-    if let Some(twice) = header.iter().enumerate().find_map(|(i, name)| header[..i].contains(name).then_some(name)) {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = header.iter().find(|name| !seen.insert(name.as_str())) {
         return Err(format!("two columns are called \"{twice}\""));
     }
+    // Each record holds the names of all columns.
+    value_fits(lines.len().checked_mul(header.iter().map(|name| ELEMENT + name.len()).sum()))?;
     let mut rows = Vec::new();
     for (i, line) in lines.enumerate() {
         if line.len() != header.len() {

@@ -14,13 +14,16 @@ pub(super) const TABLE: &[Function] = &[
     }),
     fixed("add", &[N, N], |_, v| arithmetic(v, Number::add)),
     fixed("and", &[Bool, Bool], |_, v| Ok(Value::Bool(is_true(v, 0) && is_true(v, 1)))),
-    fixed("ceil", &[N], |_, v| Ok(Value::Number(number_at(v, 0).ceil()))),
+    fixed("ceil", &[N], |_, v| Ok(Value::Number(number_at(v, 0).ceil().without_minus_zero()))),
     fixed("divide", &[N, N], |_, v| arithmetic(v, Number::divide)),
     fixed("equal", &[Nullable, Nullable], |_, v| Ok(Value::Bool(is_equal(v)))),
-    fixed("floor", &[N], |_, v| Ok(Value::Number(number_at(v, 0).floor()))),
+    fixed("floor", &[N], |_, v| Ok(Value::Number(number_at(v, 0).floor().without_minus_zero()))),
     fixed("greaterthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_gt()))),
     fixed("greaterthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_ge()))),
-    fixed("int", &[N], |_, v| Ok(Value::Number(number_at(v, 0).truncate()))),
+    fixed("int", &[N], |_, v| {
+        let n = number_at(v, 0);
+        Ok(Value::Number(if n.is_whole() { n } else { n.truncate().without_minus_zero() }))
+    }),
     fixed("lessthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_lt()))),
     fixed("lessthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_le()))),
     fixed("log", &[N, N], |_, v| machine(number_at(v, 0).to_f64().ln() / number_at(v, 1).to_f64().ln())),
@@ -35,14 +38,8 @@ pub(super) const TABLE: &[Function] = &[
     fixed("pow", &[N, N], |_, v| machine(number_at(v, 0).to_f64().powf(number_at(v, 1).to_f64()))),
     variadic("range", &[N], N, range),
     fixed("signum", &[N], |_, v| {
-        let n = number_at(v, 0);
-        Ok(Value::Number(Number::from(if n.is_zero() {
-            0i64
-        } else if n.is_negative() {
-            -1
-        } else {
-            1
-        })))
+        // The peer has no sign of a fraction.
+        Ok(Value::Number(Number::from(whole_at(v, 0)?.signum())))
     }),
     fixed("subtract", &[N, N], |_, v| arithmetic(v, Number::subtract)),
 ];
@@ -73,31 +70,31 @@ fn extreme(v: &[Value], wanted: Ordering) -> Result<Value, String> {
     Ok(Value::Number(numbers.fold(first, |best, n| if n.cmp(&best) == wanted { n } else { best })))
 }
 
+/// Values that `range` makes at most, as in the peer.
+const MAX_RANGE: usize = 1024;
+
 fn range(_: &World, v: &[Value]) -> Result<Value, String> {
+    let zero = Number::from(0i64);
     let (start, end) = match v.len() {
-        1 => (0, whole_at(v, 0)?),
-        _ => (whole_at(v, 0)?, whole_at(v, 1)?),
+        1 => (zero.clone(), number_at(v, 0)),
+        2 | 3 => (number_at(v, 0), number_at(v, 1)),
+        _ => return Err("one, two or three numbers are taken".into()),
     };
     let step = match v.len() {
-        0..=2 => {
-            if end < start {
-                -1
-            } else {
-                1
-            }
-        }
-        3 => whole_at(v, 2)?,
-        _ => return Err("at most three numbers are taken".into()),
+        3 => number_at(v, 2),
+        _ => Number::from(if end < start { -1i64 } else { 1 }),
     };
-    if step == 0 || (step > 0) != (end >= start) && start != end {
+    let is_down = step < zero;
+    if step.is_zero() || (is_down && end > start) || (!is_down && end < start) {
         return Err("the step leads away from the end".into());
     }
-    let n = (end as i128 - start as i128).unsigned_abs().div_ceil(u128::from(step.unsigned_abs()));
-    if n > 1024 {
-        return Err("more than 1024 values".into());
+    let (mut values, mut n) = (Vec::new(), start);
+    while if is_down { n > end } else { n < end } {
+        if values.len() == MAX_RANGE {
+            return Err(format!("more than {MAX_RANGE} values"));
+        }
+        values.push(Value::Number(n.clone()));
+        n = n.add(&step).ok_or("this has no end")?;
     }
-    let value = |i: u128| i64::try_from(i128::from(start) + i as i128 * i128::from(step)).map(Number::from);
-    let values: Result<Vec<Number>, _> = (0..n).map(value).collect();
-    let values = values.map_err(|_| "a value is too large")?;
-    Ok(Value::list(values.into_iter().map(Value::Number).collect()))
+    Ok(Value::list(values))
 }

@@ -7,10 +7,14 @@ mod digest;
 pub(super) mod encoding;
 pub mod files;
 mod format;
+mod json;
 mod math;
+mod moment;
 mod network;
+mod pattern;
 pub(super) mod text;
 mod time;
+mod verb;
 mod version;
 
 use std::cell::Cell;
@@ -32,9 +36,20 @@ pub struct World {
     pub seed: [u8; 32],
     /// How often the seed was drawn from.
     pub n_drawn: Cell<u64>,
+    /// What functions did beyond looking at their arguments once, in bytes handled, since that was last counted.
+    pub effort: Cell<usize>,
 }
 
 impl World {
+    fn add_effort(&self, n_bytes: usize) {
+        self.effort.set(self.effort.get().saturating_add(n_bytes));
+    }
+
+    /// Returns the bytes that functions handled since this was last asked, arguments looked at once apart.
+    pub fn take_effort(&self) -> usize {
+        self.effort.take()
+    }
+
     /// Returns sixteen random bytes, other ones at each call.
     fn draw(&self) -> [u8; 16] {
         self.n_drawn.set(self.n_drawn.get() + 1);
@@ -67,6 +82,12 @@ enum Parameter {
     Bool,
     /// A list, set or tuple.
     Items,
+    /// A list or tuple.
+    Sequence,
+    /// Anything that converts to a list of elements of one type.
+    Listed,
+    /// Anything that converts to a set.
+    Unique,
     /// A list of texts.
     Texts,
 }
@@ -109,6 +130,9 @@ const TABLES: [&[Function]; 9] = [
     version::TABLE,
 ];
 
+/// The functions that take as long for large lists as for small ones, and give back what is there already.
+const PICKING: [&str; 6] = ["coalescelist", "element", "hasindex", "index", "length", "lookup"];
+
 /// Returns the built-in function called `name`.
 pub fn find(name: &str) -> Option<&'static Function> {
     TABLES.iter().copied().flatten().find(|function| function.name == name)
@@ -128,6 +152,11 @@ pub fn wrong_count(name: &str, n_wanted: usize, is_open: bool, n_given: usize) -
 }
 
 impl Function {
+    /// Says whether it goes through all of its arguments, and its result is new.
+    pub fn looks_at_all(&self) -> bool {
+        !PICKING.contains(&self.name)
+    }
+
     /// Calls it; `span` is the place of its name.
     ///
     /// # Errors
@@ -172,8 +201,14 @@ impl Parameter {
             Parameter::Number => convert(value, &Type::Number),
             Parameter::Bool => convert(value, &Type::Bool),
             Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
+            Parameter::Unique if value.as_items().is_some() => convert(value, &Type::Set(Box::new(Type::Dynamic))),
+            Parameter::Listed if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic))),
+            Parameter::Sequence if matches!(value, Value::List(_) | Value::Tuple(_)) => Ok(value.clone()),
+            Parameter::Sequence => Err(format!("list or tuple required, but have {}", value.type_of())),
             Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
-            Parameter::Items => Err(format!("list required, but have {}", value.type_of())),
+            Parameter::Items | Parameter::Listed | Parameter::Unique => {
+                Err(format!("list required, but have {}", value.type_of()))
+            }
         }
     }
 }

@@ -19,6 +19,9 @@ pub(super) const TABLE: &[Function] = &[
     variadic("cidrsubnets", &[Text], N, cidrsubnets),
 ];
 
+/// The most bits that a prefix may grow by, as in the peer.
+const MAX_BITS: i64 = 32;
+
 #[derive(Clone, Copy)]
 struct Prefix {
     bits: u128,
@@ -62,11 +65,16 @@ impl Prefix {
     }
 
     fn subnet(&self, n_bits: i64, number: i64) -> Result<Prefix, String> {
-        let n_bits = u32::try_from(n_bits).ok().filter(|n| self.length + n <= self.width && *n < 127);
-        let n_bits = n_bits.ok_or_else(|| format!("{} has too few bits left for that", self.text()))?;
+        let refused = || format!("{} has too few bits left for {n_bits} more", self.text());
+        if n_bits > MAX_BITS {
+            return Err(refused());
+        }
+        // The peer takes fewer bits too, which makes the range larger.
+        let length = i64::from(self.length).checked_add(n_bits).and_then(|length| u32::try_from(length).ok());
+        let length = length.filter(|length| *length <= self.width).ok_or_else(refused)?;
+        let n_bits = n_bits.max(0) as u32;
         let number = u128::try_from(number).ok().filter(|n| *n < 1 << n_bits);
         let number = number.ok_or_else(|| format!("{n_bits} bits cannot hold that number"))?;
-        let length = self.length + n_bits;
         let bits = self.bits | number.checked_shl(self.width - length).unwrap_or(0);
         Ok(Prefix { bits, length, width: self.width })
     }
@@ -85,11 +93,15 @@ fn cidrsubnets(_: &World, v: &[Value]) -> Result<Value, String> {
     let prefix = Prefix::parse(text_at(v, 0))?;
     let (mut next, mut subnets) = (prefix.bits, Vec::new());
     for i in 1..v.len() {
-        let first = prefix.subnet(whole_at(v, i)?, 0)?;
+        let n_bits = whole_at(v, i)?;
+        if n_bits < 1 {
+            return Err("a part has at least one bit more".into());
+        }
+        let first = prefix.subnet(n_bits, 0)?;
         let no_room = || format!("{} has no room for that many ranges", prefix.text());
         let size = first.host_mask().checked_add(1).ok_or_else(no_room)?;
-        let start = next.div_ceil(size) * size;
-        if start & prefix.mask() != prefix.bits {
+        let start = next.div_ceil(size).checked_mul(size).ok_or_else(no_room)?;
+        if start & prefix.mask() != prefix.bits || (prefix.width == 32 && start > u128::from(u32::MAX)) {
             return Err(no_room());
         }
         subnets.push(Value::string(Prefix { bits: start, ..first }.text()));

@@ -1,5 +1,5 @@
-//! `semvercmp`: does a version meet a constraint? The rules are those of the peer's library: a pre-release meets a
-//! constraint only if that names one too.
+//! `semvercmp`: does a version meet a constraint? The rules are those of the peer's library: a pre-release meets
+//! constraints only if one of them names one too.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,8 @@ use super::{Function, fixed, text_at};
 use crate::lang::value::Value;
 
 pub(super) const TABLE: &[Function] = &[fixed("semvercmp", &[Text, Text], |_, v| {
-    let version = Version::parse(text_at(v, 0)).ok_or_else(|| format!("\"{}\" is no version", text_at(v, 0)))?;
+    let version = Version::parse(text_at(v, 0)).filter(|version| version.n_written > 0 && !version.is_open);
+    let version = version.ok_or_else(|| format!("\"{}\" is no version", text_at(v, 0)))?;
     meets(&version, text_at(v, 1)).map(Value::Bool)
 })];
 
@@ -17,18 +18,29 @@ struct Version {
     numbers: [u64; 3],
     /// How many numbers were written; `x` and `*` are not.
     n_written: usize,
+    /// There is an `x` or `*` in it.
+    is_open: bool,
     prerelease: String,
 }
 
 impl Version {
     fn parse(text: &str) -> Option<Version> {
-        let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
+        let text = text.strip_prefix('v').unwrap_or(text);
         let text = text.split_once('+').map_or(text, |(version, _)| version);
-        let (core, prerelease) = text.split_once('-').unwrap_or((text, ""));
+        let (core, prerelease) = text.split_once('-').unwrap_or((text, "0"));
+        let is_identifier = |part: &str| {
+            let is_padded = part.len() > 1 && part.starts_with('0') && part.bytes().all(|b| b.is_ascii_digit());
+            !part.is_empty() && !is_padded && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if !prerelease.split('.').all(is_identifier) {
+            return None;
+        }
+        let prerelease = if text.contains('-') { prerelease } else { "" };
         let (mut numbers, mut n_written, mut is_open) = ([0; 3], 0, false);
         for (i, part) in core.split('.').enumerate() {
             match part {
                 "x" | "X" | "*" if i < 3 => is_open = true,
+                _ if i < 3 && is_open && part.bytes().all(|b| b.is_ascii_digit()) => {}
                 _ if i >= 3 || is_open || !part.bytes().all(|b| b.is_ascii_digit()) => return None,
                 _ => {
                     numbers[i] = part.parse().ok()?;
@@ -36,7 +48,7 @@ impl Version {
                 }
             }
         }
-        Some(Version { numbers, n_written, prerelease: prerelease.to_owned() })
+        Some(Version { numbers, n_written, is_open, prerelease: prerelease.to_owned() })
     }
 
     fn compare(&self, other: &Version) -> Ordering {
@@ -46,14 +58,6 @@ impl Version {
             (_, "") => Ordering::Less,
             (a, b) => compare_prereleases(a, b),
         })
-    }
-
-    /// Returns the least version that differs in number `index`.
-    fn next(&self, index: usize) -> Version {
-        let mut numbers = self.numbers;
-        numbers[index] = numbers[index].saturating_add(1);
-        numbers[index + 1..].fill(0);
-        Version { numbers, n_written: 3, prerelease: String::new() }
     }
 }
 
@@ -78,19 +82,17 @@ fn compare_prereleases(a: &str, b: &str) -> Ordering {
 }
 
 fn meets(version: &Version, constraint: &str) -> Result<bool, String> {
+    let mut is_any_met = false;
     for alternative in constraint.split("||") {
-        let mut is_met = true;
-        for (operator, wanted) in
-            terms(alternative).ok_or_else(|| format!("\"{constraint}\" is no version constraint"))?
-        {
-            is_met &=
-                meets_one(version, &operator, &wanted).ok_or_else(|| format!("\"{operator}\" is no comparison"))?;
+        let terms = terms(alternative).ok_or_else(|| format!("\"{constraint}\" is no version constraint"))?;
+        let takes_prereleases = terms.iter().any(|(_, wanted)| !wanted.prerelease.is_empty());
+        let mut is_met = version.prerelease.is_empty() || takes_prereleases;
+        for (operator, wanted) in &terms {
+            is_met &= meets_one(version, operator, wanted).ok_or_else(|| format!("\"{operator}\" is no comparison"))?;
         }
-        if is_met {
-            return Ok(true);
-        }
+        is_any_met |= is_met;
     }
-    Ok(false)
+    Ok(is_any_met)
 }
 
 /// Reads `>=1.2, <2`, `~1.2 !=1.2.5` and `1.2 - 1.4` to operator and version.
@@ -112,19 +114,20 @@ fn terms(text: &str) -> Option<Vec<(String, Version)>> {
 }
 
 fn meets_one(version: &Version, operator: &str, wanted: &Version) -> Option<bool> {
-    if !version.prerelease.is_empty() && wanted.prerelease.is_empty() && operator != "!=" {
-        return Some(false);
-    }
+    // `*` alone is any version; after another comparison it is 0.0.0.
+    let is_any = wanted.n_written == 0 && matches!(operator, "" | "=" | "~" | "~>");
+    let wanted =
+        &Version { n_written: if is_any || wanted.n_written > 0 { wanted.n_written } else { 3 }, ..wanted.clone() };
     let order = version.compare(wanted);
-    let is_below = |index: usize| version.compare(&wanted.next(index)).is_lt();
+    let agrees = |index: usize| version.numbers[..=index] == wanted.numbers[..=index];
     // A version with open places means the whole range that starts at it.
     let in_range = |n_written: usize| match n_written {
         0 => true,
         3 => order.is_eq(),
-        n => order.is_ge() && is_below(n - 1),
+        n => order.is_ge() && agrees(n - 1),
     };
     Some(match operator {
-        "" | "=" | "==" => in_range(wanted.n_written),
+        "" | "=" => in_range(wanted.n_written),
         "!=" => !in_range(wanted.n_written),
         ">" => {
             if wanted.n_written < 3 {
@@ -143,13 +146,14 @@ fn meets_one(version: &Version, operator: &str, wanted: &Version) -> Option<bool
             }
         }
         "~" | "~>" => match wanted.n_written {
+            3 if wanted.numbers == [0; 3] => order.is_ge(),
             0 => true,
-            1 => order.is_ge() && is_below(0),
-            _ => order.is_ge() && is_below(1),
+            1 => order.is_ge() && agrees(0),
+            _ => order.is_ge() && agrees(1),
         },
         "^" => {
             let first = wanted.numbers.iter().position(|n| *n > 0).unwrap_or(2).min(wanted.n_written.saturating_sub(1));
-            wanted.n_written == 0 || order.is_ge() && is_below(first)
+            wanted.n_written == 0 || order.is_ge() && agrees(first)
         }
         _ => return None,
     })

@@ -142,7 +142,10 @@ impl<'a> EntryWriter<'a> {
             kind if kind.is_file() => {
                 entry.size = metadata.len();
                 let n_bytes = match content {
-                    Some(mut content) => self.tar.append(&entry, &mut content)?,
+                    Some(content) if content.len() as u64 == entry.size => {
+                        return self.tar.append_bytes(&entry, content);
+                    }
+                    Some(content) => content.len() as u64,
                     None => self.tar.append(&entry, &mut File::open(self.changes.join(&change.path))?)?,
                 };
                 if n_bytes != metadata.len() {

@@ -31,12 +31,13 @@ mod write;
 use std::io;
 use std::path::Path;
 
-use crate::dockerfile::ignore::Matcher;
+use crate::dockerfile::ignore::{InvalidPattern, Matcher};
 use crate::graph::{FileAction, FileOp, InputIndex, SourceNaming};
 use crate::store::unpack::UnpackError;
 use crate::sys::root::Root;
 
 pub use copy::copy;
+pub(crate) use digest::attributes;
 pub use digest::content_digest;
 pub use owner::resolve_owner;
 pub use remove::{Missing, remove};
@@ -114,6 +115,14 @@ pub enum FileError {
         path: String,
         /// Its type.
         what: &'static str,
+    },
+    /// A line of the context's ignore file is malformed.
+    #[error("the ignore file of the context `{context}`: {error}")]
+    Ignore {
+        /// The context, as written.
+        context: String,
+        /// What is wrong with it.
+        error: InvalidPattern,
     },
     /// A pattern of the source or of `--exclude` is malformed.
     #[error("invalid pattern `{pattern}`: {reason}")]

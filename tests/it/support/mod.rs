@@ -10,6 +10,7 @@ use bake::sys::files::DiskFiles;
 /// Evaluates a bakefile that stands alone: without environment, flags or other files.
 pub fn evaluated(text: &str, sources: &mut SourceMap) -> (Option<Bakefile>, Diagnostics) {
     let options = Options {
+        finds_additions: true,
         env: &|_| None,
         vars: &[],
         overrides: &[],
