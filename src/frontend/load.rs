@@ -91,7 +91,7 @@ fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Res
 fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Vec<String>, Diagnostics> {
     let BuildContext::Local(root) = &target.context else { return Ok(Vec::new()) };
     if let DockerfileSource::Path(path) = &target.dockerfile
-        && let (directory, name) = path.rsplit_once('/').unwrap_or(("", path))
+        && let (directory, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
         && let Some(lines) = ignore_lines(directory, &format!("{name}.dockerignore"), files)?
     {
         return Ok(lines);

@@ -2,6 +2,7 @@
 //! same files: names, modes, owners, link targets and content, and the image's config.
 
 mod arguments;
+mod attributes;
 mod config;
 mod contexts;
 mod copy;
@@ -23,6 +24,17 @@ use serde_json::Value;
 use tar::EntryType;
 
 use crate::support::{Project, Ran, Registry, registry};
+
+/// Files of a small context: names and texts.
+const TREE: [(&str, &str); 7] = [
+    ("d/a", "a"),
+    ("d/sub/b", "b"),
+    ("d/sub/c.md", "c"),
+    ("e/a", "other a"),
+    ("e/only", "only"),
+    ("one.txt", "one"),
+    ("two.txt", "two"),
+];
 
 /// A build context with a bakefile of one target, `default`, whose Dockerfile may say `FROM busybox`.
 pub struct Case {

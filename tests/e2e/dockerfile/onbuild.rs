@@ -70,12 +70,13 @@ fn what_an_image_leaves_happens_in_the_first_stage_on_it_and_is_gone_then() {
     );
     parent.project.bake(&["build", "--push", "--platform", "linux/amd64"]).succeeds();
     let case = Case::new().expect("as before").files(&[("src", "src")]).with("args = { WHO = \"me\" }");
-    let built = case.build(format!(
-        "FROM busybox AS other\nRUN echo other > /f\nFROM {name}:parent AS child\nRUN cat /who /f > /both\nFROM child\n"
-    ));
+    let case = case.context("parent", &format!("docker-image://{name}:parent"));
+    let built = case.build(
+        "FROM busybox AS other\nRUN echo other > /f\nFROM parent AS child\nRUN cat /who /f > /both\nFROM child\n",
+    );
     built.has(expect![[r#"
         app/ 755 0:0
-        app/Dockerfile 644 0:0 "FROM busybox AS other\nRUN echo other > /f\nFROM 127.0.0.1:37583/test/tmpno67pi:parent AS child\nRUN cat /who /f > /both\nFROM child\n"
+        app/Dockerfile 644 0:0 "FROM busybox AS other\nRUN echo other > /f\nFROM parent AS child\nRUN cat /who /f > /both\nFROM child\n"
         app/src 644 0:0 "src"
         both 644 0:0 "me\nother\n"
         dev/ 755 0:0
