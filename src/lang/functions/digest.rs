@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::Parameter::{Any, Number, Text};
+use super::cipher::rsadecrypt;
 use super::{Function, fixed, text_at, variadic};
 use crate::lang::value::Value;
 
@@ -18,9 +19,7 @@ pub(super) const TABLE: &[Function] = &[
     fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
     fixed("bytesslice", &[Any, Number, Number], |_, v| Err(no_buffer(v))),
     fixed("md5", &[Text], |_, v| Ok(Value::string(hex(&md5(text_at(v, 0).as_bytes()))))),
-    fixed("rsadecrypt", &[Text, Text], |_, _| {
-        Err("a decrypted secret would stand in the values of the bakefile; give it to a step with `secret`".into())
-    }),
+    fixed("rsadecrypt", &[Text, Text], rsadecrypt),
     fixed("sha1", &[Text], |_, v| Ok(Value::string(hex(&sha1(text_at(v, 0).as_bytes()))))),
     fixed("sha256", &[Text], |_, v| Ok(Value::string(hex(&Sha256::digest(text_at(v, 0)))))),
     fixed("sha512", &[Text], |_, v| Ok(Value::string(hex(&Sha512::digest(text_at(v, 0)))))),

@@ -2,6 +2,7 @@
 //!
 //! `try`, `can` and `convert` are not here: their arguments are not plain values, so the evaluator knows them itself.
 
+mod cipher;
 mod collection;
 mod digest;
 pub(super) mod encoding;
