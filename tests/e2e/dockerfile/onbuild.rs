@@ -49,7 +49,7 @@ RUN echo grandchild >> /log
         ArgsEscaped true
     "#]]);
     let of_base = Case::new().expect("as before").files(&[("f", "f")]).with("target = \"base\"");
-    of_base.build(&case.project.read("ctx/Dockerfile")).is(expect![[r#"
+    of_base.build(case.project.read("ctx/Dockerfile")).is(expect![[r#"
         Env []
         Cmd ["/bin/sh"]
         WorkingDir "/"

@@ -57,7 +57,7 @@ RUN ls -A /dev | sort | tr '\n' ' ' > /devices
 fn users_are_names_numbers_and_groups() {
     let Some(case) = Case::new() else { return };
     let id = "id -u; id -g; id -G; echo $HOME";
-    let built = case.build(&format!(
+    let built = case.build(format!(
         r#"FROM busybox
 RUN echo 'who:x:1000:2000::/home/who:/bin/sh' >> /etc/passwd && echo 'team:x:3000:who' >> /etc/group && echo 'extra:x:4000:who,x' >> /etc/group
 RUN mkdir -m 0777 /o

@@ -64,7 +64,7 @@ COPY --from=0 /f /zero
         zero 644 0:0 "one\n"
     "#]]);
     let twice = Case::new().expect("as before").with("target = \"a\"");
-    twice.build(&case.project.read("ctx/Dockerfile")).has(expect![[r#"
+    twice.build(case.project.read("ctx/Dockerfile")).has(expect![[r#"
         dev/ 755 0:0
         f 644 0:0 "two\n"
         proc/ 755 0:0
