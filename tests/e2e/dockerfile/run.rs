@@ -19,7 +19,7 @@ RUN echo a \
     && echo b \
 
     > /lines
-WORKDIR /work/dir
+WORKDIR /wrk/dir
 RUN pwd > /pwd
 ENTRYPOINT ["/nothing/like/this"]
 RUN echo still > /still
@@ -41,15 +41,15 @@ RUN ls -A /dev | sort | tr '\n' ' ' > /devices
         lines 644 0:0 "b\n"
         one 644 0:0 "cat\n"
         proc/ 755 0:0
-        pwd 644 0:0 "/work/dir\n"
+        pwd 644 0:0 "/wrk/dir\n"
         still 644 0:0 "still\n"
         strict 644 0:0 "strict\n"
         sys/ 755 0:0
         touched 644 0:0 ""
         uid 644 0:0 "0\n"
         umask 644 0:0 "0022\n"
-        work/ 755 0:0
-        work/dir/ 755 0:0
+        wrk/ 755 0:0
+        wrk/dir/ 755 0:0
     "#]]);
 }
 
