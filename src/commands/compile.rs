@@ -17,7 +17,7 @@ use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
-use crate::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
+use crate::plan::{self, BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::registry::Client;
 use crate::solver::activity::Activities;
@@ -44,6 +44,8 @@ pub struct CompileRequest {
     pub build_platform: Option<Platform>,
     /// `NAME=VALUE`, or `NAME` for the environment's value.
     pub args: Vec<String>,
+    /// `NAME=CONTEXT`: a directory, `docker-image://REFERENCE` or `oci-layout://PATH`.
+    pub contexts: Vec<String>,
     /// A file that answers for registries.
     pub registry_file: Option<String>,
     /// No registry is asked.
@@ -65,6 +67,7 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     let file = sources.add(name.clone(), text);
     let parse = compiled::parse(file, &sources);
     let platforms = if request.platforms.is_empty() { vec![build_platform()] } else { request.platforms.clone() };
+    let contexts = named_contexts(request)?;
     let planned = |platform: &Platform, stage: Option<String>| PlannedTarget {
         name: stage.clone().unwrap_or_else(|| "default".to_owned()),
         platform: platform.clone(),
@@ -72,7 +75,7 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
         is_multi_platform: false,
         dockerfile: dockerfile.clone(),
         context: BuildContext::Local(request.context.clone()),
-        contexts: BTreeMap::new(),
+        contexts: contexts.clone(),
         args: build_args(request, host),
         labels: BTreeMap::new(),
         stage,
@@ -126,6 +129,23 @@ fn read_dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(Docke
             .hint("name the Dockerfile with --file, or its directory as CONTEXT")
     })?;
     Ok((DockerfileSource::Path(path), dockerfile::decode(bytes)))
+}
+
+/// Returns the named contexts.
+fn named_contexts(request: &CompileRequest) -> Result<BTreeMap<String, BuildContext>, Failure> {
+    let named = |text: &String| {
+        let wrong = |why: &str| Failure::new(Kind::Usage, format!("--build-context {text}: {why}"));
+        let (name, value) = text.split_once('=').ok_or_else(|| wrong("it is no NAME=CONTEXT"))?;
+        let context = match plan::image_context(value).transpose().map_err(|error| wrong(&error.to_string()))? {
+            Some(image) => image,
+            None if value.contains("://") || value.starts_with("target:") => {
+                return Err(wrong("only directories and images can be compiled with"));
+            }
+            None => BuildContext::Local(value.to_owned()),
+        };
+        Ok((name.to_owned(), context))
+    };
+    request.contexts.iter().map(named).collect()
 }
 
 /// Returns the build arguments; one without a value that the environment does not have is left out, as by the peer.

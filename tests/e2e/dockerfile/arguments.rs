@@ -176,3 +176,22 @@ CMD ["$D"]
         OnBuild ["ENV A=$D"]
     "#]]);
 }
+
+#[test]
+fn source_date_epoch_is_an_argument_that_dates_the_image() {
+    let Some(case) = Case::new() else { return };
+    let dockerfile = "ARG SOURCE_DATE_EPOCH=1700000000\nFROM scratch\nWORKDIR /w\nENV A=b\n";
+    let dates = |case: &Case| {
+        let built = case.build(dockerfile);
+        let last = built.config["history"].as_array().and_then(|all| all.last()).expect("an entry")["created"].clone();
+        (built.config["created"].clone(), last)
+    };
+    let both = |time: &str| (time.into(), time.into());
+    assert_eq!(dates(&case), both("2023-11-14T22:13:20Z"));
+    let over = case.with("args = { SOURCE_DATE_EPOCH = \"1\" }");
+    assert_eq!(dates(&over), both("1970-01-01T00:00:01Z"));
+    let reset = Case::new().expect("as before").with("args = { SOURCE_DATE_EPOCH = \"\" }");
+    assert_eq!(dates(&reset), both("1980-01-01T00:00:00Z"));
+    let wrong = Case::new().expect("as before").with("args = { SOURCE_DATE_EPOCH = \"yesterday\" }");
+    wrong.fails(dockerfile, &["SOURCE_DATE_EPOCH=`yesterday` is no time"]);
+}

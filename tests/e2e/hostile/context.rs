@@ -116,6 +116,19 @@ fn no_destination_leads_out_of_the_root_file_system() {
     assert_eq!(yard.read(&format!("{}/secret", relative(&yard.outside()).display())), "inside");
     assert_eq!(yard.read(&format!("{}/made2/f", relative(&yard.outside()).display())), "inside");
     assert!(yard.project.path().join("out/outside/made").is_dir());
+    // A layer of its own follows nothing: it puts directories in the place of links.
+    let steps = format!(
+        "FROM scratch AS planted\nCOPY . /\nFROM planted\n\
+         COPY --link f /up-dir/secret\nCOPY --link d /absolute-dir/\nCOPY --link f {dots}/secret\nCOPY --link f /up\n\
+         COPY --link --from=planted /up-dir /absolute-dir/\nCOPY --parents d/secret /up-dir/deep/\nRUN --mount=from=planted,target=/x [\"/none\"]\n"
+    );
+    let failed = yard.build(&steps);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    let (steps, _) = steps.split_once("COPY --link --from").expect("split");
+    yard.build(steps).succeeds();
+    for (name, text) in [("up-dir/secret", "inside"), ("absolute-dir/secret", "inside"), ("up", "inside")] {
+        assert_eq!(yard.read(name), text, "{name}");
+    }
 }
 
 #[test]
