@@ -229,8 +229,13 @@ fn devices_and_pipes_of_an_archive_are_made_in_the_image_alone() {
         Raw::file("block", "x"),
     ];
     yard.write("a.tar", archive(&entries));
-    if yard.build("FROM scratch\nADD a.tar /d/\n").code != Some(0) {
-        return crate::support::skip("devices cannot be made here");
+    let ran = yard.build("FROM scratch\nADD a.tar /d/\n");
+    if ran.code != Some(0) {
+        // Where the kernel lets nobody make a device in a user namespace, the entry is named and nothing is left.
+        let expected = "cannot unpack `zero`: Operation not permitted";
+        assert!(ran.code == Some(1) && ran.stderr.contains(expected), "{}", ran.stderr);
+        assert!(!yard.project.exists("out.tar") && !yard.project.exists("out/d"));
+        return;
     }
     let files = listing(&yard.project.path().join("out.tar"));
     for line in ["prw-r--r-- 0/0 d/pipe\n", "crw-r--r-- 0/0 d/zero\n", "-rw-r--r-- 0/0 d/block\n"] {
