@@ -96,7 +96,9 @@ impl Root {
             }
             result => result?,
         };
-        match rustix::fs::readlinkat(directory, name.unwrap_or_default(), Vec::new()) {
+        match rustix::fs::readlinkat(&directory, name.unwrap_or_default(), Vec::new()) {
+            // The kernel's own links lead to what a process has open, whatever their text says.
+            Ok(_) if rustix::fs::fstatfs(&directory)?.f_type == rustix::fs::PROC_SUPER_MAGIC => Err(Errno::LOOP.into()),
             Ok(target) => Ok(Some(PathBuf::from(OsString::from_vec(target.into_bytes())))),
             Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
