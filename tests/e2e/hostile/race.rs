@@ -81,13 +81,15 @@ fn a_destination_that_turns_into_a_link_leads_nowhere() {
     while_swapping(&out.join("d"), &out.join("link"), || {
         for n in 0..12 {
             let dockerfile = format!("FROM scratch\nCOPY d /d\nCOPY d /link\n# {n}\n");
-            let ran = yard.write("Dockerfile", dockerfile).bake(&["build"]);
+            // The search for what came from outside follows no link, but a path that it holds may become one.
+            let ran = yard.write("Dockerfile", dockerfile).project.bake(&["build"]);
             assert!(matches!(ran.code, Some(0 | 4)), "{:?}: {}", ran.code, ran.stderr);
             // A link that was replaced is planted again.
             _ = fs::remove_dir_all(out.join("link"));
             _ = symlink(yard.outside(), out.join("link"));
         }
     });
+    yard.check();
 }
 
 #[test]
