@@ -117,9 +117,11 @@ pub struct Step {
 pub enum StepKind {
     /// `.name`
     Attribute(String),
-    /// `[expr]`; `.0` is one too.
+    /// `[expr]`
     Index(Expr),
-    /// `.*`: takes the following attributes only.
+    /// `.0`, as old Terraform files have it.
+    LegacyIndex(Expr),
+    /// `.*`: takes the following attributes and `.0` only.
     AttributeSplat,
     /// `[*]`: takes all following steps.
     FullSplat,
@@ -272,7 +274,7 @@ impl Expr {
             ExprKind::Traversal(traversal) => {
                 traversal.base.for_each(visit);
                 for step in &traversal.steps {
-                    if let StepKind::Index(index) = &step.kind {
+                    if let StepKind::Index(index) | StepKind::LegacyIndex(index) = &step.kind {
                         index.for_each(visit);
                     }
                 }

@@ -96,7 +96,9 @@ fn object(value: &Value, fields: &BTreeMap<String, Field>, wanted: &Type) -> Res
 
 /// Returns a type that all values convert to; `None` where there is none. Nulls of no type fit every type.
 pub fn unify<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Type> {
-    let types = values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic);
+    let mut types: Vec<Type> = values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic).collect();
+    // Numbers and bools have nothing in common, unless there is a string among them.
+    types.sort_by_key(|kind| *kind != Type::String);
     let mut common = Type::Dynamic;
     for kind in types {
         common = unify_two(common, kind)?;

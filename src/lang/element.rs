@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::convert::primitive_text;
-use super::eval::{EvalError, error, number};
+use super::eval::{EvalError, error};
+use super::operators::number;
 use super::value::Value;
 use crate::diagnostic::{Diagnostic, Span};
 

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::ast::{
-    BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal, UnaryOperator,
-};
+use super::ast::{BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal};
 use super::convert::{convert, primitive_text, unify};
 use super::element::{attribute, element};
 use super::functions::{self, Argument, Function};
 use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
 use super::number::Number;
+use super::operators::{binary, logical, unary};
 use super::type_expr::type_from_expr;
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
@@ -213,7 +212,7 @@ impl<'a> EvalContext<'a> {
             ExprKind::Traversal(traversal) => self.traversal(traversal),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Conditional(conditional) => self.conditional(conditional, expr.span),
-            ExprKind::Unary(operator, operand) => self.unary(*operator, operand),
+            ExprKind::Unary(operator, operand) => unary(*operator, &self.eval(operand)?, operand.span),
             ExprKind::Binary(operator, sides) => self.binary(*operator, &sides.0, &sides.1, expr.span),
             ExprKind::For(each) => self.for_expr(each, expr.span),
         }
@@ -386,10 +385,13 @@ impl<'a> EvalContext<'a> {
         while let Some((step, rest)) = steps.split_first() {
             (value, steps) = match &step.kind {
                 StepKind::Attribute(name) => (attribute(&value, name, step.span)?, rest),
-                StepKind::Index(index) => (element(&value, &self.eval(index)?, step.span)?, rest),
+                StepKind::Index(index) | StepKind::LegacyIndex(index) => {
+                    (element(&value, &self.eval(index)?, step.span)?, rest)
+                }
                 StepKind::FullSplat => return self.splat(&value, rest, step.span),
                 StepKind::AttributeSplat => {
-                    let n_attributes = rest.iter().take_while(|s| matches!(s.kind, StepKind::Attribute(_))).count();
+                    let is_attribute = |s: &&Step| matches!(s.kind, StepKind::Attribute(_) | StepKind::LegacyIndex(_));
+                    let n_attributes = rest.iter().take_while(is_attribute).count();
                     let (inner, after) = rest.split_at(n_attributes);
                     (self.splat(&value, inner, step.span)?, after)
                 }
@@ -430,47 +432,18 @@ impl<'a> EvalContext<'a> {
         }
     }
 
-    fn unary(&self, operator: UnaryOperator, operand: &Expr) -> Result<Value, EvalError> {
-        let value = self.eval(operand)?;
-        match operator {
-            UnaryOperator::Negate => Ok(Value::Number(number(&value, operand.span)?.negate())),
-            UnaryOperator::Not => Ok(Value::Bool(!boolean(&value, operand.span)?)),
-        }
-    }
-
     fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
-        use BinaryOperator as B;
-        let (a, b) = match (self.eval(left), self.eval(right)) {
-            (Ok(a), Ok(b)) => (a, b),
-            (Err(mut first), Err(second)) => {
-                first.and(*second);
-                return Err(first);
-            }
-            (Err(why), Ok(_)) | (Ok(_), Err(why)) => return Err(why),
-        };
-        if matches!(operator, B::Equal | B::NotEqual) {
+        let (a, b) = (self.eval(left), self.eval(right));
+        if matches!(operator, BinaryOperator::And | BinaryOperator::Or) {
+            return logical(operator, (a, left.span), (b, right.span));
+        }
+        let mut failure = None;
+        let (a, b) = (kept(a, &mut failure), kept(b, &mut failure));
+        let (a, b) = unless(failure, a.zip(b).unwrap_or((Value::NULL, Value::NULL)))?;
+        if matches!(operator, BinaryOperator::Equal | BinaryOperator::NotEqual) {
             self.scope.handled(a.size().min(b.size()), span)?;
         }
-        match operator {
-            B::Equal => return Ok(Value::Bool(equal(&a, &b))),
-            B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
-            B::And => return Ok(Value::Bool(boolean(&a, left.span)? & boolean(&b, right.span)?)),
-            B::Or => return Ok(Value::Bool(boolean(&a, left.span)? | boolean(&b, right.span)?)),
-            _ => {}
-        }
-        let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
-        let result = match operator {
-            B::Add => a.add(&b),
-            B::Subtract => a.subtract(&b),
-            B::Multiply => a.multiply(&b),
-            B::Divide => a.divide(&b),
-            B::Modulo => a.modulo(&b),
-            B::Less => return Ok(Value::Bool(a < b)),
-            B::LessOrEqual => return Ok(Value::Bool(a <= b)),
-            B::Greater => return Ok(Value::Bool(a > b)),
-            _ => return Ok(Value::Bool(a >= b)),
-        };
-        result.map(Value::Number).ok_or_else(|| error(span, "this division has no result"))
+        binary(operator, (&a, left.span), (&b, right.span), span)
     }
 
     fn call(&self, call: &Call, span: Span) -> Result<Value, EvalError> {
@@ -544,39 +517,11 @@ impl<'a> EvalContext<'a> {
             }
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
-                let wanted = type_from_expr(wanted)?;
+                let wanted = type_from_expr(wanted)?.without_optional();
                 self.scope.made(value.size(), span)?;
                 convert(&value, &wanted).map_err(|why| error(span, why))
             })),
             _ => None,
         }
     }
-}
-
-pub(super) fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
-    match convert(value, &Type::Number) {
-        Ok(Value::Number(number)) => Ok(number),
-        Ok(_) => Err(error(span, "this is null, where a number is needed")),
-        Err(_) => Err(error(span, format!("number required, but have {}", described(value)))),
-    }
-}
-
-fn boolean(value: &Value, span: Span) -> Result<bool, EvalError> {
-    match convert(value, &Type::Bool) {
-        Ok(Value::Bool(flag)) => Ok(flag),
-        Ok(_) => Err(error(span, "this is null, where true or false is needed")),
-        Err(_) => Err(error(span, format!("bool required, but have {}", described(value)))),
-    }
-}
-
-fn described(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("the string \"{text}\""),
-        other => format!("{}", other.type_of()),
-    }
-}
-
-/// Equality of the `==` operator: of one type and content; a tuple equals no list.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
-    a == b
 }

@@ -20,6 +20,7 @@ mod json_syntax;
 pub mod limits;
 mod natural;
 mod number;
+mod operators;
 mod toml_syntax;
 mod type_expr;
 mod value;

@@ -19,6 +19,8 @@ pub struct Number {
 
 /// Bits of a literal's mantissa.
 const FULL: u32 = 512;
+/// Bits of a whole number that a function counted.
+const COUNTED: u32 = 64;
 /// Bits of a number that came through a machine float.
 const MACHINE: u32 = 53;
 const MAX_EXPONENT: i64 = Number::MAX_EXPONENT;
@@ -92,6 +94,26 @@ impl Number {
             Some(mantissa) => rounded(self.is_negative, mantissa.clone(), self.exponent, MACHINE),
             None => self.clone(),
         }
+    }
+
+    /// Returns a whole number with the precision that one has which a function made: 64 bits, or as many as it needs. What
+    /// is divided by it is rounded to that.
+    #[must_use]
+    pub fn to_counted(&self) -> Number {
+        let exponent = usize::try_from(self.exponent).unwrap_or(0);
+        let n_bits = self.mantissa.as_ref().map_or(0, |mantissa| mantissa.bits() + exponent);
+        Number { precision: u32::try_from(n_bits).unwrap_or(FULL).max(COUNTED), ..self.clone() }
+    }
+
+    /// Returns it without the sign of a zero.
+    #[must_use]
+    pub fn without_minus_zero(self) -> Number {
+        Number { is_negative: self.is_negative && !self.is_zero(), ..self }
+    }
+
+    /// Says whether it is infinite.
+    pub fn is_infinite(&self) -> bool {
+        self.mantissa.is_none()
     }
 
     /// Returns a machine float's exact value; `None` for not-a-number.
@@ -212,8 +234,11 @@ impl Number {
         }
     }
 
-    /// The rest of dividing toward zero; `None` for a division by zero or infinity.
+    /// The rest of dividing toward zero: of a division by zero the number itself, as in the peer; `None` for infinity.
     pub fn modulo(&self, other: &Number) -> Option<Number> {
+        if other.is_zero() && !self.is_infinite() {
+            return Some(self.clone());
+        }
         let quotient = self.divide(other)?;
         quotient.mantissa.as_ref()?;
         self.subtract(&quotient.truncate().multiply(other)?)
@@ -289,13 +314,13 @@ fn quotient(is_negative: bool, a: &Natural, b: &Natural, exponent: i64, precisio
 
 impl From<i64> for Number {
     fn from(value: i64) -> Number {
-        rounded(value < 0, Natural::from_u64(value.unsigned_abs()), 0, FULL)
+        rounded(value < 0, Natural::from_u64(value.unsigned_abs()), 0, COUNTED)
     }
 }
 
 impl From<usize> for Number {
     fn from(value: usize) -> Number {
-        rounded(false, Natural::from_u64(value as u64), 0, FULL)
+        rounded(false, Natural::from_u64(value as u64), 0, COUNTED)
     }
 }
 

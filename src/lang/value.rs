@@ -234,7 +234,8 @@ impl Value {
 
     fn rank(&self) -> u8 {
         match self {
-            Value::Null(_) => 0,
+            // Last in a set, as in the peer.
+            Value::Null(_) => 9,
             Value::Bool(_) => 1,
             Value::Number(_) => 2,
             Value::String(_) => 3,
@@ -278,6 +279,25 @@ impl From<bool> for Value {
 impl From<Number> for Value {
     fn from(value: Number) -> Value {
         Value::Number(value)
+    }
+}
+
+impl Type {
+    /// Returns the type with every name of an object required, as the function `convert` has it.
+    #[must_use]
+    pub fn without_optional(self) -> Type {
+        let boxed = |kind: Box<Type>| Box::new(kind.without_optional());
+        match self {
+            Type::List(element) => Type::List(boxed(element)),
+            Type::Set(element) => Type::Set(boxed(element)),
+            Type::Map(element) => Type::Map(boxed(element)),
+            Type::Tuple(items) => Type::Tuple(items.into_iter().map(Type::without_optional).collect()),
+            Type::Object(fields) => {
+                let required = |field: Field| Field { kind: field.kind.without_optional(), is_optional: false };
+                Type::Object(fields.into_iter().map(|(name, field)| (name, required(field))).collect())
+            }
+            primitive => primitive,
+        }
     }
 }
 

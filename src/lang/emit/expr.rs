@@ -54,6 +54,7 @@ fn steps(traversal: &Traversal) -> String {
         out += &match &step.kind {
             StepKind::Attribute(name) => format!(".{name}"),
             StepKind::Index(index) => format!("[{}]", to_hcl(index)),
+            StepKind::LegacyIndex(index) => format!(".{}", to_hcl(index)),
             StepKind::AttributeSplat => ".*".to_owned(),
             StepKind::FullSplat => "[*]".to_owned(),
         };

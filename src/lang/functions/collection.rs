@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Parameter::{Any, Items, Nullable, Number as N, Text, Texts};
+use super::Parameter::{Any, Items, List, Nullable, Number as N, Text, Texts};
 use super::{Function, World, fixed, items_at, text_at, texts, variadic, whole_at};
-use crate::lang::convert::{convert, primitive_text, unify};
+use crate::lang::convert::{convert, unify};
 use crate::lang::limits::{items_fit, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
 pub(super) const TABLE: &[Function] = &[
-    fixed("chunklist", &[Items, N], chunklist),
+    fixed("chunklist", &[List, N], chunklist),
     variadic("coalesce", &[], Nullable, coalesce),
     variadic("coalescelist", &[], Nullable, coalescelist),
     fixed("compact", &[Texts], |_, v| {
@@ -18,22 +18,24 @@ pub(super) const TABLE: &[Function] = &[
     }),
     variadic("concat", &[], Items, concat),
     fixed("contains", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
-    fixed("distinct", &[Items], |_, v| Ok(Value::list(distinct(items_at(v, 0))))),
+    fixed("distinct", &[List], |_, v| Ok(Value::list(distinct(items_at(v, 0))))),
     fixed("element", &[Items, N], element),
     fixed("flatten", &[Items], |_, v| Ok(Value::tuple(flatten(&v[0])))),
-    fixed("hasindex", &[Any, Any], |_, v| Ok(Value::Bool(index(&v[0], &v[1]).is_some()))),
-    fixed("index", &[Any, Any], |_, v| index(&v[0], &v[1]).ok_or_else(|| "no such element".into())),
+    fixed("hasindex", &[Any, Any], |_, v| Ok(Value::Bool(index(&v[0], &v[1])?.is_some()))),
+    fixed("index", &[Any, Any], |_, v| index(&v[0], &v[1])?.ok_or_else(|| "no such element".into())),
     fixed("indexof", &[Items, Any], |_, v| {
-        position(items_at(v, 0), &v[1]).map(|i| Value::Number(Number::from(i))).ok_or_else(|| "item not found".into())
+        let found = position(ordered_at(v, 0)?, &v[1]);
+        found.map(|i| Value::Number(Number::from(i))).ok_or_else(|| "item not found".into())
     }),
-    fixed("keys", &[Any], |_, v| Ok(texts(entries(&v[0])?.keys()))),
+    fixed("keys", &[Any], |_, v| {
+        let keys = entries(&v[0])?.keys().map(Value::string).collect();
+        Ok(if matches!(v[0], Value::Map(_)) { Value::list(keys) } else { Value::tuple(keys) })
+    }),
     fixed("length", &[Any], length),
-    fixed("lookup", &[Any, Text, Nullable], |_, v| {
-        Ok(entries(&v[0])?.get(text_at(v, 1)).cloned().unwrap_or_else(|| v[2].clone()))
-    }),
+    fixed("lookup", &[Any, Text, Any], lookup),
     variadic("merge", &[], Nullable, merge),
-    fixed("reverselist", &[Items], |_, v| Ok(Value::list(items_at(v, 0).iter().rev().cloned().collect()))),
-    fixed("sethaselement", &[Items, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
+    fixed("reverselist", &[Items], |_, v| Ok(like(&v[0], items_at(v, 0).iter().rev().cloned().collect()))),
+    fixed("sethaselement", &[List, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
     variadic("setintersection", &[Items], Items, |_, v| sets(v, |a, b| a.retain(|x| b.contains(x)))),
     variadic("setproduct", &[], Items, setproduct),
     fixed("setsubtract", &[Items, Items], |_, v| sets(v, |a, b| a.retain(|x| !b.contains(x)))),
@@ -43,7 +45,10 @@ pub(super) const TABLE: &[Function] = &[
     variadic("setunion", &[Items], Items, |_, v| sets(v, |a, b| a.extend(b))),
     fixed("slice", &[Items, N, N], slice),
     fixed("sort", &[Texts], sort),
-    fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
+    fixed("values", &[Any], |_, v| {
+        let values = entries(&v[0])?.values().cloned().collect();
+        Ok(if matches!(v[0], Value::Map(_)) { Value::list(values) } else { Value::tuple(values) })
+    }),
     fixed("zipmap", &[Texts, Items], zipmap),
 ];
 
@@ -51,33 +56,45 @@ fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
     value.as_entries().ok_or_else(|| format!("map or object required, but have {}", value.type_of()))
 }
 
-fn position(items: &[Value], wanted: &Value) -> Option<usize> {
-    let has_parts = |value: &Value| value.as_items().is_some() || value.as_entries().is_some();
-    items.iter().position(|item| {
-        if has_parts(item) || has_parts(wanted) {
-            return item == wanted;
-        }
-        item == wanted
-            || unify([item, wanted]).is_some_and(|t| {
-                let is_primitive = matches!(t, Type::String | Type::Number | Type::Bool);
-                is_primitive && item.type_of() == t && convert(wanted, &t).is_ok_and(|w| w == *item)
-            })
-    })
+/// The elements of a list or tuple. A set's have no order to count by.
+fn ordered_at(v: &[Value], index: usize) -> Result<&[Value], String> {
+    match &v[index] {
+        Value::List(items) | Value::Tuple(items) => Ok(items),
+        other => Err(format!("list or tuple required, but have {}", other.type_of())),
+    }
 }
 
-fn index(value: &Value, key: &Value) -> Option<Value> {
-    match (value.as_items(), value.as_entries()) {
-        (Some(items), _) => match convert(key, &Type::Number) {
-            Ok(Value::Number(n)) => {
-                n.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| items.get(i)).cloned()
-            }
-            _ => None,
-        },
-        (_, Some(entries)) if matches!(value, Value::Map(_)) => {
-            primitive_text(key).and_then(|name| entries.get(&name)).cloned()
+/// Makes the items a tuple if `original` is one, a list if not.
+fn like(original: &Value, items: Vec<Value>) -> Value {
+    if matches!(original, Value::Tuple(_)) { Value::tuple(items) } else { Value::list(items) }
+}
+
+/// Of one type and content: nothing is converted.
+fn position(items: &[Value], wanted: &Value) -> Option<usize> {
+    items.iter().position(|item| item == wanted)
+}
+
+fn index(value: &Value, key: &Value) -> Result<Option<Value>, String> {
+    match (value, key) {
+        (Value::List(items) | Value::Tuple(items), Value::Number(n)) => {
+            let index = n.to_i64().and_then(|i| usize::try_from(i).ok());
+            Ok(index.and_then(|i| items.get(i)).cloned())
         }
-        _ => None,
+        (Value::Map(entries), Value::String(name)) => Ok(entries.get(&**name).cloned()),
+        (Value::List(_) | Value::Tuple(_) | Value::Map(_), _) => Ok(None),
+        _ => Err(format!("list, tuple or map required, but have {}", value.type_of())),
     }
+}
+
+fn lookup(_: &World, v: &[Value]) -> Result<Value, String> {
+    let found = entries(&v[0])?.get(text_at(v, 1)).cloned();
+    let otherwise = match v[0].type_of() {
+        Type::Map(element) => {
+            convert(&v[2], &element).map_err(|_| "the default has another type than the elements of the map")?
+        }
+        _ => v[2].clone(),
+    };
+    Ok(found.unwrap_or(otherwise))
 }
 
 /// Makes the items one list if they have a common type, a tuple if not.
@@ -105,13 +122,20 @@ fn coalesce(_: &World, v: &[Value]) -> Result<Value, String> {
 }
 
 fn coalescelist(_: &World, v: &[Value]) -> Result<Value, String> {
+    for i in 0..v.len() {
+        ordered_at(v, i)?;
+    }
     let found = v.iter().find(|value| value.as_items().is_some_and(|items| !items.is_empty()));
     found.cloned().ok_or_else(|| "no list has an element".into())
 }
 
 fn concat(_: &World, v: &[Value]) -> Result<Value, String> {
     items_fit(total(v))?;
-    let items = v.iter().flat_map(|list| list.as_items().unwrap_or(&[])).cloned().collect();
+    if v.is_empty() {
+        return Err("at least one list is needed".into());
+    }
+    let lists: Vec<&[Value]> = (0..v.len()).map(|i| ordered_at(v, i)).collect::<Result<_, _>>()?;
+    let items = lists.concat();
     let is_list = v.iter().all(|list| matches!(list, Value::List(_)));
     Ok(if is_list { listed(items) } else { Value::tuple(items) })
 }
@@ -128,7 +152,7 @@ fn distinct(items: &[Value]) -> Vec<Value> {
 }
 
 fn element(_: &World, v: &[Value]) -> Result<Value, String> {
-    let items = items_at(v, 0);
+    let items = ordered_at(v, 0)?;
     if items.is_empty() {
         return Err("the list is empty".into());
     }
@@ -157,8 +181,14 @@ fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
     for value in v.iter().filter(|value| !value.is_null()) {
         merged.extend(entries(value)?.clone());
     }
-    let is_map = v.iter().all(|value| matches!(value, Value::Map(_))) && unify(merged.values()).is_some();
-    Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
+    // A map that is empty fits any other.
+    let types = v.iter().map(Value::type_of).filter(|kind| *kind != Type::Map(Box::new(Type::Dynamic)));
+    let types: Vec<Type> = if v.iter().all(|value| matches!(value, Value::Map(_))) {
+        types.collect()
+    } else {
+        return Ok(Value::object(merged));
+    };
+    Ok(if types.windows(2).all(|pair| pair[0] == pair[1]) { Value::map(merged) } else { Value::object(merged) })
 }
 
 fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Result<Value, String> {
@@ -179,10 +209,11 @@ fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Resu
 const MAX_COMBINATIONS: usize = 100_000;
 
 fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
-    let lists: Vec<&[Value]> = (0..v.len()).map(|i| items_at(v, i)).collect();
-    if lists.len() < 2 {
+    if v.len() < 2 {
         return Err("at least two sets are needed".into());
     }
+    let of_one_type: Vec<Value> = v.iter().map(|list| List.convert(list)).collect::<Result<_, _>>()?;
+    let lists: Vec<&[Value]> = (0..v.len()).map(|i| items_at(&of_one_type, i)).collect();
     let n_rows = lists.iter().map(|list| list.len()).try_fold(1usize, usize::checked_mul);
     let n_rows = n_rows.filter(|n| *n <= MAX_COMBINATIONS);
     let n_rows = n_rows.ok_or_else(|| format!("more than {MAX_COMBINATIONS} combinations"))?;
@@ -202,30 +233,32 @@ fn setproduct(_: &World, v: &[Value]) -> Result<Value, String> {
         row
     };
     let rows = (0..n_rows).map(row);
-    let is_set = v.iter().all(|list| matches!(list, Value::Set(_)));
+    let is_set = v.iter().any(|list| matches!(list, Value::Set(_)));
     let rows = rows.map(Value::tuple).collect();
     Ok(if is_set { Value::set(rows) } else { Value::list(rows) })
 }
 
 fn slice(_: &World, v: &[Value]) -> Result<Value, String> {
-    let (items, start, end) = (items_at(v, 0), whole_at(v, 1)?, whole_at(v, 2)?);
+    let (items, start, end) = (ordered_at(v, 0)?, whole_at(v, 1)?, whole_at(v, 2)?);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
     let cut = range.and_then(|(start, end)| items.get(start..end));
     let cut = cut.ok_or_else(|| format!("no elements from {start} to {end} in a list of {}", items.len()))?.to_vec();
-    Ok(if matches!(v[0], Value::Tuple(_)) { Value::tuple(cut) } else { Value::list(cut) })
+    Ok(like(&v[0], cut))
 }
 
 fn sort(_: &World, v: &[Value]) -> Result<Value, String> {
-    let mut items: Vec<&str> = items_at(v, 0).iter().filter_map(Value::as_str).collect();
+    let items: Option<Vec<&str>> = items_at(v, 0).iter().map(Value::as_str).collect();
+    let mut items = items.ok_or("an element is null")?;
     items.sort_unstable();
     Ok(texts(items))
 }
 
 fn zipmap(_: &World, v: &[Value]) -> Result<Value, String> {
-    let (keys, values) = (items_at(v, 0), items_at(v, 1));
+    let (keys, values) = (items_at(v, 0), ordered_at(v, 1)?);
     if keys.len() != values.len() {
         return Err(format!("{} keys, but {} values", keys.len(), values.len()));
     }
-    let pairs = keys.iter().zip(values).filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
-    Ok(Value::object(pairs.collect()))
+    let pairs = keys.iter().zip(values).map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
+    let pairs = pairs.collect::<Option<_>>().ok_or("a key is null")?;
+    Ok(if matches!(v[1], Value::List(_)) { Value::map(pairs) } else { Value::object(pairs) })
 }

@@ -47,7 +47,7 @@ pub fn from_json(json: &serde_json::Value) -> Value {
 /// Returns compact JSON, keys sorted.
 ///
 /// # Errors
-/// It is too long for a text.
+/// It is too long for a text, or has an infinite number in it.
 pub fn json_text(value: &Value) -> Result<String, String> {
     let mut text = String::new();
     write_json(value, &mut text)?;
@@ -63,6 +63,7 @@ fn write_json(value: &Value, text: &mut String) -> Result<(), String> {
     match value {
         Value::Null(_) => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) if number.is_infinite() => return Err("JSON has no infinite numbers".into()),
         Value::Number(number) => text.push_str(&number.to_string()),
         Value::String(string) => write_json_string(string, text),
         Value::List(items) | Value::Set(items) | Value::Tuple(items) => {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Parameter::{Bool, Nullable, Number as N};
-use super::{Function, World, fixed, number_at, variadic, whole_at};
+use super::{Function, World, fixed, float, number_at, variadic, whole_at};
 use crate::lang::number::Number;
 use crate::lang::value::Value;
 
@@ -14,16 +14,16 @@ pub(super) const TABLE: &[Function] = &[
     }),
     fixed("add", &[N, N], |_, v| arithmetic(v, Number::add)),
     fixed("and", &[Bool, Bool], |_, v| Ok(Value::Bool(is_true(v, 0) && is_true(v, 1)))),
-    fixed("ceil", &[N], |_, v| Ok(Value::Number(number_at(v, 0).ceil()))),
+    fixed("ceil", &[N], |_, v| Ok(Value::Number(number_at(v, 0).ceil().without_minus_zero()))),
     fixed("divide", &[N, N], |_, v| arithmetic(v, Number::divide)),
     fixed("equal", &[Nullable, Nullable], |_, v| Ok(Value::Bool(is_equal(v)))),
-    fixed("floor", &[N], |_, v| Ok(Value::Number(number_at(v, 0).floor()))),
+    fixed("floor", &[N], |_, v| Ok(Value::Number(number_at(v, 0).floor().without_minus_zero()))),
     fixed("greaterthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_gt()))),
     fixed("greaterthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_ge()))),
-    fixed("int", &[N], |_, v| Ok(Value::Number(number_at(v, 0).truncate()))),
+    fixed("int", &[N], int),
     fixed("lessthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_lt()))),
     fixed("lessthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_le()))),
-    fixed("log", &[N, N], |_, v| machine(number_at(v, 0).to_f64().ln() / number_at(v, 1).to_f64().ln())),
+    fixed("log", &[N, N], |_, v| machine(float::ln(number_at(v, 0).to_f64()) / float::ln(number_at(v, 1).to_f64()))),
     variadic("max", &[], N, |_, v| extreme(v, Ordering::Greater)),
     variadic("min", &[], N, |_, v| extreme(v, Ordering::Less)),
     fixed("modulo", &[N, N], |_, v| arithmetic(v, Number::modulo)),
@@ -32,18 +32,9 @@ pub(super) const TABLE: &[Function] = &[
     fixed("not", &[Bool], |_, v| Ok(Value::Bool(!is_true(v, 0)))),
     fixed("notequal", &[Nullable, Nullable], |_, v| Ok(Value::Bool(!is_equal(v)))),
     fixed("or", &[Bool, Bool], |_, v| Ok(Value::Bool(is_true(v, 0) || is_true(v, 1)))),
-    fixed("pow", &[N, N], |_, v| machine(number_at(v, 0).to_f64().powf(number_at(v, 1).to_f64()))),
+    fixed("pow", &[N, N], |_, v| machine(float::pow(number_at(v, 0).to_f64(), number_at(v, 1).to_f64()))),
     variadic("range", &[N], N, range),
-    fixed("signum", &[N], |_, v| {
-        let n = number_at(v, 0);
-        Ok(Value::Number(Number::from(if n.is_zero() {
-            0i64
-        } else if n.is_negative() {
-            -1
-        } else {
-            1
-        })))
-    }),
+    fixed("signum", &[N], |_, v| Ok(Value::Number(whole_at(v, 0)?.signum().into()))),
     fixed("subtract", &[N, N], |_, v| arithmetic(v, Number::subtract)),
 ];
 
@@ -73,31 +64,42 @@ fn extreme(v: &[Value], wanted: Ordering) -> Result<Value, String> {
     Ok(Value::Number(numbers.fold(first, |best, n| if n.cmp(&best) == wanted { n } else { best })))
 }
 
+fn int(_: &World, v: &[Value]) -> Result<Value, String> {
+    let n = number_at(v, 0);
+    match (n.is_infinite(), n.is_whole()) {
+        (true, _) => Err("an infinite number has no whole part".into()),
+        (_, true) => Ok(Value::Number(n)),
+        _ => Ok(Value::Number(n.truncate().without_minus_zero().to_counted())),
+    }
+}
+
+/// Values of a `range`, as in the peer.
+const MAX_RANGE: usize = 1024;
+
 fn range(_: &World, v: &[Value]) -> Result<Value, String> {
+    let zero = Number::from(0i64);
     let (start, end) = match v.len() {
-        1 => (0, whole_at(v, 0)?),
-        _ => (whole_at(v, 0)?, whole_at(v, 1)?),
+        0 => return Err("at least one number is needed".into()),
+        1 => (zero.clone(), number_at(v, 0)),
+        _ => (number_at(v, 0), number_at(v, 1)),
     };
     let step = match v.len() {
-        0..=2 => {
-            if end < start {
-                -1
-            } else {
-                1
-            }
-        }
-        3 => whole_at(v, 2)?,
+        1 | 2 if end < start => Number::from(-1i64),
+        1 | 2 => Number::from(1i64),
+        3 => number_at(v, 2),
         _ => return Err("at most three numbers are taken".into()),
     };
-    if step == 0 || (step > 0) != (end >= start) && start != end {
+    let is_down = step < zero;
+    if (is_down && end > start) || (!is_down && end < start) {
         return Err("the step leads away from the end".into());
     }
-    let n = (end as i128 - start as i128).unsigned_abs().div_ceil(u128::from(step.unsigned_abs()));
-    if n > 1024 {
-        return Err("more than 1024 values".into());
+    let (mut values, mut next) = (Vec::new(), start);
+    while if is_down { next > end } else { next < end } {
+        if values.len() == MAX_RANGE {
+            return Err(format!("more than {MAX_RANGE} values"));
+        }
+        values.push(Value::Number(next.clone()));
+        next = next.add(&step).ok_or("the values are infinite")?;
     }
-    let value = |i: u128| i64::try_from(i128::from(start) + i as i128 * i128::from(step)).map(Number::from);
-    let values: Result<Vec<Number>, _> = (0..n).map(value).collect();
-    let values = values.map_err(|_| "a value is too large")?;
-    Ok(Value::list(values.into_iter().map(Value::Number).collect()))
+    Ok(Value::list(values))
 }

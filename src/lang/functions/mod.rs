@@ -6,6 +6,7 @@ mod collection;
 mod digest;
 pub(super) mod encoding;
 pub mod files;
+mod float;
 mod format;
 mod math;
 mod network;
@@ -78,6 +79,8 @@ enum Parameter {
     Bool,
     /// A list, set or tuple.
     Items,
+    /// A list, set or tuple whose elements have a common type: made a list of it.
+    List,
     /// A list of texts.
     Texts,
 }
@@ -191,8 +194,10 @@ impl Parameter {
             Parameter::Number => convert(value, &Type::Number),
             Parameter::Bool => convert(value, &Type::Bool),
             Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
+            Parameter::List if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic)))
+                .map_err(|_| "the elements of the list have different types".into()),
             Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
-            Parameter::Items => Err(format!("list required, but have {}", value.type_of())),
+            Parameter::Items | Parameter::List => Err(format!("list required, but have {}", value.type_of())),
         }
     }
 }

@@ -101,6 +101,9 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
 
 fn join(_: &World, v: &[Value]) -> Result<Value, String> {
     let lists = v.get(1..).unwrap_or(&[]);
+    if lists.is_empty() {
+        return Err("at least one list is needed".into());
+    }
     let mut pieces = Vec::new();
     for item in lists.iter().flat_map(|list| list.as_items().unwrap_or(&[])) {
         pieces.push(item.as_str().ok_or("an element is null")?);

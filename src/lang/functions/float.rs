@@ -1,0 +1,116 @@
+//! Logarithm and power of machine floats, to the last bit as Go's `math` package has them: its results are in the peer's
+//! values. The logarithm is FreeBSD's `e_log.c`, the power a product of squares.
+
+use std::f64::consts::FRAC_1_SQRT_2;
+
+/// ln 2 in two parts, of which the first has zeros at its end.
+const LN2: (f64, f64) = (6.931_471_803_691_238_164_90e-1, 1.908_214_929_270_587_700_02e-10);
+/// The odd and the even terms of the polynomial for ln((1+s)/(1-s)).
+const ODD: [f64; 4] = [
+    6.666_666_666_666_735_130e-1,
+    2.857_142_874_366_239_149e-1,
+    1.818_357_216_161_805_012e-1,
+    1.479_819_860_511_658_591e-1,
+];
+const EVEN: [f64; 3] = [3.999_999_999_940_941_908e-1, 2.222_219_843_214_978_396e-1, 1.531_383_769_920_937_332e-1];
+
+/// Splits a finite number other than zero into a fraction from 1/2 up to 1 and an exponent of two.
+fn split(x: f64) -> (f64, i32) {
+    const SCALE: i32 = 54;
+    match (x.to_bits() >> 52 & 0x7ff) as i32 {
+        0 => {
+            let (fraction, exponent) = split(x * 2f64.powi(SCALE));
+            (fraction, exponent - SCALE)
+        }
+        exponent => (f64::from_bits(x.to_bits() & !(0x7ff << 52) | 1022 << 52), exponent - 1022),
+    }
+}
+
+/// Returns `fraction × 2^exponent`, rounded once.
+fn joined(fraction: f64, exponent: i64) -> f64 {
+    let (fraction, own) = match fraction == 0.0 || !fraction.is_finite() {
+        true => return fraction,
+        false => split(fraction),
+    };
+    match i64::from(own) + exponent {
+        1025.. => f64::INFINITY.copysign(fraction),
+        ..-1080 => 0f64.copysign(fraction),
+        // In two steps: the second may lead to a number of fewer bits.
+        total @ ..-1000 => fraction * 2f64.powi(-900) * 2f64.powi(total as i32 + 900),
+        total => fraction * 2.0 * 2f64.powi(total as i32 - 1),
+    }
+}
+
+/// Returns the natural logarithm.
+pub(super) fn ln(x: f64) -> f64 {
+    if !x.is_finite() || x <= 0.0 {
+        return x.ln();
+    }
+    let (mut fraction, mut exponent) = split(x);
+    if fraction < FRAC_1_SQRT_2 {
+        (fraction, exponent) = (fraction * 2.0, exponent - 1);
+    }
+    let (f, k) = (fraction - 1.0, f64::from(exponent));
+    let s = f / (2.0 + f);
+    let s2 = s * s;
+    let s4 = s2 * s2;
+    let odd = s2 * (ODD[0] + s4 * (ODD[1] + s4 * (ODD[2] + s4 * ODD[3])));
+    let even = s4 * (EVEN[0] + s4 * (EVEN[1] + s4 * EVEN[2]));
+    let half_square = 0.5 * f * f;
+    k * LN2.0 - ((half_square - (s * (half_square + (odd + even)) + k * LN2.1)) - f)
+}
+
+/// Returns `x` to the power of `y`; no number where `x` is below zero and `y` is no whole number.
+pub(super) fn pow(x: f64, y: f64) -> f64 {
+    let is_plain = x.is_finite() && y.is_finite() && x != 0.0 && x != 1.0 && y != 0.0 && y != 1.0;
+    if !is_plain || y.abs() >= 9e18 || (x < 0.0 && y.fract() != 0.0) {
+        return x.powf(y);
+    }
+    if y.abs() == 0.5 {
+        return if y > 0.0 { x.sqrt() } else { 1.0 / x.sqrt() };
+    }
+    let (mut whole, mut rest) = (y.abs().trunc(), y.abs().fract());
+    if rest > 0.5 {
+        (whole, rest) = (whole + 1.0, rest - 1.0);
+    }
+    let (mut product, mut exponent) = (if rest == 0.0 { 1.0 } else { (rest * ln(x)).exp() }, 0i64);
+    let (square, square_exponent) = split(x);
+    let (mut square, mut square_exponent, mut bits) = (square, i64::from(square_exponent), whole as i64);
+    while bits != 0 {
+        if square_exponent.abs() > 1 << 12 {
+            // The product overflows, or is zero, whatever follows.
+            exponent += square_exponent;
+            break;
+        }
+        if bits & 1 == 1 {
+            product *= square;
+            exponent += square_exponent;
+        }
+        square *= square;
+        square_exponent *= 2;
+        if square < 0.5 {
+            (square, square_exponent) = (square * 2.0, square_exponent - 1);
+        }
+        bits >>= 1;
+    }
+    match y < 0.0 {
+        true => joined(1.0 / product, -exponent),
+        false => joined(product, exponent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_digit_is_that_of_the_peer() {
+        assert_eq!(ln(81.0) / ln(3.0), 4.000000000000001);
+        assert_eq!(ln(7.0) / ln(3.0), 1.7712437491614224);
+        assert_eq!(pow(9.0, 1.5), 27.000000000000004);
+        assert_eq!(pow(1.5, 2.5), 2.7556759606310757);
+        assert_eq!((pow(0.5, 1074.0), pow(0.5, 1075.0)), (f64::from_bits(1), 0.0));
+        assert_eq!((pow(2.0, 1023.0), pow(2.0, 1024.0)), (2f64.powi(1023), f64::INFINITY));
+        assert_eq!((pow(-2.0, 3.0), pow(0.0, -1.0), pow(2.0, -1.0)), (-8.0, f64::INFINITY, 0.5));
+    }
+}
