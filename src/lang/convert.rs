@@ -96,14 +96,7 @@ fn object(value: &Value, fields: &BTreeMap<String, Field>, wanted: &Type) -> Res
 
 /// Returns a type that all values convert to; `None` where there is none. Nulls of no type fit every type.
 pub fn unify<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Type> {
-    let mut types: Vec<Type> = values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic).collect();
-    // Numbers and bools have nothing in common, unless there is a string among them.
-    types.sort_by_key(|kind| *kind != Type::String);
-    let mut common = Type::Dynamic;
-    for kind in types {
-        common = unify_two(common, kind)?;
-    }
-    Some(common)
+    unify_all(values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic))
 }
 
 fn unify_two(a: Type, b: Type) -> Option<Type> {
@@ -147,6 +140,9 @@ fn unify_objects(a: BTreeMap<String, Field>, mut b: BTreeMap<String, Field>) -> 
 }
 
 fn unify_all(types: impl Iterator<Item = Type>) -> Option<Type> {
+    let mut types: Vec<Type> = types.collect();
+    // Numbers and bools have nothing in common, unless there is a string among them.
+    types.sort_by_key(|kind| *kind != Type::String);
     types.into_iter().try_fold(Type::Dynamic, unify_two)
 }
 

@@ -410,7 +410,8 @@ impl<'a> EvalContext<'a> {
         self.descend(span)?;
         let items: Result<Vec<Value>, EvalError> = items.iter().map(|item| self.walk(item.clone(), steps)).collect();
         self.scope.leave();
-        checked(Value::tuple(items?), span)
+        let is_list = matches!(value, Value::List(_) | Value::Set(_));
+        checked(if is_list { Value::list(items?) } else { Value::tuple(items?) }, span)
     }
 
     fn conditional(&self, conditional: &Conditional, span: Span) -> Result<Value, EvalError> {

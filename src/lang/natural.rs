@@ -11,10 +11,16 @@ impl Natural {
         Natural(vec![value as u32, (value >> 32) as u32]).trimmed()
     }
 
-    /// Reads ASCII digits; anything else is skipped.
-    pub(super) fn from_digits(digits: &str, radix: u32) -> Natural {
-        digits.chars().filter_map(|c| c.to_digit(radix)).fold(Natural::default(), |mut n, digit| {
-            n.multiply_add(radix, digit);
+    /// Reads decimal ASCII digits; anything else is skipped.
+    pub(super) fn from_digits(digits: &str) -> Natural {
+        let values: Vec<u32> = digits.chars().filter_map(|c| c.to_digit(10)).collect();
+        Natural::from_values(&values, 10)
+    }
+
+    /// Makes a number of the values of its digits, the highest first.
+    pub(super) fn from_values(digits: &[u32], radix: u32) -> Natural {
+        digits.iter().fold(Natural::default(), |mut n, digit| {
+            n.multiply_add(radix, *digit);
             n
         })
     }

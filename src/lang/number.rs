@@ -55,7 +55,7 @@ impl Number {
         if exponent.abs() > MAX_EXPONENT {
             return None;
         }
-        let mantissa = Natural::from_digits(&format!("{whole}{fraction}"), 10);
+        let mantissa = Natural::from_digits(&format!("{whole}{fraction}"));
         let exponent = exponent - fraction.len() as i64;
         let power = Natural::power(10, exponent.unsigned_abs() as usize);
         let number = match exponent {
@@ -76,15 +76,23 @@ impl Number {
         }
     }
 
-    /// Parses whole digits of a base from 2 to 36; a sign is allowed.
+    /// Parses whole digits of a base from 2 to 62; a minus is allowed. Above 36, small letters come before large ones, which
+    /// are digits of their own.
     pub fn parse_radix(text: &str, radix: u32) -> Option<Number> {
         let (is_negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
             None => (false, text),
         };
-        let is_valid =
-            !digits.is_empty() && digits.len() < MAX_EXPONENT as usize && digits.chars().all(|c| c.is_digit(radix));
-        is_valid.then(|| rounded(is_negative, Natural::from_digits(digits, radix), 0, FULL))
+        let value = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'z' => Some(byte - b'a' + 10),
+            b'A'..=b'Z' => Some(byte - b'A' + if radix > 36 { 36 } else { 10 }),
+            _ => None,
+        };
+        let is_sized = !digits.is_empty() && digits.len() < MAX_EXPONENT as usize;
+        let digits = digits.bytes().map(|byte| value(byte).map(u32::from).filter(|digit| *digit < radix));
+        let digits: Vec<u32> = digits.take(MAX_EXPONENT as usize).collect::<Option<_>>()?;
+        is_sized.then(|| rounded(is_negative, Natural::from_values(&digits, radix), 0, FULL))
     }
 
     /// Returns the same number with the precision of a machine float, as text from the environment gets.
@@ -109,6 +117,26 @@ impl Number {
     #[must_use]
     pub fn without_minus_zero(self) -> Number {
         Number { is_negative: self.is_negative && !self.is_zero(), ..self }
+    }
+
+    /// Returns all digits of a finite number without its sign, none for zero.
+    pub(super) fn exact_digits(&self) -> Decimal {
+        self.mantissa.as_ref().filter(|m| !m.is_zero()).map_or((Vec::new(), 0), |m| exact(m, self.exponent))
+    }
+
+    /// Returns the fewest digits that mean this number at its precision, without its sign; none for zero.
+    pub(super) fn shortest_digits(&self) -> Decimal {
+        let mantissa = self.mantissa.as_ref().filter(|m| !m.is_zero());
+        mantissa.map_or((Vec::new(), 0), |m| shortest(m, self.exponent, self.precision as usize))
+    }
+
+    /// Returns the digits of a whole number without its sign, of `n_bits` bits each, from the highest on; `None` if it is not
+    /// whole.
+    pub(super) fn bit_digits(&self, n_bits: usize) -> Option<Vec<u8>> {
+        let mantissa = self.mantissa.as_ref().filter(|_| self.is_whole())?;
+        let whole = mantissa.shift_left(usize::try_from(self.exponent).ok()?);
+        let digit = |i: usize| (0..n_bits).fold(0, |digit, bit| digit | u8::from(whole.bit(i * n_bits + bit)) << bit);
+        Some((0..whole.bits().div_ceil(n_bits).max(1)).rev().map(digit).collect())
     }
 
     /// Says whether it is infinite.
@@ -396,8 +424,8 @@ impl fmt::Display for Number {
     }
 }
 
-/// A decimal fraction 0.d₀d₁… × 10^point.
-type Decimal = (Vec<u8>, i64);
+/// A decimal fraction 0.d₀d₁… × 10^point, without zeros at the end.
+pub(super) type Decimal = (Vec<u8>, i64);
 
 fn exact(mantissa: &Natural, exponent: i64) -> Decimal {
     let n = exponent.unsigned_abs() as usize;
@@ -422,14 +450,9 @@ fn shortest(mantissa: &Natural, exponent: i64, precision: usize) -> Decimal {
     let (digits, point) = exact(mantissa, exponent);
     let spread = precision.saturating_sub(mantissa.bits());
     let (full, exponent) = (mantissa.shift_left(spread), exponent - spread as i64);
-    // Below a power of two the neighbors are half as far away.
-    let is_power = mantissa.bits() == 1;
     let one = Natural::from_u64(1);
-    let lower = if is_power {
-        exact(&full.shift_left(2).subtract(&one), exponent - 2)
-    } else {
-        exact(&full.shift_left(1).subtract(&one), exponent - 1)
-    };
+    // Below a power of two the neighbor is half as far away; the peer's library does not see to that.
+    let lower = exact(&full.shift_left(1).subtract(&one), exponent - 1);
     let upper = exact(&full.shift_left(1).add(&one), exponent - 1);
     let at = |decimal: &Decimal, i: usize| {
         let index = i as i64 - (point - decimal.1);

@@ -1,30 +1,45 @@
-//! Functions and operators say what the peer's say: `functions/answers.json` has expressions with the JSON that it makes of
-//! each, `null` where it fails.
+//! Functions, operators and conversions say what the peer's say: `functions/answers.json` has expressions with the JSON that
+//! it makes of each, `null` where it fails. `functions/differences.json` has those of which bake makes something else on
+//! purpose, each with the heading in the book that says why.
 
 use bake::diagnostic::SourceMap;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::support::evaluated as evaluated_file;
 
 /// Returns the JSON text of an expression's value; `None` where it has none.
-fn evaluated(expression: &str) -> Option<String> {
+pub fn evaluated(expression: &str) -> Option<String> {
     let text = format!("target \"default\" {{\n  args = {{ A = jsonencode({expression}) }}\n}}\n");
     let (bakefile, _) = evaluated_file(&text, &mut SourceMap::default());
     bakefile?.targets()[0].args["A"].value.clone()
 }
 
+fn cases<T: DeserializeOwned>(text: &str) -> Vec<T> {
+    serde_json::from_str(text).expect("a list of cases")
+}
+
 #[test]
 fn the_peers_answers_are_ours() {
-    let text = include_str!("functions/answers.json");
-    let answers: Vec<Value> = serde_json::from_str(text).expect("JSON");
+    let answers: Vec<(String, Option<String>)> = cases(include_str!("functions/answers.json"));
     let mut different = String::new();
-    for answer in &answers {
-        let expression = answer["expression"].as_str().expect("a text");
+    for (expression, answer) in &answers {
         let ours = evaluated(expression);
-        if ours.as_deref() != answer["answer"].as_str() {
-            different.push_str(&format!("{expression}\n  peer {}\n  ours {ours:?}\n", answer["answer"]));
+        if ours != *answer {
+            different.push_str(&format!("{expression}\n  peer {answer:?}\n  ours {ours:?}\n"));
         }
     }
     assert!(different.is_empty(), "{different}");
-    assert!(answers.len() > 180);
+    assert!(answers.len() > 2_500);
+}
+
+#[test]
+fn other_answers_are_given_on_purpose() {
+    type Case = (String, String, Option<String>, Option<String>);
+    let differences: Vec<Case> = cases(include_str!("functions/differences.json"));
+    let book = include_str!("../../book/src/reference/functions.md");
+    for (reason, expression, peer, ours) in &differences {
+        assert_ne!(peer, ours, "{expression}");
+        assert_eq!(evaluated(expression), *ours, "{expression}");
+        assert!(book.contains(&format!("\n| {reason} |")), "the book has no reason \"{reason}\"");
+    }
 }

@@ -3,30 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
 
 use super::Parameter::{Nullable, Text};
-use super::{Function, World, fixed, text_at};
+use super::{Function, World, fixed, json, text_at};
 use crate::lang::limits::{ELEMENT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
 pub(super) const TABLE: &[Function] = &[
     fixed("base64decode", &[Text], |_, v| {
-        let bytes = STANDARD.decode(text_at(v, 0)).map_err(|_| "this is no base64")?;
+        let text: String = text_at(v, 0).chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        let bytes = LENIENT.decode(text).map_err(|_| "this is no base64")?;
         String::from_utf8(bytes).map(Value::string).map_err(|_| "the decoded bytes are no UTF-8".into())
     }),
     fixed("base64encode", &[Text], |_, v| Ok(Value::string(STANDARD.encode(text_at(v, 0))))),
     fixed("csvdecode", &[Text], csvdecode),
     fixed("jsondecode", &[Text], |_, v| {
         items_fit(Some(text_at(v, 0).matches([',', '[', '{', ':']).count()))?;
-        let json: serde_json::Value =
-            serde_json::from_str(text_at(v, 0)).map_err(|e| format!("this is no JSON: {e}"))?;
-        Ok(from_json(&json))
+        json::decode(text_at(v, 0)).map_err(|why| format!("this is no JSON: {why}"))
     }),
     fixed("jsonencode", &[Nullable], |_, v| json_text(&v[0]).map(Value::string)),
     fixed("urlencode", &[Text], |_, v| Ok(Value::string(urlencode(text_at(v, 0))))),
 ];
+
+/// Base64 of which the last letter may have bits that mean nothing, as in the peer.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// Returns the value of a JSON document: arrays are tuples, objects are objects.
 pub fn from_json(json: &serde_json::Value) -> Value {
@@ -159,6 +162,8 @@ pub fn csv_records(text: &str) -> Result<Vec<Vec<String>>, String> {
                     match chars.next() {
                         Some('"') if chars.next_if_eq(&'"').is_some() => field.push('"'),
                         Some('"') => break,
+                        // A line ends in one sign, whatever the file has.
+                        Some('\r') if chars.peek() == Some(&'\n') => {}
                         Some(c) => field.push(c),
                         None => return Err("a quoted field is not closed".into()),
                     }
