@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::support::evaluated as evaluated_file;
 
 /// Returns the JSON text of an expression's value; `None` where it has none.
-pub fn evaluated(expression: &str) -> Option<String> {
+fn evaluated(expression: &str) -> Option<String> {
     let text = format!("target \"default\" {{\n  args = {{ A = jsonencode({expression}) }}\n}}\n");
     let (bakefile, _) = evaluated_file(&text, &mut SourceMap::default());
     bakefile?.targets()[0].args["A"].value.clone()
@@ -41,5 +41,42 @@ fn other_answers_are_given_on_purpose() {
         assert_ne!(peer, ours, "{expression}");
         assert_eq!(evaluated(expression), *ours, "{expression}");
         assert!(book.contains(&format!("\n| {reason} |")), "the book has no reason \"{reason}\"");
+    }
+}
+
+/// A row of the book's tables of functions.
+struct Row<'a> {
+    name: &'a str,
+    example: &'a str,
+    result: &'a str,
+}
+
+fn rows() -> Vec<Row<'static>> {
+    let book = include_str!("../../book/src/reference/functions.md");
+    let cells = |line: &'static str| -> Option<Vec<&'static str>> {
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").map(|cell| cell.trim_matches('`'));
+        Some(cells.collect()).filter(|cells: &Vec<&str>| cells.len() == 4 && cells[0].ends_with(')'))
+    };
+    let row = |line| {
+        let cells = cells(line)?;
+        Some(Row { name: cells[0].split_once('(')?.0, example: cells[2], result: cells[3] })
+    };
+    book.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_book_lists_all_functions() {
+    let mut listed: Vec<&str> = rows().into_iter().map(|row| row.name).collect();
+    listed.sort_unstable();
+    let mut known: Vec<&str> = bake::lang::functions::names().chain(["try", "can", "convert"]).collect();
+    known.sort_unstable();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn examples_of_the_book_have_the_results_that_it_says() {
+    for Row { name, example, result } in rows() {
+        assert!(example.contains(&format!("{name}(")), "{example} is no example of {name}");
+        assert_eq!(evaluated(example).as_deref(), Some(result), "{example}");
     }
 }

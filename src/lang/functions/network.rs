@@ -21,7 +21,7 @@ pub(super) const TABLE: &[Function] = &[
 ];
 
 /// Bits by which one call extends a prefix, as in the peer.
-const MAX_NEW_BITS: i64 = 32;
+const MAX_NEW_BITS: u32 = 32;
 
 #[derive(Clone, Copy)]
 struct Prefix {
@@ -73,11 +73,11 @@ impl Prefix {
     }
 
     fn subnet(&self, n_bits: i64, number: i64) -> Result<Prefix, String> {
+        let n_bits = u32::try_from(n_bits).ok().filter(|n| *n <= self.width - self.length);
+        let n_bits = n_bits.ok_or_else(|| format!("{} has too few bits left for that", self.text()))?;
         if n_bits > MAX_NEW_BITS {
             return Err(format!("no more than {MAX_NEW_BITS} bits can be added"));
         }
-        let n_bits = u32::try_from(n_bits).ok().filter(|n| *n <= self.width - self.length);
-        let n_bits = n_bits.ok_or_else(|| format!("{} has too few bits left for that", self.text()))?;
         let number = u128::try_from(number).ok().filter(|n| *n < 1 << n_bits);
         let number = number.ok_or_else(|| format!("{n_bits} bits cannot hold that number"))?;
         let length = self.length + n_bits;
