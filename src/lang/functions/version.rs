@@ -172,7 +172,7 @@ impl Constraint {
     fn read<'a>(operator: &'static str, text: &'a str) -> Option<(Constraint, &'a str)> {
         let is_open = |number: &&str| matches!(*number, "x" | "X" | "*");
         let written = Written::read(text, |c| c.is_ascii_digit() || matches!(c, 'x' | 'X' | '*' | '|'))?;
-        let n_written = written.numbers.iter().position(|number| is_open(&number)).unwrap_or(written.numbers.len());
+        let n_written = written.numbers.iter().position(is_open).unwrap_or(written.numbers.len());
         let version = written.version(n_written)?;
         Some((Constraint { operator, version, n_written }, written.rest))
     }
