@@ -398,6 +398,9 @@ pub struct CompileFlags {
     /// Set a build argument; without a value, that of the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     args: Vec<String>,
+    /// Give a named context: a directory, docker-image://REFERENCE or oci-layout://PATH
+    #[arg(long = "build-context", value_name = "NAME=CONTEXT")]
+    contexts: Vec<String>,
     /// Take image configs from this file and ask no registry
     #[arg(long, value_name = "FILE")]
     registry_file: Option<String>,
@@ -409,7 +412,7 @@ pub struct CompileFlags {
 impl CompileFlags {
     /// Returns what is asked for.
     pub fn request(self) -> CompileRequest {
-        let CompileFlags { file, context, target, platforms, build_platform, args, registry_file, .. } = self;
+        let CompileFlags { file, context, target, platforms, build_platform, args, contexts, registry_file, .. } = self;
         let (is_for_all_stages, is_offline) = (self.all_stages, self.offline);
         CompileRequest {
             file,
@@ -419,6 +422,7 @@ impl CompileFlags {
             platforms,
             build_platform,
             args,
+            contexts,
             registry_file,
             is_offline,
         }

@@ -13,10 +13,11 @@ use super::project::{build_platform, store_path};
 use super::solve::resolve_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
+use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
 use crate::graph::{Definition, NetworkMode};
-use crate::plan::{BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
+use crate::plan::{self, BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::registry::Client;
 use crate::solver::activity::Activities;
@@ -43,6 +44,8 @@ pub struct CompileRequest {
     pub build_platform: Option<Platform>,
     /// `NAME=VALUE`, or `NAME` for the environment's value.
     pub args: Vec<String>,
+    /// `NAME=CONTEXT`: a directory, `docker-image://REFERENCE` or `oci-layout://PATH`.
+    pub contexts: Vec<String>,
     /// A file that answers for registries.
     pub registry_file: Option<String>,
     /// No registry is asked.
@@ -57,13 +60,14 @@ pub struct CompileRequest {
 pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure> {
     let files = DiskFiles::new(&host.directory);
     let mut sources = SourceMap::default();
-    let (dockerfile, text) = dockerfile(request, &files)?;
+    let (dockerfile, text) = read_dockerfile(request, &files)?;
     let name = match &dockerfile {
         DockerfileSource::Path(name) | DockerfileSource::Inline { name, .. } => name.clone(),
     };
     let file = sources.add(name.clone(), text);
     let parse = compiled::parse(file, &sources);
     let platforms = if request.platforms.is_empty() { vec![build_platform()] } else { request.platforms.clone() };
+    let contexts = named_contexts(request)?;
     let planned = |platform: &Platform, stage: Option<String>| PlannedTarget {
         name: stage.clone().unwrap_or_else(|| "default".to_owned()),
         platform: platform.clone(),
@@ -71,7 +75,7 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
         is_multi_platform: false,
         dockerfile: dockerfile.clone(),
         context: BuildContext::Local(request.context.clone()),
-        contexts: BTreeMap::new(),
+        contexts: contexts.clone(),
         args: build_args(request, host),
         labels: BTreeMap::new(),
         stage,
@@ -108,8 +112,8 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     })
 }
 
-/// Returns where the Dockerfile is, and its text. Bytes that are no UTF-8 become U+FFFD.
-fn dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(DockerfileSource, String), Failure> {
+/// Returns where the Dockerfile is, and its text.
+fn read_dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(DockerfileSource, String), Failure> {
     let context = request.context.trim_end_matches('/');
     let path = request.file.clone().unwrap_or_else(|| match context {
         "." | "" => "Dockerfile".to_owned(),
@@ -117,20 +121,31 @@ fn dockerfile(request: &CompileRequest, files: &DiskFiles) -> Result<(Dockerfile
     });
     if path == "-" {
         let read = input::read_one("-", files).map_err(|error| Failure::new(Kind::Definition, error.message))?;
-        let text = String::from_utf8_lossy(read.text.as_bytes()).into_owned();
+        let text = read.text;
         return Ok((DockerfileSource::Inline { name: "Dockerfile".to_owned(), text: text.clone() }, text));
     }
     let bytes = files.read(Path::new(&path)).map_err(|error| {
         Failure::new(Kind::Definition, format!("cannot read \"{path}\": {error}"))
             .hint("name the Dockerfile with --file, or its directory as CONTEXT")
     })?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => (DockerfileSource::Path(path), text),
-        Err(error) => {
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            (DockerfileSource::Inline { name: path, text: text.clone() }, text)
-        }
-    })
+    Ok((DockerfileSource::Path(path), dockerfile::decode(bytes)))
+}
+
+/// Returns the named contexts.
+fn named_contexts(request: &CompileRequest) -> Result<BTreeMap<String, BuildContext>, Failure> {
+    let named = |text: &String| {
+        let wrong = |why: &str| Failure::new(Kind::Usage, format!("--build-context {text}: {why}"));
+        let (name, value) = text.split_once('=').ok_or_else(|| wrong("it is no NAME=CONTEXT"))?;
+        let context = match plan::image_context(value).transpose().map_err(|error| wrong(&error.to_string()))? {
+            Some(image) => image,
+            None if value.contains("://") || value.starts_with("target:") => {
+                return Err(wrong("only directories and images can be compiled with"));
+            }
+            None => BuildContext::Local(value.to_owned()),
+        };
+        Ok((name.to_owned(), context))
+    };
+    request.contexts.iter().map(named).collect()
 }
 
 /// Returns the build arguments; one without a value that the environment does not have is left out, as by the peer.

@@ -70,6 +70,15 @@ impl Dockerfile {
     }
 }
 
+/// Returns the text of a Dockerfile. Each byte that is no UTF-8 becomes U+FFFD, as it does where BuildKit expands variables or
+/// writes the image's config.
+pub fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let chunks = error.as_bytes().utf8_chunks();
+        chunks.map(|chunk| chunk.valid().to_owned() + &"\u{fffd}".repeat(chunk.invalid().len())).collect()
+    })
+}
+
 /// Parses a file of `sources`. The value holds what could be read; it is complete if the findings hold no error.
 pub fn parse(file: FileId, sources: &SourceMap) -> (Dockerfile, Diagnostics) {
     let mut found = Diagnostics::default();

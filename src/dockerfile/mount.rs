@@ -59,7 +59,7 @@ pub struct MountOptions {
     pub gid: Option<u32>,
     /// `size`, bytes.
     pub size: Option<u64>,
-    /// `env`.
+    /// `env`: the variable that holds a secret. It says nothing for other types, and is no error there either, as for BuildKit.
     pub env: Option<String>,
 }
 
@@ -242,9 +242,6 @@ fn validate(word: &Word, options: &MountOptions, is_partial: bool) -> Result<(),
     }
     if options.kind == MountType::Ssh && options.source.is_some() {
         return wrong("a mount of type `ssh` takes no `source`");
-    }
-    if options.env.is_some() && options.kind != MountType::Secret && !is_partial {
-        return wrong("option `env` is for mounts of type `secret`");
     }
     if options.kind == MountType::Tmpfs && (options.from.is_some() || options.source.is_some()) {
         return wrong("a mount of type `tmpfs` takes no `from` or `source`");

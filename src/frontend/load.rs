@@ -8,7 +8,6 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile::{self, Dockerfile};
 use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
 use crate::sys::files::Files;
-use crate::text::utf8;
 
 /// Bytes of an ignore file; more is none.
 const MAX_IGNORE_FILE: usize = 16 << 20;
@@ -30,7 +29,7 @@ pub struct Loaded {
 /// Reads what `target` is made from. Does not depend on the target's platform.
 ///
 /// # Errors
-/// A file is missing, unreadable or no UTF-8, or the Dockerfile is wrong.
+/// A file is missing or unreadable, or the Dockerfile is wrong.
 pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) -> Result<Loaded, Diagnostics> {
     let (file, ignore) = read(target, files, sources)?;
     let (dockerfile, found) = dockerfile::parse(file, sources);
@@ -49,7 +48,7 @@ pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) 
 /// Reads the Dockerfile of `target`, whatever is in it, and the lines of its main context's ignore file.
 ///
 /// # Errors
-/// One of them is missing, unreadable or no UTF-8.
+/// One of them is missing or unreadable.
 pub fn read(
     target: &PlannedTarget,
     files: &dyn Files,
@@ -86,18 +85,13 @@ fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Res
         let hint = format!("create it, or set `context` or `dockerfile` of target \"{target}\"");
         Diagnostics::from(Diagnostic::error_without_place(message).hint(hint))
     })?;
-    match utf8(&name, bytes) {
-        Ok(text) => Ok((name, text)),
-        Err(why) => {
-            Err(Diagnostic::error_without_place(why).note(format!("target \"{}\" builds it", target.name)).into())
-        }
-    }
+    Ok((name, dockerfile::decode(bytes)))
 }
 
 fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Vec<String>, Diagnostics> {
     let BuildContext::Local(root) = &target.context else { return Ok(Vec::new()) };
     if let DockerfileSource::Path(path) = &target.dockerfile
-        && let (directory, name) = path.rsplit_once('/').unwrap_or(("", path))
+        && let (directory, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
         && let Some(lines) = ignore_lines(directory, &format!("{name}.dockerignore"), files)?
     {
         return Ok(lines);

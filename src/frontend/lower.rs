@@ -61,6 +61,10 @@ pub fn lower(
     config.os_version = platform.os_version.or(config.os_version);
     let labels = target.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
     config.config.labels.extend(labels);
+    // An image is as old as the last thing that was done to it, whatever its base says of itself.
+    if let Some(last) = config.history.last() {
+        config.created.clone_from(&last.created);
+    }
     if let Some(root) = result.root {
         definition.wanted_by(root, &target.name);
     }

@@ -119,9 +119,9 @@ pub enum StepKind {
     Attribute(String),
     /// `[expr]`
     Index(Expr),
-    /// `.0`, as old Terraform files have it.
-    LegacyIndex(Expr),
-    /// `.*`: takes the following attributes and `.0` only.
+    /// `.0`: an index that is written as an attribute.
+    DottedIndex(Expr),
+    /// `.*`: takes the following attributes and dotted indexes only.
     AttributeSplat,
     /// `[*]`: takes all following steps.
     FullSplat,
@@ -274,7 +274,7 @@ impl Expr {
             ExprKind::Traversal(traversal) => {
                 traversal.base.for_each(visit);
                 for step in &traversal.steps {
-                    if let StepKind::Index(index) | StepKind::LegacyIndex(index) = &step.kind {
+                    if let StepKind::Index(index) | StepKind::DottedIndex(index) = &step.kind {
                         index.for_each(visit);
                     }
                 }

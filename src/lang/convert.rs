@@ -10,8 +10,11 @@ use super::value::{Field, Type, Value};
 /// # Errors
 /// A phrase that names the wanted type: "list of string required, but have string".
 pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
-    if let Value::Null(_) = value {
-        return Ok(Value::Null(wanted.clone()));
+    if let Value::Null(kind) = value {
+        return match converts(kind, wanted, Safety::AnyValue) {
+            true => Ok(Value::Null(wanted.clone())),
+            false => Err(mismatch(wanted, value)),
+        };
     }
     match (wanted, value) {
         (Type::Dynamic, _) => Ok(value.clone()),
@@ -33,11 +36,11 @@ pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
         (Type::List(element), _) => elements(value, element, wanted).map(Value::list),
         (Type::Set(element), _) => elements(value, element, wanted).map(Value::set),
         (Type::Map(element), _) => entries(value, element, wanted).map(Value::map),
-        (Type::Tuple(types), _) => match value.as_items().filter(|items| items.len() == types.len()) {
-            Some(items) => {
+        (Type::Tuple(types), _) => match value {
+            Value::Tuple(items) if items.len() == types.len() => {
                 items.iter().zip(types).map(|(v, t)| convert(v, t)).collect::<Result<_, _>>().map(Value::tuple)
             }
-            None => Err(mismatch(wanted, value)),
+            _ => Err(mismatch(wanted, value)),
         },
         (Type::Object(fields), _) => object(value, fields, wanted),
         _ => Err(mismatch(wanted, value)),
@@ -60,10 +63,24 @@ pub fn primitive_text(value: &Value) -> Option<String> {
 
 fn elements(value: &Value, element: &Type, wanted: &Type) -> Result<Vec<Value>, String> {
     let items = value.as_items().ok_or_else(|| mismatch(wanted, value))?;
-    let common = if *element == Type::Dynamic { unify(items) } else { Some(element.clone()) };
-    let common = common.ok_or_else(|| format!("{wanted} required, but the elements have different types"))?;
-    let convert_at = |(i, item): (usize, &Value)| convert(item, &common).map_err(|e| format!("element {i}: {e}"));
-    items.iter().enumerate().map(convert_at).collect()
+    let convert_at = |(i, item): (usize, &Value)| convert(item, element).map_err(|e| format!("element {i}: {e}"));
+    let items: Vec<Value> = items.iter().enumerate().map(convert_at).collect::<Result<_, _>>()?;
+    if !is_open(element) {
+        return Ok(items);
+    }
+    let common = unify(&items).ok_or_else(|| format!("{wanted} required, but the elements have different types"))?;
+    items.iter().map(|item| convert(item, &common)).collect()
+}
+
+/// Says whether a type leaves any part of it to the value.
+fn is_open(kind: &Type) -> bool {
+    match kind {
+        Type::Dynamic => true,
+        Type::Bool | Type::Number | Type::String => false,
+        Type::List(element) | Type::Set(element) | Type::Map(element) => is_open(element),
+        Type::Tuple(items) => items.iter().any(is_open),
+        Type::Object(fields) => fields.values().any(|field| is_open(&field.kind)),
+    }
 }
 
 fn entries(value: &Value, element: &Type, wanted: &Type) -> Result<BTreeMap<String, Value>, String> {
@@ -104,26 +121,67 @@ fn unify_two(a: Type, b: Type) -> Option<Type> {
     match (a, b) {
         (a, b) if a == b => Some(a),
         (Type::Dynamic, other) | (other, Type::Dynamic) => Some(other),
-        (Type::String, Type::Number | Type::Bool) | (Type::Number | Type::Bool, Type::String) => Some(Type::String),
         (Type::List(a), Type::List(b)) => boxed(a, b).map(Type::List),
         (Type::Set(a), Type::Set(b)) => boxed(a, b).map(Type::Set),
-        (Type::List(a), Type::Set(b)) | (Type::Set(a), Type::List(b)) => boxed(a, b).map(Type::List),
         (Type::Map(a), Type::Map(b)) => boxed(a, b).map(Type::Map),
         (Type::Tuple(a), Type::Tuple(b)) if a.len() == b.len() => {
             a.into_iter().zip(b).map(|(a, b)| unify_two(a, b)).collect::<Option<_>>().map(Type::Tuple)
         }
         (Type::Tuple(a), Type::Tuple(b)) => unify_all(a.into_iter().chain(b)).map(|t| Type::List(Box::new(t))),
         (Type::Tuple(items), Type::List(element)) | (Type::List(element), Type::Tuple(items)) => {
-            unify_all(items.into_iter().chain([*element])).map(|t| Type::List(Box::new(t)))
-        }
-        (Type::Tuple(items), Type::Set(element)) | (Type::Set(element), Type::Tuple(items)) => {
-            unify_all(items.into_iter().chain([*element])).map(|t| Type::Set(Box::new(t)))
+            let common = unify_all(items.iter().cloned().chain([(*element).clone()]));
+            common.map(|t| Type::List(Box::new(t))).or_else(|| preferred(Type::Tuple(items), Type::List(element)))
         }
         (Type::Object(a), Type::Object(b)) => unify_objects(a, b),
         (Type::Object(fields), Type::Map(element)) | (Type::Map(element), Type::Object(fields)) => {
             unify_all(fields.into_values().map(|f| f.kind).chain([*element])).map(|t| Type::Map(Box::new(t)))
         }
-        _ => None,
+        (a, b) => preferred(a, b),
+    }
+}
+
+/// Which values a conversion must do for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Safety {
+    /// All of the type.
+    EveryValue,
+    /// Some of the type: a text may be a number.
+    AnyValue,
+}
+
+/// Returns the one of two types that the other converts to: the more general, or else the first.
+fn preferred(a: Type, b: Type) -> Option<Type> {
+    let is_second = converts(&a, &b, Safety::EveryValue) && !converts(&b, &a, Safety::EveryValue);
+    let (first, second) = if is_second { (b, a) } else { (a, b) };
+    match converts(&second, &first, Safety::AnyValue) {
+        true => Some(first),
+        false => converts(&first, &second, Safety::AnyValue).then_some(second),
+    }
+}
+
+/// Says whether values of type `from` convert to `to` at all.
+fn converts(from: &Type, to: &Type, safety: Safety) -> bool {
+    let is_loose = safety == Safety::AnyValue;
+    let all = |mut types: Box<dyn Iterator<Item = (&Type, &Type)> + '_>| types.all(|(a, b)| converts(a, b, safety));
+    match (from, to) {
+        (_, Type::Dynamic) => true,
+        (Type::Dynamic, _) => is_loose,
+        (a, b) if a == b => true,
+        (Type::Number | Type::Bool, Type::String) => true,
+        (Type::String, Type::Number | Type::Bool) => is_loose,
+        (Type::List(a) | Type::Set(a), Type::List(b)) | (Type::Set(a), Type::Set(b)) | (Type::Map(a), Type::Map(b)) => {
+            converts(a, b, safety)
+        }
+        (Type::List(a), Type::Set(b)) => is_loose && converts(a, b, safety),
+        (Type::Tuple(items), Type::List(b) | Type::Set(b)) => all(Box::new(items.iter().map(|a| (a, &**b)))),
+        (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && all(Box::new(a.iter().zip(b))),
+        (Type::Object(fields), Type::Map(b)) => all(Box::new(fields.values().map(|a| (&a.kind, &**b)))),
+        (Type::Map(a), Type::Object(fields)) => is_loose && all(Box::new(fields.values().map(|b| (&**a, &b.kind)))),
+        (Type::Object(a), Type::Object(b)) => b.iter().all(|(name, field)| match a.get(name) {
+            Some(own) => converts(&own.kind, &field.kind, safety),
+            None => field.is_optional,
+        }),
+        _ => false,
     }
 }
 
@@ -140,10 +198,16 @@ fn unify_objects(a: BTreeMap<String, Field>, mut b: BTreeMap<String, Field>) -> 
 }
 
 fn unify_all(types: impl Iterator<Item = Type>) -> Option<Type> {
-    let mut types: Vec<Type> = types.collect();
+    let mut kinds: Vec<Type> = Vec::new();
+    for kind in types {
+        // The elements of a long list are mostly of one type.
+        if kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
+    }
     // Numbers and bools have nothing in common, unless there is a string among them.
-    types.sort_by_key(|kind| *kind != Type::String);
-    types.into_iter().try_fold(Type::Dynamic, unify_two)
+    kinds.sort_by_key(|kind| *kind != Type::String);
+    kinds.into_iter().try_fold(Type::Dynamic, unify_two)
 }
 
 #[cfg(test)]

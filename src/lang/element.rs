@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::convert::primitive_text;
 use super::eval::{EvalError, error};
-use super::operators::number;
+use super::operand::number;
 use super::value::Value;
 use crate::diagnostic::{Diagnostic, Span};
 

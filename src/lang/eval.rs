@@ -1,15 +1,16 @@
 //! Evaluates expressions. Where names come from is the caller's: a [`Scope`].
 
+mod loops;
+
 use std::collections::BTreeMap;
 
-use super::ast::{BinaryOperator, Call, Conditional, Expr, ExprKind, ForExpr, Step, StepKind, TemplatePart, Traversal};
-use super::convert::{convert, primitive_text, unify};
+use super::ast::{BinaryOperator, Call, Conditional, Expr, ExprKind, Step, StepKind, Traversal, UnaryOperator};
+use super::convert::{convert, unify};
 use super::element::{attribute, element};
 use super::functions::{self, Argument, Function};
 use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
-use super::number::Number;
-use super::operators::{binary, logical, unary};
-use super::type_expr::type_from_expr;
+use super::operand::{boolean, logical, number};
+use super::type_expr::{all_required, type_from_expr};
 use super::value::{Type, Value};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -212,7 +213,7 @@ impl<'a> EvalContext<'a> {
             ExprKind::Traversal(traversal) => self.traversal(traversal),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Conditional(conditional) => self.conditional(conditional, expr.span),
-            ExprKind::Unary(operator, operand) => unary(*operator, &self.eval(operand)?, operand.span),
+            ExprKind::Unary(operator, operand) => self.unary(*operator, operand),
             ExprKind::Binary(operator, sides) => self.binary(*operator, &sides.0, &sides.1, expr.span),
             ExprKind::For(each) => self.for_expr(each, expr.span),
         }
@@ -263,113 +264,12 @@ impl<'a> EvalContext<'a> {
         }
     }
 
-    fn template(&self, parts: &[TemplatePart], span: Span) -> Result<Value, EvalError> {
-        if let [TemplatePart::Interpolation(expr)] = parts {
-            return self.eval(expr);
-        }
-        let mut text = String::new();
-        self.append(parts, span, &mut text)?;
-        self.scope.made(text.len(), span)?;
-        Ok(Value::string(text))
-    }
-
-    fn append(&self, parts: &[TemplatePart], span: Span, text: &mut String) -> Result<(), EvalError> {
-        let mut failure = None;
-        for part in parts {
-            match part {
-                _ if text.len() > MAX_TEXT => {
-                    return Err(error(span, format!("this text is longer than {} MiB", MAX_TEXT >> 20)));
-                }
-                TemplatePart::Literal(literal) => text.push_str(literal),
-                TemplatePart::Interpolation(expr) => {
-                    if let Some(piece) = kept(self.piece(expr), &mut failure) {
-                        text.push_str(&piece);
-                    }
-                }
-                TemplatePart::If(directive) => {
-                    let is_true = self.condition(&directive.condition)?;
-                    self.append(if is_true { &directive.yes } else { &directive.no }, span, text)?;
-                }
-                TemplatePart::For(directive) => {
-                    for (key, element) in self.pairs(&directive.collection)? {
-                        let mut names = BTreeMap::from([(directive.element.text.clone(), element)]);
-                        names.extend(directive.key.iter().map(|name| (name.text.clone(), key.clone())));
-                        self.bind(&names, |context| context.append(&directive.parts, span, text))?;
-                    }
-                }
-            }
-        }
-        unless(failure, ())
-    }
-
-    /// Evaluates what stands in a text, to a text.
-    fn piece(&self, expr: &Expr) -> Result<String, EvalError> {
-        let value = self.eval(expr)?;
-        primitive_text(&value).ok_or_else(|| match value.is_null() {
-            true => error(expr.span, "this is null, which cannot stand in a text"),
-            false => error(expr.span, format!("string required in a text, but have {}", value.type_of())),
-        })
-    }
-
     fn condition(&self, expr: &Expr) -> Result<bool, EvalError> {
         match convert(&self.eval(expr)?, &Type::Bool) {
             Ok(Value::Bool(flag)) => Ok(flag),
             Ok(_) => Err(error(expr.span, "the condition is null")),
             Err(why) => Err(error(expr.span, format!("the condition is not true or false: {why}"))),
         }
-    }
-
-    /// Evaluates a collection to (key or index, element).
-    fn pairs(&self, expr: &Expr) -> Result<Vec<(Value, Value)>, EvalError> {
-        let value = self.eval(expr)?;
-        self.scope.handled(value.as_items().map_or(0, <[Value]>::len).saturating_mul(BYTES_PER_STEP), expr.span)?;
-        match &value {
-            Value::Set(items) => Ok(items.iter().map(|item| (item.clone(), item.clone())).collect()),
-            Value::List(items) | Value::Tuple(items) => {
-                Ok(items.iter().enumerate().map(|(i, item)| (Value::Number(Number::from(i)), item.clone())).collect())
-            }
-            Value::Map(entries) | Value::Object(entries) => {
-                Ok(entries.iter().map(|(key, item)| (Value::string(key), item.clone())).collect())
-            }
-            Value::Null(_) => Err(error(expr.span, "this is null, which cannot be gone through")),
-            _ => Err(error(expr.span, format!("a {} cannot be gone through", value.type_of()))),
-        }
-    }
-
-    fn for_expr(&self, each: &ForExpr, span: Span) -> Result<Value, EvalError> {
-        let (mut items, mut entries) = (Vec::new(), BTreeMap::<String, Vec<Value>>::new());
-        for (key, element) in self.pairs(&each.collection)? {
-            let mut names = BTreeMap::from([(each.element.text.clone(), element)]);
-            names.extend(each.key.iter().map(|name| (name.text.clone(), key.clone())));
-            self.bind(&names, |context| -> Result<(), EvalError> {
-                let is_wanted = each.condition.as_ref().map_or(Ok(true), |condition| context.condition(condition))?;
-                if !is_wanted {
-                    return Ok(());
-                }
-                self.made_of(0, span)?;
-                let Some(key_expr) = &each.result_key else {
-                    items.push(context.eval(&each.result)?);
-                    return Ok(());
-                };
-                let key = context.key(key_expr)?;
-                let value = context.eval(&each.result)?;
-                let values = entries.entry(key.clone()).or_default();
-                if !values.is_empty() && !each.is_grouping {
-                    let finding = Diagnostic::error(key_expr.span, format!("two elements have the key \"{key}\""));
-                    return Err(Box::new(finding.hint("write `...` after the value to gather equal keys")));
-                }
-                values.push(value);
-                Ok(())
-            })?;
-        }
-        if each.result_key.is_none() {
-            return Ok(Value::tuple(items));
-        }
-        let gathered = entries.into_iter().filter_map(|(key, mut values)| {
-            let value = if each.is_grouping { Some(Value::tuple(values)) } else { values.pop() };
-            value.map(|value| (key, value))
-        });
-        Ok(Value::object(gathered.collect()))
     }
 
     fn traversal(&self, traversal: &Traversal) -> Result<Value, EvalError> {
@@ -385,14 +285,14 @@ impl<'a> EvalContext<'a> {
         while let Some((step, rest)) = steps.split_first() {
             (value, steps) = match &step.kind {
                 StepKind::Attribute(name) => (attribute(&value, name, step.span)?, rest),
-                StepKind::Index(index) | StepKind::LegacyIndex(index) => {
+                StepKind::Index(index) | StepKind::DottedIndex(index) => {
                     (element(&value, &self.eval(index)?, step.span)?, rest)
                 }
                 StepKind::FullSplat => return self.splat(&value, rest, step.span),
                 StepKind::AttributeSplat => {
-                    let is_attribute = |s: &&Step| matches!(s.kind, StepKind::Attribute(_) | StepKind::LegacyIndex(_));
-                    let n_attributes = rest.iter().take_while(is_attribute).count();
-                    let (inner, after) = rest.split_at(n_attributes);
+                    let is_inner =
+                        |step: &&Step| matches!(step.kind, StepKind::Attribute(_) | StepKind::DottedIndex(_));
+                    let (inner, after) = rest.split_at(rest.iter().take_while(is_inner).count());
                     (self.splat(&value, inner, step.span)?, after)
                 }
             };
@@ -400,9 +300,12 @@ impl<'a> EvalContext<'a> {
         Ok(value)
     }
 
-    /// A null has no elements; anything that is no list is a list of one.
+    /// A null of no list type has no elements; anything else that is no list is a list of one.
     fn splat(&self, value: &Value, steps: &[Step], span: Span) -> Result<Value, EvalError> {
         let items: &[Value] = match value {
+            Value::Null(Type::List(_) | Type::Set(_) | Type::Tuple(_)) => {
+                return Err(error(span, "this is null, which has no elements"));
+            }
             Value::Null(_) => &[],
             _ => value.as_items().unwrap_or(std::slice::from_ref(value)),
         };
@@ -433,18 +336,49 @@ impl<'a> EvalContext<'a> {
         }
     }
 
-    fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
-        let (a, b) = (self.eval(left), self.eval(right));
-        if matches!(operator, BinaryOperator::And | BinaryOperator::Or) {
-            return logical(operator, (a, left.span), (b, right.span));
+    fn unary(&self, operator: UnaryOperator, operand: &Expr) -> Result<Value, EvalError> {
+        let value = self.eval(operand)?;
+        match operator {
+            UnaryOperator::Negate => Ok(Value::Number(number(&value, operand.span)?.negate())),
+            UnaryOperator::Not => Ok(Value::Bool(!boolean(&value, operand.span)?)),
         }
-        let mut failure = None;
-        let (a, b) = (kept(a, &mut failure), kept(b, &mut failure));
-        let (a, b) = unless(failure, a.zip(b).unwrap_or((Value::NULL, Value::NULL)))?;
-        if matches!(operator, BinaryOperator::Equal | BinaryOperator::NotEqual) {
+    }
+
+    fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
+        use BinaryOperator as B;
+        let sides = (self.eval(left), self.eval(right));
+        if matches!(operator, B::And | B::Or) {
+            return logical(operator == B::Or, (sides.0, left.span), (sides.1, right.span));
+        }
+        let (a, b) = match sides {
+            (Ok(a), Ok(b)) => (a, b),
+            (Err(mut first), Err(second)) => {
+                first.and(*second);
+                return Err(first);
+            }
+            (Err(why), Ok(_)) | (Ok(_), Err(why)) => return Err(why),
+        };
+        if matches!(operator, B::Equal | B::NotEqual) {
             self.scope.handled(a.size().min(b.size()), span)?;
         }
-        binary(operator, (&a, left.span), (&b, right.span), span)
+        match operator {
+            B::Equal => return Ok(Value::Bool(equal(&a, &b))),
+            B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
+            _ => {}
+        }
+        let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
+        let result = match operator {
+            B::Add => a.add(&b),
+            B::Subtract => a.subtract(&b),
+            B::Multiply => a.multiply(&b),
+            B::Divide => a.divide(&b),
+            B::Modulo => a.modulo(&b),
+            B::Less => return Ok(Value::Bool(a < b)),
+            B::LessOrEqual => return Ok(Value::Bool(a <= b)),
+            B::Greater => return Ok(Value::Bool(a > b)),
+            _ => return Ok(Value::Bool(a >= b)),
+        };
+        result.map(Value::Number).ok_or_else(|| error(span, "this division has no result"))
     }
 
     fn call(&self, call: &Call, span: Span) -> Result<Value, EvalError> {
@@ -518,11 +452,16 @@ impl<'a> EvalContext<'a> {
             }
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
-                let wanted = type_from_expr(wanted)?.without_optional();
+                let wanted = all_required(type_from_expr(wanted)?);
                 self.scope.made(value.size(), span)?;
                 convert(&value, &wanted).map_err(|why| error(span, why))
             })),
             _ => None,
         }
     }
+}
+
+/// Equality of the `==` operator: of one type and content; a tuple equals no list.
+pub(super) fn equal(a: &Value, b: &Value) -> bool {
+    a == b
 }

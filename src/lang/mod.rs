@@ -20,7 +20,7 @@ mod json_syntax;
 pub mod limits;
 mod natural;
 mod number;
-mod operators;
+mod operand;
 mod toml_syntax;
 mod type_expr;
 mod value;
@@ -36,6 +36,11 @@ pub use number::Number;
 pub use toml_syntax::parse_toml;
 pub use type_expr::type_from_expr;
 pub use value::{Field, Type, Value};
+
+/// Returns the names of all functions that expressions can call without defining them, those apart that read files.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::names().chain(["try", "can", "convert"])
+}
 
 /// Texts that are more than one thing of the language.
 pub mod text {

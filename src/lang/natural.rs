@@ -11,18 +11,32 @@ impl Natural {
         Natural(vec![value as u32, (value >> 32) as u32]).trimmed()
     }
 
-    /// Reads decimal ASCII digits; anything else is skipped.
-    pub(super) fn from_digits(digits: &str) -> Natural {
-        let values: Vec<u32> = digits.chars().filter_map(|c| c.to_digit(10)).collect();
-        Natural::from_values(&values, 10)
+    /// Reads ASCII digits; anything else is skipped.
+    pub(super) fn from_digits(digits: &str, radix: u32) -> Natural {
+        Natural::from_values(digits.chars().filter_map(|c| c.to_digit(radix)), radix)
     }
 
-    /// Makes a number of the values of its digits, the highest first.
-    pub(super) fn from_values(digits: &[u32], radix: u32) -> Natural {
-        digits.iter().fold(Natural::default(), |mut n, digit| {
-            n.multiply_add(radix, *digit);
+    /// Reads the values of digits, the most significant first.
+    pub(super) fn from_values(values: impl IntoIterator<Item = u32>, radix: u32) -> Natural {
+        values.into_iter().fold(Natural::default(), |mut n, digit| {
+            n.multiply_add(radix, digit);
             n
         })
+    }
+
+    /// Returns its digits to base 2, 8, 10 or 16.
+    pub(super) fn digits(&self, radix: u32) -> String {
+        let n_bits = match radix {
+            2 => 1,
+            8 => 3,
+            16 => 4,
+            _ if self.is_zero() => return "0".into(),
+            _ => return self.decimal().into_iter().map(|digit| char::from(b'0' + digit)).collect(),
+        };
+        let digit =
+            |place: usize| (0..n_bits).rev().fold(0, |sum, i| sum * 2 + u32::from(self.bit(place * n_bits + i)));
+        let n_digits = self.bits().div_ceil(n_bits).max(1);
+        (0..n_digits).rev().filter_map(|place| char::from_digit(digit(place), radix)).collect()
     }
 
     pub(super) fn is_zero(&self) -> bool {

@@ -55,7 +55,7 @@ impl Number {
         if exponent.abs() > MAX_EXPONENT {
             return None;
         }
-        let mantissa = Natural::from_digits(&format!("{whole}{fraction}"));
+        let mantissa = Natural::from_digits(&format!("{whole}{fraction}"), 10);
         let exponent = exponent - fraction.len() as i64;
         let power = Natural::power(10, exponent.unsigned_abs() as usize);
         let number = match exponent {
@@ -76,23 +76,22 @@ impl Number {
         }
     }
 
-    /// Parses whole digits of a base from 2 to 62; a minus is allowed. Above 36, small letters come before large ones, which
-    /// are digits of their own.
+    /// Parses whole digits of a base from 2 to 62; a sign is allowed. Past 36, small letters come before capitals.
     pub fn parse_radix(text: &str, radix: u32) -> Option<Number> {
-        let (is_negative, digits) = match text.strip_prefix('-') {
-            Some(digits) => (true, digits),
-            None => (false, text),
+        let is_negative = text.starts_with('-');
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if digits.is_empty() || digits.len() > MAX_EXPONENT as usize {
+            return None;
+        }
+        let value = |c: char| match c {
+            'A'..='Z' if radix > 36 => Some(c as u32 - 'A' as u32 + 36),
+            _ => c.to_digit(36),
         };
-        let value = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'z' => Some(byte - b'a' + 10),
-            b'A'..=b'Z' => Some(byte - b'A' + if radix > 36 { 36 } else { 10 }),
-            _ => None,
-        };
-        let is_sized = !digits.is_empty() && digits.len() < MAX_EXPONENT as usize;
-        let digits = digits.bytes().map(|byte| value(byte).map(u32::from).filter(|digit| *digit < radix));
-        let digits: Vec<u32> = digits.take(MAX_EXPONENT as usize).collect::<Option<_>>()?;
-        is_sized.then(|| rounded(is_negative, Natural::from_values(&digits, radix), 0, FULL))
+        let values: Option<Vec<u32>> = digits.chars().map(|c| value(c).filter(|value| *value < radix)).collect();
+        let whole = Natural::from_values(values?, radix);
+        // Not rounded to the bits of a literal: all digits stay.
+        let precision = u32::try_from(whole.bits()).unwrap_or(FULL).max(FULL);
+        Some(rounded(is_negative && !whole.is_zero(), whole, 0, precision))
     }
 
     /// Returns the same number with the precision of a machine float, as text from the environment gets.
@@ -111,37 +110,6 @@ impl Number {
         let exponent = usize::try_from(self.exponent).unwrap_or(0);
         let n_bits = self.mantissa.as_ref().map_or(0, |mantissa| mantissa.bits() + exponent);
         Number { precision: u32::try_from(n_bits).unwrap_or(FULL).max(COUNTED), ..self.clone() }
-    }
-
-    /// Returns it without the sign of a zero.
-    #[must_use]
-    pub fn without_minus_zero(self) -> Number {
-        Number { is_negative: self.is_negative && !self.is_zero(), ..self }
-    }
-
-    /// Returns all digits of a finite number without its sign, none for zero.
-    pub(super) fn exact_digits(&self) -> Decimal {
-        self.mantissa.as_ref().filter(|m| !m.is_zero()).map_or((Vec::new(), 0), |m| exact(m, self.exponent))
-    }
-
-    /// Returns the fewest digits that mean this number at its precision, without its sign; none for zero.
-    pub(super) fn shortest_digits(&self) -> Decimal {
-        let mantissa = self.mantissa.as_ref().filter(|m| !m.is_zero());
-        mantissa.map_or((Vec::new(), 0), |m| shortest(m, self.exponent, self.precision as usize))
-    }
-
-    /// Returns the digits of a whole number without its sign, of `n_bits` bits each, from the highest on; `None` if it is not
-    /// whole.
-    pub(super) fn bit_digits(&self, n_bits: usize) -> Option<Vec<u8>> {
-        let mantissa = self.mantissa.as_ref().filter(|_| self.is_whole())?;
-        let whole = mantissa.shift_left(usize::try_from(self.exponent).ok()?);
-        let digit = |i: usize| (0..n_bits).fold(0, |digit, bit| digit | u8::from(whole.bit(i * n_bits + bit)) << bit);
-        Some((0..whole.bits().div_ceil(n_bits).max(1)).rev().map(digit).collect())
-    }
-
-    /// Says whether it is infinite.
-    pub fn is_infinite(&self) -> bool {
-        self.mantissa.is_none()
     }
 
     /// Returns a machine float's exact value; `None` for not-a-number.
@@ -203,6 +171,26 @@ impl Number {
         self.is_negative
     }
 
+    /// Returns the digits d₀d₁… of its magnitude 0.d₀d₁… × 10^point and that point, all of them and none for zero; `None`
+    /// for infinity.
+    pub fn decimal(&self) -> Option<(Vec<u8>, i64)> {
+        self.mantissa.as_ref().map(|m| if m.is_zero() { (Vec::new(), 0) } else { exact(m, self.exponent) })
+    }
+
+    /// As [`Number::decimal`], but the fewest digits that mean this number at its precision.
+    pub fn shortest_decimal(&self) -> Option<(Vec<u8>, i64)> {
+        let precision = self.precision as usize;
+        let of = |m: &Natural| if m.is_zero() { (Vec::new(), 0) } else { shortest(m, self.exponent, precision) };
+        self.mantissa.as_ref().map(of)
+    }
+
+    /// Returns the digits of its magnitude to base 2, 8, 10 or 16, in lower case; `None` if it is not whole.
+    pub fn whole_digits(&self, radix: u32) -> Option<String> {
+        let mantissa = self.mantissa.as_ref().filter(|_| self.is_whole())?;
+        let whole = mantissa.shift_left(usize::try_from(self.exponent).unwrap_or(0));
+        Some(whole.digits(radix))
+    }
+
     /// Returns it with the other sign.
     #[must_use]
     pub fn negate(&self) -> Number {
@@ -262,9 +250,13 @@ impl Number {
         }
     }
 
-    /// The rest of dividing toward zero: of a division by zero the number itself, as in the peer; `None` for infinity.
+    /// The rest of dividing toward zero; the number itself for a division by zero, infinity where one of the two is
+    /// infinite, as in the peer; `None` for 0 and ∞.
     pub fn modulo(&self, other: &Number) -> Option<Number> {
-        if other.is_zero() && !self.is_infinite() {
+        if self.mantissa.is_none() || other.mantissa.is_none() {
+            return self.multiply(other);
+        }
+        if other.is_zero() {
             return Some(self.clone());
         }
         let quotient = self.divide(other)?;
@@ -298,6 +290,12 @@ impl Number {
     #[must_use]
     pub fn ceil(&self) -> Number {
         self.negate().floor().negate()
+    }
+
+    /// Returns it with a plus sign if it is -0.
+    #[must_use]
+    pub fn without_minus_zero(self) -> Number {
+        Number { is_negative: self.is_negative && !self.is_zero(), ..self }
     }
 }
 
@@ -424,8 +422,8 @@ impl fmt::Display for Number {
     }
 }
 
-/// A decimal fraction 0.d₀d₁… × 10^point, without zeros at the end.
-pub(super) type Decimal = (Vec<u8>, i64);
+/// A decimal fraction 0.d₀d₁… × 10^point.
+type Decimal = (Vec<u8>, i64);
 
 fn exact(mantissa: &Natural, exponent: i64) -> Decimal {
     let n = exponent.unsigned_abs() as usize;

@@ -49,6 +49,22 @@ pub fn type_from_expr(expr: &Expr) -> Result<Type, EvalError> {
     }
 }
 
+/// Returns the type with every attribute required: `convert` knows `optional`, but an absent attribute is an error to it.
+pub fn all_required(kind: Type) -> Type {
+    let boxed = |element: Box<Type>| Box::new(all_required(*element));
+    match kind {
+        Type::List(element) => Type::List(boxed(element)),
+        Type::Set(element) => Type::Set(boxed(element)),
+        Type::Map(element) => Type::Map(boxed(element)),
+        Type::Tuple(items) => Type::Tuple(items.into_iter().map(all_required).collect()),
+        Type::Object(fields) => {
+            let required = |field: Field| Field { kind: all_required(field.kind), is_optional: false };
+            Type::Object(fields.into_iter().map(|(name, field)| (name, required(field))).collect())
+        }
+        Type::Dynamic | Type::Bool | Type::Number | Type::String => kind,
+    }
+}
+
 fn object_type(items: &[(Expr, Expr)]) -> Result<Type, EvalError> {
     let mut fields = BTreeMap::new();
     for (key, value) in items {

@@ -121,7 +121,10 @@ impl Value {
 
     /// Returns a set of the items, which must be of one type.
     pub fn set(mut items: Vec<Value>) -> Value {
-        items.sort();
+        match items.iter().all(|item| item.as_items().is_none() && item.as_entries().is_none()) {
+            true => items.sort(),
+            false => items.sort_by_cached_key(set_key),
+        }
         items.dedup();
         Value::Set(measured_items(items))
     }
@@ -234,7 +237,7 @@ impl Value {
 
     fn rank(&self) -> u8 {
         match self {
-            // Last in a set, as in the peer.
+            // Last, as in the peer.
             Value::Null(_) => 9,
             Value::Bool(_) => 1,
             Value::Number(_) => 2,
@@ -246,6 +249,43 @@ impl Value {
             Value::Object(_) => 8,
         }
     }
+}
+
+/// What elements of a set are sorted by that have elements themselves: the text that the peer makes of them for its hash.
+fn set_key(value: &Value) -> Vec<u8> {
+    fn append(value: &Value, text: &mut String) {
+        match value {
+            Value::Null(_) => text.push('~'),
+            Value::Bool(flag) => text.push(if *flag { 'T' } else { 'F' }),
+            Value::Number(number) => text.push_str(&number.to_string()),
+            Value::String(string) => text.push_str(&format!("{string:?}")),
+            Value::List(items) | Value::Set(items) | Value::Tuple(items) => {
+                let (open, close) = if matches!(value, Value::Tuple(_)) { ('<', '>') } else { ('[', ']') };
+                text.push(open);
+                for item in items.iter() {
+                    append(item, text);
+                    text.push(';');
+                }
+                text.push(close);
+            }
+            Value::Map(entries) | Value::Object(entries) => {
+                let is_map = matches!(value, Value::Map(_));
+                text.push(if is_map { '{' } else { '<' });
+                for (key, item) in entries.iter() {
+                    if is_map {
+                        text.push_str(&format!("{key:?}:"));
+                    }
+                    append(item, text);
+                    text.push(';');
+                }
+                text.push(if is_map { '}' } else { '>' });
+            }
+        }
+    }
+    // Nulls come last.
+    let mut text = String::from(if value.is_null() { "1" } else { "0" });
+    append(value, &mut text);
+    text.into_bytes()
 }
 
 impl PartialEq for Value {
@@ -279,25 +319,6 @@ impl From<bool> for Value {
 impl From<Number> for Value {
     fn from(value: Number) -> Value {
         Value::Number(value)
-    }
-}
-
-impl Type {
-    /// Returns the type with every name of an object required, as the function `convert` has it.
-    #[must_use]
-    pub fn without_optional(self) -> Type {
-        let boxed = |kind: Box<Type>| Box::new(kind.without_optional());
-        match self {
-            Type::List(element) => Type::List(boxed(element)),
-            Type::Set(element) => Type::Set(boxed(element)),
-            Type::Map(element) => Type::Map(boxed(element)),
-            Type::Tuple(items) => Type::Tuple(items.into_iter().map(Type::without_optional).collect()),
-            Type::Object(fields) => {
-                let required = |field: Field| Field { kind: field.kind.without_optional(), is_optional: false };
-                Type::Object(fields.into_iter().map(|(name, field)| (name, required(field))).collect())
-            }
-            primitive => primitive,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dockerfile::NetworkMode;
 use crate::lang::text::clean_path;
 use crate::platform::Platform;
-use crate::reference::Reference;
+use crate::reference::{InvalidReference, Reference};
 use crate::remote::{Home, HttpUrl, Remote, SINGLE_FILE, is_http};
 
 /// Plans `targets`, linked ones among them; those without platforms are for `build_platform`. A linked target is planned
@@ -287,13 +287,10 @@ impl Contexts<'_> {
         if let Some(name) = text.strip_prefix("target:") {
             return BuildContext::Target(name.to_owned());
         }
-        if let Some(name) = text.strip_prefix("docker-image://") {
-            match name.parse() {
-                Ok(reference) => return BuildContext::Image(ImageSource::Registry(reference)),
-                Err(error) => self.found.push(Diagnostic::error(context.span, error.to_string())),
-            }
-        } else if let Some(layout) = text.strip_prefix("oci-layout://") {
-            return BuildContext::Image(layout_source(layout));
+        match image_context(text) {
+            Some(Ok(image)) => return image,
+            Some(Err(error)) => self.found.push(Diagnostic::error(context.span, error.to_string())),
+            None => {}
         }
         let meant = self.home.map_or_else(|| text.to_owned(), |home| home.context(text));
         let meant = Spanned::new(meant, context.span);
@@ -347,6 +344,17 @@ impl Contexts<'_> {
         }
         DockerfileSource::Path(local_path(&format!("{directory}/{name}")))
     }
+}
+
+/// Returns the context that is an image, `docker-image://REFERENCE` or `oci-layout://PATH`; `None` for any other.
+///
+/// # Errors
+/// The reference is none.
+pub fn image_context(text: &str) -> Option<Result<BuildContext, InvalidReference>> {
+    if let Some(name) = text.strip_prefix("docker-image://") {
+        return Some(name.parse().map(|reference| BuildContext::Image(ImageSource::Registry(reference))));
+    }
+    text.strip_prefix("oci-layout://").map(|layout| Ok(BuildContext::Image(layout_source(layout))))
 }
 
 /// `path`, `path:tag`, `path@digest`.

@@ -14,7 +14,7 @@ use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-pub use expand::expand;
+pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
 pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 

@@ -199,9 +199,6 @@ impl Unpacker<'_> {
                     result => result?,
                 }
                 let fd = rustix::fs::openat(&grandparent, name, flags | NO_FOLLOW, Mode::empty())?;
-                if let Some((uid, gid)) = self.options.owner {
-                    chown(&grandparent, name, uid, gid)?;
-                }
                 rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755))?;
                 rustix::fs::futimens(&fd, &timestamps(0))?;
                 fd

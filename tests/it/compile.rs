@@ -71,6 +71,26 @@ fn a_file_answers_for_registries() {
 }
 
 #[test]
+fn a_named_context_takes_the_place_of_an_image_and_a_stage() {
+    let registry = json!({
+        "image": { "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", "1".repeat(64))] } },
+        "configs": [{ "contains": ["other"], "config": { "Env": ["OF=other"] } }],
+    });
+    let flags = [
+        "--registry-file",
+        "images.json",
+        "--build-context",
+        "base=docker-image://other:1",
+        "--build-context",
+        "files=.",
+    ];
+    let dockerfile = "FROM nowhere AS files\nFROM base\nCOPY --from=files images.json /\n";
+    let compiled = &compile(dockerfile, &flags, &[("images.json", registry)])["compile"]["linux/amd64"];
+    assert_eq!(compiled["image"]["config"]["Env"][0], "OF=other", "{compiled}");
+    assert!(compiled["llb"].to_string().contains("local://"), "{compiled}");
+}
+
+#[test]
 fn errors_have_their_lines_and_what_was_read_before() {
     let document = compile("FROM scratch\nRUN --netwrk=none x\nUSER\n", &["--offline"], &[]);
     let error = &document["parse"]["error"];

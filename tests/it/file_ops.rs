@@ -560,12 +560,13 @@ fn excludes_are_relative_to_each_source() {
         "/e*",
         "/y/",
         expect![[r#"
-        755 x/
-        644 x/b.md d/b.md
-        755 x/sub/
-        644 x/sub/c.txt d/sub/c.txt
-        755 y/
-        644 y/e.md e.md"#]],
+            755 x/
+            644 x/b.md d/b.md
+            755 x/sub/
+            644 x/sub/c.txt d/sub/c.txt
+            755 y/
+            644 y/e.md e.md
+            644 y/e.txt e.txt"#]],
     );
 }
 

@@ -53,8 +53,8 @@ fn steps(traversal: &Traversal) -> String {
     for step in &traversal.steps {
         out += &match &step.kind {
             StepKind::Attribute(name) => format!(".{name}"),
+            StepKind::DottedIndex(index) => format!(".{}", to_hcl(index)),
             StepKind::Index(index) => format!("[{}]", to_hcl(index)),
-            StepKind::LegacyIndex(index) => format!(".{}", to_hcl(index)),
             StepKind::AttributeSplat => ".*".to_owned(),
             StepKind::FullSplat => "[*]".to_owned(),
         };

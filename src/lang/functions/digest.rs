@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::Parameter::{Any, Number, Text};
+use super::cipher::rsadecrypt;
 use super::{Function, fixed, text_at, variadic};
 use crate::lang::value::Value;
 
@@ -18,9 +19,7 @@ pub(super) const TABLE: &[Function] = &[
     fixed("byteslen", &[Any], |_, v| Err(no_buffer(v))),
     fixed("bytesslice", &[Any, Number, Number], |_, v| Err(no_buffer(v))),
     fixed("md5", &[Text], |_, v| Ok(Value::string(hex(&md5(text_at(v, 0).as_bytes()))))),
-    fixed("rsadecrypt", &[Text, Text], |_, _| {
-        Err("a decrypted secret would stand in the values of the bakefile; give it to a step with `secret`".into())
-    }),
+    fixed("rsadecrypt", &[Text, Text], rsadecrypt),
     fixed("sha1", &[Text], |_, v| Ok(Value::string(hex(&sha1(text_at(v, 0).as_bytes()))))),
     fixed("sha256", &[Text], |_, v| Ok(Value::string(hex(&Sha256::digest(text_at(v, 0)))))),
     fixed("sha512", &[Text], |_, v| Ok(Value::string(hex(&Sha512::digest(text_at(v, 0)))))),
@@ -146,7 +145,6 @@ fn sha1(message: &[u8]) -> [u8; 20] {
     digest
 }
 
-/// A name-based UUID (RFC 4122, version 5); the namespace is dns, url, oid, x500 or a UUID.
 /// Returns the 32 digits of a UUID: plain, with `urn:uuid:` before it, between two braces or other signs, or without hyphens.
 fn uuid_digits(text: &str) -> Option<Vec<u8>> {
     let text = match text.len() {
@@ -161,6 +159,7 @@ fn uuid_digits(text: &str) -> Option<Vec<u8>> {
     (is_valid && (is_hyphenated || text.len() == 32)).then(|| digits.collect())
 }
 
+/// A name-based UUID (RFC 4122, version 5); the namespace is dns, url, oid, x500 or a UUID.
 fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
     let known = match namespace {
         "dns" => "6ba7b810-9dad-11d1-80b4-00c04fd430c8",

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::Parameter::{Nullable, Text};
-use super::{Function, World, fixed, json, text_at};
+use super::json::decoded;
+use super::{Function, World, fixed, text_at};
 use crate::lang::limits::{ELEMENT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
 use crate::lang::value::{Type, Value};
 
+/// Bits past the last whole byte count for nothing, as in the peer.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 pub(super) const TABLE: &[Function] = &[
     fixed("base64decode", &[Text], |_, v| {
-        let text: String = text_at(v, 0).chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        let text = text_at(v, 0).replace(['\n', '\r'], "");
         let bytes = LENIENT.decode(text).map_err(|_| "this is no base64")?;
         String::from_utf8(bytes).map(Value::string).map_err(|_| "the decoded bytes are no UTF-8".into())
     }),
@@ -22,14 +26,11 @@ pub(super) const TABLE: &[Function] = &[
     fixed("csvdecode", &[Text], csvdecode),
     fixed("jsondecode", &[Text], |_, v| {
         items_fit(Some(text_at(v, 0).matches([',', '[', '{', ':']).count()))?;
-        json::decode(text_at(v, 0)).map_err(|why| format!("this is no JSON: {why}"))
+        decoded(text_at(v, 0))
     }),
     fixed("jsonencode", &[Nullable], |_, v| json_text(&v[0]).map(Value::string)),
     fixed("urlencode", &[Text], |_, v| Ok(Value::string(urlencode(text_at(v, 0))))),
 ];
-
-/// Base64 of which the last letter may have bits that mean nothing, as in the peer.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// Returns the value of a JSON document: arrays are tuples, objects are objects.
 pub fn from_json(json: &serde_json::Value) -> Value {
@@ -50,7 +51,7 @@ pub fn from_json(json: &serde_json::Value) -> Value {
 /// Returns compact JSON, keys sorted.
 ///
 /// # Errors
-/// It is too long for a text, or has an infinite number in it.
+/// It is too long for a text, or an infinite number is in it.
 pub fn json_text(value: &Value) -> Result<String, String> {
     let mut text = String::new();
     write_json(value, &mut text)?;
@@ -66,7 +67,7 @@ fn write_json(value: &Value, text: &mut String) -> Result<(), String> {
     match value {
         Value::Null(_) => text.push_str("null"),
         Value::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(number) if number.is_infinite() => return Err("JSON has no infinite numbers".into()),
+        Value::Number(number) if number.decimal().is_none() => return Err("JSON has no infinite numbers".into()),
         Value::Number(number) => text.push_str(&number.to_string()),
         Value::String(string) => write_json_string(string, text),
         Value::List(items) | Value::Set(items) | Value::Tuple(items) => {

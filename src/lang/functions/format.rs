@@ -1,15 +1,16 @@
 //! `format` and `formatlist`: printf verbs as cty has them.
 
+use super::Parameter::{Nullable, Text};
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::Parameter::{Nullable, Text};
-use super::encoding::json_text;
-use super::printf::Verb;
+use super::verb::Verb;
 use super::{Function, World, text_at, variadic};
-use crate::lang::convert::convert;
 use crate::lang::limits::{items_fit, text_fits, value_fits};
-use crate::lang::value::{Type, Value};
+use crate::lang::value::Value;
+
+/// The most that a width or a precision may be.
+const MAX_WIDTH: usize = 1_000_000;
 
 pub(super) const TABLE: &[Function] = &[
     variadic("format", &[Text], Nullable, |world, v| {
@@ -62,14 +63,17 @@ fn format(world: &World, pattern: &str, arguments: &[Value]) -> Result<String, S
                 _ => verb.has_sharp = true,
             }
         }
-        verb.width = digits(&mut chars)?.unwrap_or(0);
+        verb.width = if chars.peek() == Some(&'0') { 0 } else { size(&mut chars)? };
         if chars.next_if_eq(&'.').is_some() {
-            verb.precision = Some(digits(&mut chars)?.unwrap_or(0));
+            verb.precision = Some(size(&mut chars)?);
         }
         if chars.next_if_eq(&'[').is_some() {
-            let is_index = chars.peek().is_some_and(|c| *c != '0');
-            let index = digits(&mut chars)?.filter(|_| is_index && chars.next_if_eq(&']').is_some());
-            next = index.and_then(|n| n.checked_sub(1)).ok_or("an argument index is a number from 1 up and `]`")?;
+            let mut number = String::new();
+            while let Some(digit) = chars.next_if(char::is_ascii_digit) {
+                number.push(digit);
+            }
+            let index = number.parse::<usize>().ok().filter(|_| chars.next() == Some(']') && !number.starts_with('0'));
+            next = index.and_then(|n| n.checked_sub(1)).ok_or("an argument index is a number from 1 up")?;
         }
         let letter = chars.next().ok_or("the format ends inside a verb")?;
         let argument =
@@ -79,7 +83,7 @@ fn format(world: &World, pattern: &str, arguments: &[Value]) -> Result<String, S
         // An argument may be printed by any number of verbs, even where they cut it to nothing.
         handled = handled.saturating_add(argument.size());
         value_fits(Some(handled))?;
-        let piece = printed(&verb, letter, argument)?;
+        let piece = verb.print(letter, argument)?;
         text_fits(text.len().checked_add(piece.len()))?;
         text.push_str(&piece);
     }
@@ -90,46 +94,16 @@ fn format(world: &World, pattern: &str, arguments: &[Value]) -> Result<String, S
     Ok(text)
 }
 
-/// Reads a number of a verb, if there is one.
-fn digits(chars: &mut Peekable<Chars<'_>>) -> Result<Option<usize>, String> {
-    let mut digits = String::new();
+/// Takes the digits of a width or a precision; 0 where there are none.
+fn size(chars: &mut Peekable<Chars<'_>>) -> Result<usize, String> {
+    let mut size = 0usize;
     while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-        digits.push(digit);
-    }
-    if digits.is_empty() {
-        return Ok(None);
-    }
-    let n = digits.parse::<usize>().ok();
-    text_fits(n)?;
-    Ok(n)
-}
-
-fn printed(verb: &Verb, letter: char, argument: &Value) -> Result<String, String> {
-    if argument.is_null() && letter != 'v' {
-        return Err(format!("`%{letter}` cannot print null"));
-    }
-    match letter {
-        'v' => match argument {
-            Value::String(text) if !verb.has_sharp => Ok(verb.padded(text.to_string())),
-            Value::Number(number) if !verb.has_sharp => Ok(verb.padded(verb.plain(number))),
-            _ => json_text(argument).map(|text| verb.padded(text)),
-        },
-        's' | 'q' => {
-            let text = convert(argument, &Type::String)?;
-            let text = verb.cut(text.as_str().unwrap_or(""));
-            let text = if letter == 'q' { json_text(&Value::string(text))? } else { text };
-            Ok(verb.padded(text))
+        size = size * 10 + digit.to_digit(10).unwrap_or(0) as usize;
+        if size > MAX_WIDTH {
+            return Err(format!("a width or precision is {MAX_WIDTH} at most"));
         }
-        't' => match convert(argument, &Type::Bool) {
-            Ok(Value::Bool(flag)) => Ok(flag.to_string()),
-            _ => Err("`%t` needs true or false".into()),
-        },
-        'b' | 'd' | 'o' | 'x' | 'X' | 'e' | 'E' | 'f' | 'g' | 'G' => match convert(argument, &Type::Number) {
-            Ok(Value::Number(number)) => verb.number(letter, &number),
-            _ => Err(format!("`%{letter}` needs a number")),
-        },
-        _ => Err(format!("no verb `%{letter}`")),
     }
+    Ok(size)
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub(super) const TABLE: &[Function] = &[
     fixed("floor", &[N], |_, v| Ok(Value::Number(number_at(v, 0).floor().without_minus_zero()))),
     fixed("greaterthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_gt()))),
     fixed("greaterthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_ge()))),
-    fixed("int", &[N], int),
+    fixed("int", &[N], |_, v| {
+        let n = number_at(v, 0);
+        Ok(Value::Number(if n.is_whole() { n } else { n.truncate().without_minus_zero().to_counted() }))
+    }),
     fixed("lessthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_lt()))),
     fixed("lessthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_le()))),
     fixed("log", &[N, N], |_, v| machine(float::ln(number_at(v, 0).to_f64()) / float::ln(number_at(v, 1).to_f64()))),
@@ -34,7 +37,10 @@ pub(super) const TABLE: &[Function] = &[
     fixed("or", &[Bool, Bool], |_, v| Ok(Value::Bool(is_true(v, 0) || is_true(v, 1)))),
     fixed("pow", &[N, N], |_, v| machine(float::pow(number_at(v, 0).to_f64(), number_at(v, 1).to_f64()))),
     variadic("range", &[N], N, range),
-    fixed("signum", &[N], |_, v| Ok(Value::Number(whole_at(v, 0)?.signum().into()))),
+    fixed("signum", &[N], |_, v| {
+        // The peer has no sign of a fraction.
+        Ok(Value::Number(Number::from(whole_at(v, 0)?.signum())))
+    }),
     fixed("subtract", &[N, N], |_, v| arithmetic(v, Number::subtract)),
 ];
 
@@ -64,42 +70,31 @@ fn extreme(v: &[Value], wanted: Ordering) -> Result<Value, String> {
     Ok(Value::Number(numbers.fold(first, |best, n| if n.cmp(&best) == wanted { n } else { best })))
 }
 
-fn int(_: &World, v: &[Value]) -> Result<Value, String> {
-    let n = number_at(v, 0);
-    match (n.is_infinite(), n.is_whole()) {
-        (true, _) => Err("an infinite number has no whole part".into()),
-        (_, true) => Ok(Value::Number(n)),
-        _ => Ok(Value::Number(n.truncate().without_minus_zero().to_counted())),
-    }
-}
-
-/// Values of a `range`, as in the peer.
+/// Values that `range` makes at most, as in the peer.
 const MAX_RANGE: usize = 1024;
 
 fn range(_: &World, v: &[Value]) -> Result<Value, String> {
     let zero = Number::from(0i64);
     let (start, end) = match v.len() {
-        0 => return Err("at least one number is needed".into()),
         1 => (zero.clone(), number_at(v, 0)),
-        _ => (number_at(v, 0), number_at(v, 1)),
+        2 | 3 => (number_at(v, 0), number_at(v, 1)),
+        _ => return Err("one, two or three numbers are taken".into()),
     };
     let step = match v.len() {
-        1 | 2 if end < start => Number::from(-1i64),
-        1 | 2 => Number::from(1i64),
         3 => number_at(v, 2),
-        _ => return Err("at most three numbers are taken".into()),
+        _ => Number::from(if end < start { -1i64 } else { 1 }),
     };
     let is_down = step < zero;
-    if (is_down && end > start) || (!is_down && end < start) {
+    if (step.is_zero() && start != end) || (is_down && end > start) || (!is_down && end < start) {
         return Err("the step leads away from the end".into());
     }
-    let (mut values, mut next) = (Vec::new(), start);
-    while if is_down { next > end } else { next < end } {
+    let (mut values, mut n) = (Vec::new(), start);
+    while if is_down { n > end } else { n < end } {
         if values.len() == MAX_RANGE {
             return Err(format!("more than {MAX_RANGE} values"));
         }
-        values.push(Value::Number(next.clone()));
-        next = next.add(&step).ok_or("the values are infinite")?;
+        values.push(Value::Number(n.clone()));
+        n = n.add(&step).ok_or("this has no end")?;
     }
     Ok(Value::list(values))
 }

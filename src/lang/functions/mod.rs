@@ -2,6 +2,7 @@
 //!
 //! `try`, `can` and `convert` are not here: their arguments are not plain values, so the evaluator knows them itself.
 
+mod cipher;
 mod collection;
 mod digest;
 pub(super) mod encoding;
@@ -10,11 +11,12 @@ mod float;
 mod format;
 mod json;
 mod math;
+mod moment;
 mod network;
-mod printf;
-mod re2;
+mod pattern;
 pub(super) mod text;
 mod time;
+mod verb;
 mod version;
 
 use std::cell::Cell;
@@ -82,8 +84,12 @@ enum Parameter {
     Bool,
     /// A list, set or tuple.
     Items,
-    /// A list, set or tuple whose elements have a common type: made a list of it.
-    List,
+    /// A list or tuple.
+    Sequence,
+    /// Anything that converts to a list of elements of one type.
+    Listed,
+    /// Anything that converts to a set.
+    Unique,
     /// A list of texts.
     Texts,
 }
@@ -197,10 +203,14 @@ impl Parameter {
             Parameter::Number => convert(value, &Type::Number),
             Parameter::Bool => convert(value, &Type::Bool),
             Parameter::Texts => convert(value, &Type::List(Box::new(Type::String))),
-            Parameter::List if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic)))
-                .map_err(|_| "the elements of the list have different types".into()),
+            Parameter::Unique if value.as_items().is_some() => convert(value, &Type::Set(Box::new(Type::Dynamic))),
+            Parameter::Listed if value.as_items().is_some() => convert(value, &Type::List(Box::new(Type::Dynamic))),
+            Parameter::Sequence if matches!(value, Value::List(_) | Value::Tuple(_)) => Ok(value.clone()),
+            Parameter::Sequence => Err(format!("list or tuple required, but have {}", value.type_of())),
             Parameter::Items if value.as_items().is_some() => Ok(value.clone()),
-            Parameter::Items | Parameter::List => Err(format!("list required, but have {}", value.type_of())),
+            Parameter::Items | Parameter::Listed | Parameter::Unique => {
+                Err(format!("list required, but have {}", value.type_of()))
+            }
         }
     }
 }

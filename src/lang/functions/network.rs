@@ -13,15 +13,14 @@ pub(super) const TABLE: &[Function] = &[
         Ok(Value::string(prefix.address(prefix.mask())))
     }),
     fixed("cidrsubnet", &[Text, N, N], |_, v| {
-        let (prefix, n_bits) = (Prefix::parse(text_at(v, 0))?, whole_at(v, 1)?);
-        let subnet = if n_bits < 0 { prefix.widened(n_bits)? } else { prefix.subnet(n_bits, whole_at(v, 2)?)? };
+        let subnet = Prefix::parse(text_at(v, 0))?.subnet(whole_at(v, 1)?, whole_at(v, 2)?)?;
         Ok(Value::string(subnet.text()))
     }),
     variadic("cidrsubnets", &[Text], N, cidrsubnets),
 ];
 
-/// Bits by which one call extends a prefix, as in the peer.
-const MAX_NEW_BITS: u32 = 32;
+/// The most bits that a prefix may grow by, as in the peer.
+const MAX_BITS: i64 = 32;
 
 #[derive(Clone, Copy)]
 struct Prefix {
@@ -65,22 +64,20 @@ impl Prefix {
         format!("{}/{}", self.address(self.bits), self.length)
     }
 
-    /// The range with fewer bits of prefix and the same address, as the peer has it for bits below zero.
-    fn widened(&self, n_bits: i64) -> Result<Prefix, String> {
-        let length = i64::from(self.length).checked_add(n_bits).and_then(|length| u32::try_from(length).ok());
-        let length = length.ok_or_else(|| format!("{} has fewer bits than that", self.text()))?;
-        Ok(Prefix { length, ..*self })
-    }
-
     fn subnet(&self, n_bits: i64, number: i64) -> Result<Prefix, String> {
-        let n_bits = u32::try_from(n_bits).ok().filter(|n| *n <= self.width - self.length);
-        let n_bits = n_bits.ok_or_else(|| format!("{} has too few bits left for that", self.text()))?;
-        if n_bits > MAX_NEW_BITS {
-            return Err(format!("no more than {MAX_NEW_BITS} bits can be added"));
+        let refused = || format!("{} has too few bits left for {n_bits} more", self.text());
+        if n_bits > MAX_BITS {
+            return Err(refused());
         }
+        // The peer takes fewer bits too, which makes the range larger.
+        let length = i64::from(self.length).checked_add(n_bits).and_then(|length| u32::try_from(length).ok());
+        let length = length.filter(|length| *length <= self.width).ok_or_else(refused)?;
+        if n_bits < 0 {
+            return Ok(Prefix { length, ..*self });
+        }
+        let n_bits = n_bits as u32;
         let number = u128::try_from(number).ok().filter(|n| *n < 1 << n_bits);
         let number = number.ok_or_else(|| format!("{n_bits} bits cannot hold that number"))?;
-        let length = self.length + n_bits;
         let bits = self.bits | number.checked_shl(self.width - length).unwrap_or(0);
         Ok(Prefix { bits, length, width: self.width })
     }
@@ -99,14 +96,15 @@ fn cidrsubnets(_: &World, v: &[Value]) -> Result<Value, String> {
     let prefix = Prefix::parse(text_at(v, 0))?;
     let (mut next, mut subnets) = (prefix.bits, Vec::new());
     for i in 1..v.len() {
-        if whole_at(v, i)? < 1 {
-            return Err("each range has one bit more at least".into());
+        let n_bits = whole_at(v, i)?;
+        if n_bits < 1 {
+            return Err("a part has at least one bit more".into());
         }
-        let first = prefix.subnet(whole_at(v, i)?, 0)?;
+        let first = prefix.subnet(n_bits, 0)?;
         let no_room = || format!("{} has no room for that many ranges", prefix.text());
         let size = first.host_mask().checked_add(1).ok_or_else(no_room)?;
         let start = next.div_ceil(size).checked_mul(size).ok_or_else(no_room)?;
-        if start & prefix.mask() != prefix.bits {
+        if start & prefix.mask() != prefix.bits || (prefix.width == 32 && start > u128::from(u32::MAX)) {
             return Err(no_room());
         }
         subnets.push(Value::string(Prefix { bits: start, ..first }.text()));

@@ -7,7 +7,7 @@ use regex::{Captures, Regex, RegexBuilder};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::Parameter::{Any, Number as N, Text, Texts};
-use super::re2::{self, Translated};
+use super::pattern::{expand, translated};
 use super::{Function, World, fixed, number_at, text_at, texts, variadic, whole_at};
 use crate::lang::limits::{ELEMENT, MAX_TEXT, items_fit, text_fits, value_fits};
 use crate::lang::number::Number;
@@ -89,13 +89,13 @@ pub fn clean(path: &str) -> String {
     }
 }
 
+/// Spaces that `indent` puts before a line at most; the peer knows no limit.
+const MAX_INDENT: usize = 4096;
+
 fn indent(_: &World, v: &[Value]) -> Result<Value, String> {
-    let n = usize::try_from(whole_at(v, 0)?).map_err(|_| "the indentation is below zero")?;
-    text_fits(Some(n))?;
-    let text = text_at(v, 1);
-    // Nothing is made where there is no second line.
-    let margin = if text.contains('\n') { " ".repeat(n) } else { String::new() };
-    replaced(text, "\n", &format!("\n{margin}")).map(Value::string)
+    let n = usize::try_from(whole_at(v, 0)?).ok().filter(|n| *n <= MAX_INDENT);
+    let n = n.ok_or_else(|| format!("indentation is from 0 to {MAX_INDENT}"))?;
+    replaced(text_at(v, 1), "\n", &format!("\n{}", " ".repeat(n))).map(Value::string)
 }
 
 fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
@@ -105,10 +105,7 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String, String> {
 }
 
 fn join(_: &World, v: &[Value]) -> Result<Value, String> {
-    let lists = v.get(1..).unwrap_or(&[]);
-    if lists.is_empty() {
-        return Err("at least one list is needed".into());
-    }
+    let lists = v.get(1..).filter(|lists| !lists.is_empty()).ok_or("at least one list is needed")?;
     let mut pieces = Vec::new();
     for item in lists.iter().flat_map(|list| list.as_items().unwrap_or(&[])) {
         pieces.push(item.as_str().ok_or("an element is null")?);
@@ -138,44 +135,31 @@ fn substr(_: &World, v: &[Value]) -> Result<Value, String> {
     let text = text_at(v, 0);
     let (offset, length, n) = (whole_at(v, 1)?, whole_at(v, 2)?, graphemes(text).count() as i64);
     let start = if offset < 0 { n.saturating_add(offset).max(0) } else { offset.min(n) };
-    let end = if length < 0 { n } else { start.saturating_add(length).min(n) };
+    // The peer takes a length of 0 for none where the offset counts from the end.
+    let end = if length < 0 || (offset < 0 && length == 0) { n } else { start.saturating_add(length).min(n) };
     Ok(Value::string(graphemes(text).skip(start as usize).take((end - start).max(0) as usize).collect::<String>()))
 }
 
-/// Gives each word its title case. A word begins after what is no letter, digit or underscore; of signs beyond ASCII only
-/// spaces end one (Go, strings.Title).
 fn title(text: &str) -> String {
     let mut is_start = true;
     let mut titled = String::with_capacity(text.len());
     for c in text.chars() {
-        titled.push(if is_start { title_case(c) } else { c });
-        is_start = match c.is_ascii() {
-            true => !c.is_ascii_alphanumeric() && c != '_',
-            false => c.is_whitespace(),
-        };
+        match is_start {
+            true => titled.push(single_title(c)),
+            false => titled.push(c),
+        }
+        // Go's strings.Title: past ASCII, only blanks separate.
+        is_start = if c.is_ascii() { !(c.is_ascii_alphanumeric() || c == '_') } else { c.is_whitespace() };
     }
     titled
 }
 
-/// The letters of which the title case is not the upper case: two letters in one, and Georgian, which has none.
-fn title_case(c: char) -> char {
-    match c {
-        'Ǆ'..='ǆ' => 'ǅ',
-        'Ǉ'..='ǉ' => 'ǈ',
-        'Ǌ'..='ǌ' => 'ǋ',
-        'Ǳ'..='ǳ' => 'ǲ',
-        '\u{10d0}'..='\u{10ff}' => c,
-        _ => single_upper(c).unwrap_or(c),
-    }
-}
-
 fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
-    let text = v.first().and_then(Value::as_str).ok_or("the number is a string")?;
+    let Some(Value::String(text)) = v.first() else { return Err("string required".into()) };
     let base = number_at(v, 1).to_i64().and_then(|b| u32::try_from(b).ok()).filter(|b| (2..=62).contains(b));
     let base = base.ok_or("the base is from 2 to 62")?;
-    let digits = text.strip_prefix('+').filter(|digits| !digits.starts_with('-')).unwrap_or(text);
     let number =
-        Number::parse_radix(digits, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
+        Number::parse_radix(text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
     Ok(Value::Number(number.to_counted()))
 }
 
@@ -186,16 +170,9 @@ const PATTERN_SIZES: [(usize, usize); 3] = [(64 << 10, MAX_TEXT), (1 << 20, 1 <<
 /// What the states of a compiled pattern count for, in bytes handled for each byte of text.
 const BYTES_PER_STATES: usize = 16 << 10;
 
-/// A compiled pattern and the names of its groups, of which two may be equal.
-struct Pattern {
-    regex: Regex,
-    names: Vec<Option<String>>,
-}
-
 /// Compiles a pattern for a text; `world` is told what the two take together.
-fn compiled(world: &World, pattern: &str, text: &str) -> Result<Pattern, String> {
-    let Translated { pattern, names } =
-        re2::translate(pattern).map_err(|why| format!("invalid regular expression: {why}"))?;
+fn compiled(world: &World, pattern: &str, text: &str) -> Result<Regex, String> {
+    let pattern = translated(pattern)?;
     let mut refusal = String::new();
     for (size, max_text) in PATTERN_SIZES {
         match RegexBuilder::new(&pattern).size_limit(size).build() {
@@ -205,7 +182,7 @@ fn compiled(world: &World, pattern: &str, text: &str) -> Result<Pattern, String>
             Ok(regex) => {
                 let states = size / BYTES_PER_STATES;
                 world.add_effort(text.len().saturating_mul(states).saturating_add(size));
-                return Ok(Pattern { regex, names });
+                return Ok(regex);
             }
             Err(regex::Error::CompiledTooBig(limit)) => {
                 refusal = format!("the pattern takes more than {} MiB, compiled", limit >> 20);
@@ -220,76 +197,64 @@ fn compiled(world: &World, pattern: &str, text: &str) -> Result<Pattern, String>
     Err(refusal)
 }
 
-impl Pattern {
-    /// Refuses groups of which only some have names: there would be no type for what they find.
-    fn checked(self) -> Result<Pattern, String> {
-        let n_named = self.names.iter().flatten().count();
-        match n_named == 0 || n_named + 1 == self.names.len() {
-            true => Ok(self),
-            false => Err("either all groups of a pattern have names, or none".into()),
-        }
-    }
-
-    /// Returns what the group of that name or number found, the first of several that found something; empty for none.
-    fn group<'a>(&self, captures: &Captures<'a>, name: &str) -> &'a str {
-        let found = match re2::index_of(name) {
-            Some(index) => captures.get(index),
-            None => {
-                let named =
-                    |(i, own): (usize, &Option<String>)| captures.get(i).filter(|_| own.as_deref() == Some(name));
-                self.names.iter().enumerate().find_map(named)
-            }
-        };
-        found.map_or("", |found| found.as_str())
+/// What a match makes is a tuple or an object, so groups have names all or none.
+fn groups_agree(regex: &Regex) -> Result<(), String> {
+    let n_named = regex.capture_names().flatten().count();
+    match n_named == 0 || n_named + 1 == regex.captures_len() {
+        true => Ok(()),
+        false => Err("some groups of the pattern have names, others have none".into()),
     }
 }
 
-fn captured(pattern: &Pattern, captures: &Captures<'_>) -> Value {
-    let value = |i: usize| captures.get(i).map_or(Value::NULL, |m| Value::string(m.as_str()));
-    let names: Vec<(usize, &String)> =
-        pattern.names.iter().enumerate().filter_map(|(i, name)| Some((i, name.as_ref()?))).collect();
+fn captured(regex: &Regex, captures: &Captures<'_>) -> Value {
+    let value = |found: Option<regex::Match<'_>>| found.map_or(Value::NULL, |m| Value::string(m.as_str()));
+    let names: Vec<&str> = regex.capture_names().flatten().collect();
     match (captures.len(), names.is_empty()) {
-        (1, _) => value(0),
-        (_, true) => Value::tuple((1..captures.len()).map(value).collect()),
-        (_, false) => Value::object(names.into_iter().map(|(i, name)| (name.clone(), value(i))).collect()),
+        (1, _) => value(captures.get(0)),
+        (_, true) => Value::tuple((1..captures.len()).map(|i| value(captures.get(i))).collect()),
+        (_, false) => {
+            Value::object(names.iter().map(|name| ((*name).to_owned(), value(captures.name(name)))).collect())
+        }
     }
 }
 
 /// Bytes of what [`captured`] makes, about.
-fn captured_size(pattern: &Pattern, captures: &Captures<'_>) -> usize {
-    let names: usize = pattern.names.iter().flatten().map(String::len).sum();
+fn captured_size(regex: &Regex, captures: &Captures<'_>) -> usize {
+    let names: usize = regex.capture_names().flatten().map(str::len).sum();
     names + captures.iter().map(|found| 2 * ELEMENT + found.map_or(0, |m| m.len())).sum::<usize>()
 }
 
 fn regex(world: &World, v: &[Value]) -> Result<Value, String> {
-    let pattern = compiled(world, text_at(v, 0), text_at(v, 1))?.checked()?;
-    let captures = pattern.regex.captures(text_at(v, 1)).ok_or("the pattern did not match any part of the string")?;
-    value_fits(Some(captured_size(&pattern, &captures)))?;
-    Ok(captured(&pattern, &captures))
+    let regex = compiled(world, text_at(v, 0), text_at(v, 1))?;
+    groups_agree(&regex)?;
+    let captures = regex.captures(text_at(v, 1)).ok_or("the pattern did not match any part of the string")?;
+    value_fits(Some(captured_size(&regex, &captures)))?;
+    Ok(captured(&regex, &captures))
 }
 
 fn regexall(world: &World, v: &[Value]) -> Result<Value, String> {
-    let pattern = compiled(world, text_at(v, 0), text_at(v, 1))?.checked()?;
+    let regex = compiled(world, text_at(v, 0), text_at(v, 1))?;
+    groups_agree(&regex)?;
     let (mut found, mut size) = (Vec::new(), 0usize);
-    for captures in pattern.regex.captures_iter(text_at(v, 1)) {
-        size += captured_size(&pattern, &captures);
+    for captures in regex.captures_iter(text_at(v, 1)) {
+        size += captured_size(&regex, &captures);
         value_fits(Some(size))?;
-        found.push(captured(&pattern, &captures));
+        found.push(captured(&regex, &captures));
     }
     Ok(Value::list(found))
 }
 
 fn regex_replace(world: &World, v: &[Value]) -> Result<Value, String> {
     let (text, to) = (text_at(v, 0), text_at(v, 2));
-    let pattern = compiled(world, text_at(v, 1), text)?;
+    let regex = compiled(world, text_at(v, 1), text)?;
     let n_references = to.matches('$').count();
     let (mut replaced, mut end) = (String::new(), 0);
-    for captures in pattern.regex.captures_iter(text) {
+    for captures in regex.captures_iter(text) {
         let found = captures.get_match();
         // No reference is longer than the whole match.
         text_fits(n_references.checked_mul(found.len()).and_then(|n| n.checked_add(replaced.len() + to.len())))?;
         replaced.push_str(&text[end..found.start()]);
-        re2::expand(to, |name| pattern.group(&captures, name), &mut replaced);
+        expand(to, &captures, &mut replaced);
         end = found.end();
     }
     replaced.push_str(&text[end..]);
@@ -302,15 +267,29 @@ fn cased(text: &str, other: impl Fn(char) -> Option<char>) -> String {
     text.chars().map(|c| other(c).unwrap_or(c)).collect()
 }
 
+/// The form that a letter has at the start of a title, where Unicode has one of its own: ǅ for ǆ.
+fn single_title(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        // Georgian has capitals, but no titles.
+        '\u{10d0}'..='\u{10ff}' => c,
+        c => single_upper(c).unwrap_or(c),
+    }
+}
+
 fn single_upper(c: char) -> Option<char> {
-    // Greek letters with an iota below are one letter in both cases, and only written out two.
-    let with_iota = match c as u32 {
-        code @ (0x1f80..=0x1f87 | 0x1f90..=0x1f97 | 0x1fa0..=0x1fa7) => Some(code + 8),
-        code @ (0x1fb3 | 0x1fc3 | 0x1ff3) => Some(code + 9),
-        _ => None,
-    };
+    // Greek letters with a small iota below have a capital of their own, though their full one is two letters.
+    let code = c as u32;
+    match code {
+        0x1f80..=0x1faf if code & 8 == 0 => return char::from_u32(code + 8),
+        0x1fb3 | 0x1fc3 | 0x1ff3 => return char::from_u32(code + 9),
+        _ => {}
+    }
     let mut upper = c.to_uppercase();
-    with_iota.and_then(char::from_u32).or_else(|| upper.next().filter(|_| upper.next().is_none()))
+    upper.next().filter(|_| upper.next().is_none())
 }
 
 /// Cuts a text where a reader sees one sign end and the next begin (UAX #29, extended grapheme clusters).

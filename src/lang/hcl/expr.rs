@@ -459,7 +459,7 @@ impl Parser<'_> {
                     let hint = format!("write `[{}][{}]`", super::cut(first), super::cut(second));
                     return Err(self.fail(finding.hint(hint)));
                 }
-                Ok(StepKind::LegacyIndex(self.number(token)?))
+                Ok(StepKind::DottedIndex(self.number(token)?))
             }
             _ => {
                 let finding = self.expected(token, "a name after `.`");

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Arrow,
     /// `~}`
     StripBrace,
+    /// `/*` without its end.
+    OpenComment,
     /// A character that means nothing here.
     Unknown,
 }
@@ -75,7 +77,6 @@ fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
             }
             Some([b'/', b'*', rest @ ..]) => match rest.windows(2).position(|pair| pair == b"*/") {
                 Some(length) => at += length + 4,
-                // It does not end: its first sign is found as an operator, and told.
                 None => return at,
             },
             _ => return at,
@@ -89,6 +90,7 @@ fn kind_and_length(rest: &str) -> (Kind, usize) {
         [b'\n', ..] => (Kind::Newline, 1),
         [b'\r', b'\n', ..] => (Kind::Newline, 2),
         [b'"', ..] => (Kind::Quote, 1),
+        [b'/', b'*', ..] => (Kind::OpenComment, 2),
         [b'=', b'=', ..] => (Kind::Equal, 2),
         [b'!', b'=', ..] => (Kind::NotEqual, 2),
         [b'>', b'=', ..] => (Kind::GreaterOrEqual, 2),
@@ -183,7 +185,7 @@ mod tests {
         use Kind::*;
         assert_eq!(kinds("a # b\n/* c\n */ d // e"), [(Word, "a"), (Newline, "\n"), (Word, "d")]);
         assert_eq!(kinds("a\r\nb-c"), [(Word, "a"), (Newline, "\r\n"), (Word, "b-c")]);
-        assert_eq!(kinds("/* a"), [(Sign(b'/'), "/"), (Sign(b'*'), "*"), (Word, "a")]);
+        assert_eq!(kinds("/* a"), [(OpenComment, "/*"), (Word, "a")]);
     }
 
     #[test]

@@ -134,6 +134,12 @@ impl<'a> Parser<'a> {
             let known = self.peeked.filter(|(at, _)| *at == self.at);
             let token = known.map_or_else(|| lexer::token(self.text, self.at), |(_, token)| token);
             self.peeked = Some((self.at, token));
+            if token.kind == Kind::OpenComment {
+                let finding = Diagnostic::error(self.span_of(token), "this comment is not closed");
+                _ = self.fail(finding.hint("add `*/`"));
+                (self.at, self.is_lost) = (self.text.len(), true);
+                continue;
+            }
             if token.kind != Kind::Newline || self.takes_newlines {
                 return token;
             }

@@ -123,7 +123,7 @@ impl<'a> Copier<'a> {
         };
         let root = self.writer.root;
         let base = root.follow(Path::new(dest)).map_err(io_error("resolve", Path::new(dest)))?;
-        self.make_directories(&base)?;
+        self.writer.make_directories(&base, 0o755, self.owner.unwrap_or((0, 0)))?;
         let top = Root::from_fd(self.writer.directory(&base)?);
         archive::unpack(file, compression, &top, self.owner)
             .map_err(|source| FileError::Unpack { path: shown(&item.path), source })?;

@@ -46,10 +46,11 @@ impl Change {
         }
     }
 
-    /// Returns the mode of directories that are made on the way: symbolic modes do not reach them.
+    /// Returns the mode of directories that are made on the way: symbolic modes do not reach them, and neither do
+    /// set-user-id, set-group-id and sticky.
     pub(crate) fn of_parents(&self) -> u32 {
         match self {
-            Change::Bits(bits) => *bits,
+            Change::Bits(bits) => bits & 0o777,
             Change::Keep | Change::Clauses(_) => 0o755,
         }
     }

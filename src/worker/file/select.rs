@@ -114,8 +114,8 @@ impl Stamp {
 }
 
 /// Selects what `files` names in `tree`. A symbolic link at the source path itself is followed inside the tree; those
-/// beneath are entries. `exclude` patterns hold beneath a directory, and for the name of a file; `include` patterns
-/// beneath a directory. Walks all that is selected; reads no file.
+/// beneath are entries. `exclude` and `include` patterns hold beneath a directory, not for a file that the source itself
+/// names or matches, as with the peer. Walks all that is selected; reads no file.
 ///
 /// # Errors
 /// `NotFound` or `Ignored` for a path without wildcards, or a required one, that is not there; `Special` for what cannot be
@@ -137,20 +137,19 @@ pub fn select(tree: &SourceTree<'_>, files: &Selector) -> Result<SelectedFiles, 
     if files.naming == SourceNaming::Literal || !ignore::has_wildcard(source) {
         let item = select_path(tree, Path::new(source), &exclude, &include)?;
         // A required path of the user's own files that leads through a link is met by no walk.
-        let is_met = !exclude.is_empty() || item.as_ref().is_some_and(|item| item.entries.len() > 1);
+        let is_met = !exclude.is_empty() || item.entries.len() > 1;
         match (files.required.first(), tree) {
             (Some(required), SourceTree::Local { .. }) if !is_met => {
                 return Err(not_found(tree, Path::new(required)));
             }
-            _ => return Ok(SelectedFiles { items: item.into_iter().collect() }),
+            _ => return Ok(SelectedFiles { items: vec![item] }),
         }
     }
     let mut items = Vec::new();
     for path in wildcard_matches(tree, source)? {
         match select_path(tree, &path, &exclude, &include) {
-            Ok(item) => items.extend(item),
-            // A dangling link that a wildcard met.
-            Err(FileError::NotFound { .. } | FileError::Ignored { .. }) => {}
+            Ok(item) => items.push(item),
+            Err(FileError::Ignored { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -192,13 +191,13 @@ fn find(tree: &SourceTree<'_>, asked: &Path) -> Result<Found, FileError> {
     Ok(Found { path, directory, stat, ignored })
 }
 
-/// Selects one path; `None` if `--exclude` leaves it out.
+/// Selects one path.
 fn select_path(
     tree: &SourceTree<'_>,
     asked: &Path,
     exclude: &Matcher,
     include: &Matcher,
-) -> Result<Option<Selected>, FileError> {
+) -> Result<Selected, FileError> {
     let Found { path, directory, stat, ignored } = find(tree, asked)?;
     let name = asked.file_name().unwrap_or_default().to_owned();
     let mut walk = Walk { tree, path: &path, filters: Vec::new(), include, entries: Vec::new() };
@@ -209,9 +208,6 @@ fn select_path(
     }
     walk.filters.push(Filter { matcher: exclude, prefix: PathBuf::new() });
     verdicts.excluded.push(Verdict::default());
-    if !is_directory(&stat) && exclude.is_excluded(&name.to_string_lossy()) {
-        return Ok(None);
-    }
     let Some(entry) = walk.entry(PathBuf::new(), &stat)? else {
         return Err(FileError::Special { path: shown(asked), what: "socket" });
     };
@@ -224,7 +220,7 @@ fn select_path(
         }
     }
     let entries = walk.entries;
-    Ok(Some(Selected { name, path, entries }))
+    Ok(Selected { name, path, entries })
 }
 
 struct Walk<'a> {

@@ -71,7 +71,8 @@ fn identity(user: &str, passwd: &str, group: &str) -> Result<Identity, String> {
         (None, Some(uid)) => uid,
         (None, None) => return Err("no such user in its /etc/passwd".to_owned()),
     };
-    let home = account.map_or("/", |account| account.home).to_owned();
+    // By number, whatever the name: runc looks it up so.
+    let home = accounts.iter().find(|account| account.uid == uid).map_or("/", |account| account.home).to_owned();
     if let Some(group_name) = group_name {
         // A group that is named is the only one.
         return Ok(Identity { uid, gid: group_id(group_name, group)?, groups: Vec::new(), home });

@@ -69,28 +69,20 @@ fn no_target_of_a_mount_leads_out_of_the_root_file_system() {
     let dots = format!("/../../../../../../../../../..{outside}");
     let kinds = ["type=bind,source=d,rw", "type=cache,id=t", "type=tmpfs", "type=secret,id=s", "type=bind,source=f"];
     let targets = ["/up", "/abs", "/up/made", "/abs/made/deep", "/up-file", "/abs-file", "../../up/x", &dots];
-    let mut steps = String::new();
-    for kind in kinds {
-        for target in targets {
-            // Some do not fit: a file on a directory. None may leave anything outside.
-            steps.push_str(&format!("FROM planted AS s{}\nRUN --mount={kind},target={target} true\n", steps.len()));
-        }
-    }
-    let stages: Vec<&str> = steps.split("FROM planted").filter(|stage| !stage.is_empty()).collect();
     yard.write("value", "a value of no interest");
     let bakefile = yard
         .project
         .read("build.hcl")
         .replace("context = \"ctx\"", "context = \"ctx\"\n  secret = [\"id=s,src=ctx/value\"]");
     yard.project.write("build.hcl", &bakefile);
-    for (index, stage) in stages.iter().enumerate() {
-        if index % 3 != 0 && index > 10 {
-            // Every kind and every target is met; not every pair.
-            continue;
+    for (nth, kind) in kinds.iter().enumerate() {
+        // Every kind and every target is met; not every pair.
+        for target in targets.iter().skip(nth % 2).step_by(2) {
+            // Some do not fit: a file on a directory. None may leave anything outside.
+            let ran = yard.build(&planted(&yard, &format!("RUN --mount={kind},target={target} true\n")));
+            let is_told = ran.stderr.contains("Dockerfile:3");
+            assert!(ran.code == Some(0) || is_told, "{kind} {target}: {}", ran.stderr);
         }
-        let ran = yard.build(&planted(&yard, &format!("FROM planted{stage}")));
-        let is_told = ran.stderr.contains("Dockerfile:4");
-        assert!(ran.code == Some(0) || is_told, "{stage}: {}", ran.stderr);
     }
     // Targets in what another mount brought: its links are the root file system's.
     for target in ["/m/abs/x", "/m/up/x", "/m/abs"] {
@@ -167,13 +159,10 @@ fn a_step_leaves_nothing_that_the_next_one_or_the_engine_follows() {
     yard.build(&planted(&yard, &steps)).succeeds();
     // The names of the kernel's file systems themselves.
     for name in ["dev", "proc", "sys", "etc"] {
-        let steps = format!(
-            "FROM scratch\nCOPY --from=busybox /bin /bin\nCOPY --from=planted /abs-file /x/\nFROM planted\nCOPY links/ /\n\
-             RUN cat /etc/passwd /etc/hosts > /seen 2>&1; true\n"
-        );
+        let steps = "COPY links/ /\nRUN cat /etc/passwd /etc/hosts > /seen 2>&1; true\n";
         _ = std::fs::remove_dir_all(yard.context().join("links"));
         yard.link(&format!("links/{name}"), yard.outside());
-        let ran = yard.build(&planted(&yard, &steps));
+        let ran = yard.build(&planted(&yard, steps));
         assert!(ran.code != Some(70), "{name}: {}", ran.stderr);
     }
 }
