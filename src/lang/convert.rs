@@ -113,12 +113,7 @@ fn object(value: &Value, fields: &BTreeMap<String, Field>, wanted: &Type) -> Res
 
 /// Returns a type that all values convert to; `None` where there is none. Nulls of no type fit every type.
 pub fn unify<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Type> {
-    let types = values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic);
-    let mut common = Type::Dynamic;
-    for kind in types {
-        common = unify_two(common, kind)?;
-    }
-    Some(common)
+    unify_all(values.into_iter().map(Value::type_of).filter(|t| *t != Type::Dynamic))
 }
 
 fn unify_two(a: Type, b: Type) -> Option<Type> {
@@ -203,7 +198,16 @@ fn unify_objects(a: BTreeMap<String, Field>, mut b: BTreeMap<String, Field>) -> 
 }
 
 fn unify_all(types: impl Iterator<Item = Type>) -> Option<Type> {
-    types.into_iter().try_fold(Type::Dynamic, unify_two)
+    let mut kinds: Vec<Type> = Vec::new();
+    for kind in types {
+        // The elements of a long list are mostly of one type.
+        if kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
+    }
+    // Numbers and bools have nothing in common, unless there is a string among them.
+    kinds.sort_by_key(|kind| *kind != Type::String);
+    kinds.into_iter().try_fold(Type::Dynamic, unify_two)
 }
 
 #[cfg(test)]

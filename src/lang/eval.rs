@@ -313,7 +313,8 @@ impl<'a> EvalContext<'a> {
         self.descend(span)?;
         let items: Result<Vec<Value>, EvalError> = items.iter().map(|item| self.walk(item.clone(), steps)).collect();
         self.scope.leave();
-        checked(Value::tuple(items?), span)
+        let is_list = matches!(value, Value::List(_) | Value::Set(_));
+        checked(if is_list { Value::list(items?) } else { Value::tuple(items?) }, span)
     }
 
     fn conditional(&self, conditional: &Conditional, span: Span) -> Result<Value, EvalError> {
@@ -345,7 +346,11 @@ impl<'a> EvalContext<'a> {
 
     fn binary(&self, operator: BinaryOperator, left: &Expr, right: &Expr, span: Span) -> Result<Value, EvalError> {
         use BinaryOperator as B;
-        let (a, b) = match (self.eval(left), self.eval(right)) {
+        let sides = (self.eval(left), self.eval(right));
+        if matches!(operator, B::And | B::Or) {
+            return logical(operator == B::Or, (sides.0, left.span), (sides.1, right.span));
+        }
+        let (a, b) = match sides {
             (Ok(a), Ok(b)) => (a, b),
             (Err(mut first), Err(second)) => {
                 first.and(*second);
@@ -359,8 +364,6 @@ impl<'a> EvalContext<'a> {
         match operator {
             B::Equal => return Ok(Value::Bool(equal(&a, &b))),
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
-            B::And => return logical(false, (&a, left.span), (&b, right.span)),
-            B::Or => return logical(true, (&a, left.span), (&b, right.span)),
             _ => {}
         }
         let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);

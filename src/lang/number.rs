@@ -19,6 +19,8 @@ pub struct Number {
 
 /// Bits of a literal's mantissa.
 const FULL: u32 = 512;
+/// Bits of a whole number that a function counted.
+const COUNTED: u32 = 64;
 /// Bits of a number that came through a machine float.
 const MACHINE: u32 = 53;
 const MAX_EXPONENT: i64 = Number::MAX_EXPONENT;
@@ -99,6 +101,15 @@ impl Number {
             Some(mantissa) => rounded(self.is_negative, mantissa.clone(), self.exponent, MACHINE),
             None => self.clone(),
         }
+    }
+
+    /// Returns a whole number with the precision that one has which a function made: 64 bits, or as many as it needs. What
+    /// is divided by it is rounded to that.
+    #[must_use]
+    pub fn to_counted(&self) -> Number {
+        let exponent = usize::try_from(self.exponent).unwrap_or(0);
+        let n_bits = self.mantissa.as_ref().map_or(0, |mantissa| mantissa.bits() + exponent);
+        Number { precision: u32::try_from(n_bits).unwrap_or(FULL).max(COUNTED), ..self.clone() }
     }
 
     /// Returns a machine float's exact value; `None` for not-a-number.
@@ -329,13 +340,13 @@ fn quotient(is_negative: bool, a: &Natural, b: &Natural, exponent: i64, precisio
 
 impl From<i64> for Number {
     fn from(value: i64) -> Number {
-        rounded(value < 0, Natural::from_u64(value.unsigned_abs()), 0, FULL)
+        rounded(value < 0, Natural::from_u64(value.unsigned_abs()), 0, COUNTED)
     }
 }
 
 impl From<usize> for Number {
     fn from(value: usize) -> Number {
-        rounded(false, Natural::from_u64(value as u64), 0, FULL)
+        rounded(false, Natural::from_u64(value as u64), 0, COUNTED)
     }
 }
 
@@ -437,14 +448,9 @@ fn shortest(mantissa: &Natural, exponent: i64, precision: usize) -> Decimal {
     let (digits, point) = exact(mantissa, exponent);
     let spread = precision.saturating_sub(mantissa.bits());
     let (full, exponent) = (mantissa.shift_left(spread), exponent - spread as i64);
-    // Below a power of two the neighbors are half as far away.
-    let is_power = mantissa.bits() == 1;
     let one = Natural::from_u64(1);
-    let lower = if is_power {
-        exact(&full.shift_left(2).subtract(&one), exponent - 2)
-    } else {
-        exact(&full.shift_left(1).subtract(&one), exponent - 1)
-    };
+    // Below a power of two the neighbor is half as far away; the peer's library does not see to that.
+    let lower = exact(&full.shift_left(1).subtract(&one), exponent - 1);
     let upper = exact(&full.shift_left(1).add(&one), exponent - 1);
     let at = |decimal: &Decimal, i: usize| {
         let index = i as i64 - (point - decimal.1);

@@ -15,20 +15,36 @@ pub(super) fn number(value: &Value, span: Span) -> Result<Number, EvalError> {
     }
 }
 
-/// `&&` and `||`: a side that is `controlling` decides, even over a null on the other. Null counts as false for `&&`, as in
-/// the peer; where it would decide `||`, it is an error.
-pub(super) fn logical(controlling: bool, left: (&Value, Span), right: (&Value, Span)) -> Result<Value, EvalError> {
-    let converted =
-        |(value, span): (&Value, Span)| convert(value, &Type::Bool).or_else(|_| boolean(value, span).map(Value::Bool));
-    let (a, b) = (converted(left)?, converted(right)?);
-    let decides = |value: &Value| match value {
-        Value::Bool(flag) => *flag == controlling,
-        _ => !controlling,
+/// `&&` and `||`: a side that is `controlling` decides, even over a null or a failure on the other, so that a file can say
+/// `v != null && length(v) > 0`. Null counts as false for `&&`, as in the peer; where it would decide `||`, it is an error.
+pub(super) fn logical(
+    controlling: bool,
+    (left, left_span): (Result<Value, EvalError>, Span),
+    (right, right_span): (Result<Value, EvalError>, Span),
+) -> Result<Value, EvalError> {
+    // A value that is no bool is an error whatever the other side is.
+    let converted = |side: Result<Value, EvalError>, span| match side {
+        Ok(value) if value.is_null() => Ok(Ok(None)),
+        Ok(value) => boolean(&value, span).map(|flag| Ok(Some(flag))),
+        Err(why) => Ok(Err(why)),
     };
-    if decides(&a) || decides(&b) {
-        return Ok(Value::Bool(controlling));
+    let (a, b) = (converted(left, left_span)?, converted(right, right_span)?);
+    let decides = |side: &Result<Option<bool>, EvalError>| match side {
+        Ok(Some(flag)) => *flag == controlling,
+        Ok(None) => !controlling,
+        Err(_) => false,
+    };
+    match (a, b) {
+        (a, b) if decides(&a) || decides(&b) => Ok(Value::Bool(controlling)),
+        (Err(mut first), Err(second)) => {
+            first.and(*second);
+            Err(first)
+        }
+        (Err(why), _) | (_, Err(why)) => Err(why),
+        (Ok(None), _) => boolean(&Value::NULL, left_span).map(Value::Bool),
+        (_, Ok(None)) => boolean(&Value::NULL, right_span).map(Value::Bool),
+        _ => Ok(Value::Bool(!controlling)),
     }
-    Ok(Value::Bool(boolean(&a, left.1)? & boolean(&b, right.1)?))
 }
 
 /// Returns the bool that a value is or converts to.

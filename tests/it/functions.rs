@@ -37,7 +37,12 @@ const DIFFERENCES: &str = "Where results differ from the peer's";
 #[test]
 fn the_peers_answers_are_ours() {
     let mut different = String::new();
-    for text in [include_str!("functions/answers.json"), include_str!("functions/answers-crossed.json")] {
+    let files = [
+        include_str!("functions/answers.json"),
+        include_str!("functions/answers-crossed.json"),
+        include_str!("functions/answers-corners.json"),
+    ];
+    for text in files {
         let answers: BTreeMap<String, Option<String>> = serde_json::from_str(text).expect("JSON");
         assert!(answers.len() > 1500);
         for (expression, answer) in answers {

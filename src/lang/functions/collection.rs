@@ -26,11 +26,11 @@ pub(super) const TABLE: &[Function] = &[
     fixed("indexof", &[Sequence, Any], |_, v| {
         position(items_at(v, 0), &v[1]).map(|i| Value::Number(Number::from(i))).ok_or_else(|| "item not found".into())
     }),
-    fixed("keys", &[Any], |_, v| Ok(texts(entries(&v[0])?.keys()))),
+    fixed("keys", &[Any], |_, v| Ok(of_entries(&v[0], entries(&v[0])?.keys().map(Value::string).collect()))),
     fixed("length", &[Any], length),
     fixed("lookup", &[Any, Text, Any], lookup),
     variadic("merge", &[], Nullable, merge),
-    fixed("reverselist", &[Items], |_, v| Ok(Value::list(items_at(v, 0).iter().rev().cloned().collect()))),
+    fixed("reverselist", &[Items], |_, v| Ok(of_items(&v[0], items_at(v, 0).iter().rev().cloned().collect()))),
     fixed("sethaselement", &[Unique, Any], |_, v| Ok(Value::Bool(position(items_at(v, 0), &v[1]).is_some()))),
     variadic("setintersection", &[Unique], Unique, |_, v| sets(v, |a, b| a.retain(|x| b.contains(x)))),
     variadic("setproduct", &[], Items, setproduct),
@@ -41,12 +41,22 @@ pub(super) const TABLE: &[Function] = &[
     variadic("setunion", &[Unique], Unique, |_, v| sets(v, |a, b| a.extend(b))),
     fixed("slice", &[Sequence, N, N], slice),
     fixed("sort", &[Texts], sort),
-    fixed("values", &[Any], |_, v| Ok(Value::tuple(entries(&v[0])?.values().cloned().collect()))),
+    fixed("values", &[Any], |_, v| Ok(of_entries(&v[0], entries(&v[0])?.values().cloned().collect()))),
     fixed("zipmap", &[Texts, Sequence], zipmap),
 ];
 
 fn entries(value: &Value) -> Result<&BTreeMap<String, Value>, String> {
     value.as_entries().ok_or_else(|| format!("map or object required, but have {}", value.type_of()))
+}
+
+/// Makes what comes from a map a list, what comes from an object a tuple.
+fn of_entries(original: &Value, items: Vec<Value>) -> Value {
+    if matches!(original, Value::Map(_)) { Value::list(items) } else { Value::tuple(items) }
+}
+
+/// Makes what comes from a tuple a tuple, what comes from a list or set a list.
+fn of_items(original: &Value, items: Vec<Value>) -> Value {
+    if matches!(original, Value::Tuple(_)) { Value::tuple(items) } else { Value::list(items) }
 }
 
 fn position(items: &[Value], wanted: &Value) -> Option<usize> {
@@ -167,8 +177,13 @@ fn merge(_: &World, v: &[Value]) -> Result<Value, String> {
     {
         merged.extend(entries(value)?.clone());
     }
-    let is_map = v.iter().all(|value| matches!(value, Value::Map(_))) && unify(merged.values()).is_some();
-    Ok(if is_map { Value::map(merged) } else { Value::object(merged) })
+    if !v.iter().all(|value| matches!(value, Value::Map(_))) {
+        return Ok(Value::object(merged));
+    }
+    // A map that is empty fits any other.
+    let types = v.iter().map(Value::type_of).filter(|kind| *kind != Type::Map(Box::new(Type::Dynamic)));
+    let types: Vec<Type> = types.collect();
+    Ok(if types.windows(2).all(|pair| pair[0] == pair[1]) { Value::map(merged) } else { Value::object(merged) })
 }
 
 fn sets(v: &[Value], combine: fn(&mut BTreeSet<Value>, BTreeSet<Value>)) -> Result<Value, String> {
@@ -228,7 +243,7 @@ fn slice(_: &World, v: &[Value]) -> Result<Value, String> {
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
     let cut = range.and_then(|(start, end)| items.get(start..end));
     let cut = cut.ok_or_else(|| format!("no elements from {start} to {end} in a list of {}", items.len()))?.to_vec();
-    Ok(if matches!(v[0], Value::Tuple(_)) { Value::tuple(cut) } else { Value::list(cut) })
+    Ok(of_items(&v[0], cut))
 }
 
 fn sort(_: &World, v: &[Value]) -> Result<Value, String> {

@@ -145,6 +145,20 @@ fn sha1(message: &[u8]) -> [u8; 20] {
     digest
 }
 
+/// Returns the 32 digits of a UUID: plain, with `urn:uuid:` before it, between two braces or other signs, or without hyphens.
+fn uuid_digits(text: &str) -> Option<Vec<u8>> {
+    let text = match text.len() {
+        45 => text.split_at_checked(9).filter(|(urn, _)| urn.eq_ignore_ascii_case("urn:uuid:"))?.1,
+        38 => text.get(1..37)?,
+        _ => text,
+    };
+    let is_hyphenated = text.len() == 36;
+    let is_hyphen = |i: usize| is_hyphenated && matches!(i, 8 | 13 | 18 | 23);
+    let is_valid = text.bytes().enumerate().all(|(i, b)| if is_hyphen(i) { b == b'-' } else { b.is_ascii_hexdigit() });
+    let digits = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8);
+    (is_valid && (is_hyphenated || text.len() == 32)).then(|| digits.collect())
+}
+
 /// A name-based UUID (RFC 4122, version 5); the namespace is dns, url, oid, x500 or a UUID.
 fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
     let known = match namespace {
@@ -154,15 +168,8 @@ fn uuidv5(namespace: &str, name: &str) -> Result<String, String> {
         "x500" => "6ba7b814-9dad-11d1-80b4-00c04fd430c8",
         other => other,
     };
-    // As the peer's library reads a UUID: also as a URN, in braces, or without hyphens.
-    let known = known.strip_prefix("urn:uuid:").unwrap_or(known);
-    let known = known.strip_prefix('{').and_then(|inside| inside.strip_suffix('}')).unwrap_or(known);
-    let has_hyphens = [8, 13, 18, 23].iter().all(|at| known.as_bytes().get(*at) == Some(&b'-'));
-    let n_expected = if has_hyphens { 36 } else { 32 };
-    let digits: Vec<u8> = known.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    if digits.len() != 32 || known.len() != n_expected {
-        return Err(format!("\"{namespace}\" is no namespace: dns, url, oid, x500 or a UUID"));
-    }
+    let digits =
+        uuid_digits(known).ok_or_else(|| format!("\"{namespace}\" is no namespace: dns, url, oid, x500 or a UUID"))?;
     let mut message: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     message.extend(name.bytes());
     let digest = sha1(&message);

@@ -163,6 +163,8 @@ pub fn csv_records(text: &str) -> Result<Vec<Vec<String>>, String> {
                     match chars.next() {
                         Some('"') if chars.next_if_eq(&'"').is_some() => field.push('"'),
                         Some('"') => break,
+                        // A line ends in one sign, whatever the file has.
+                        Some('\r') if chars.peek() == Some(&'\n') => {}
                         Some(c) => field.push(c),
                         None => return Err("a quoted field is not closed".into()),
                     }

@@ -68,7 +68,8 @@ impl Reader<'_> {
     }
 
     fn object(&mut self) -> Result<Value, String> {
-        let mut entries = BTreeMap::new();
+        // By normal form: as it is written, and the value.
+        let mut entries = BTreeMap::<String, (String, Value)>::new();
         while !self.take(b'}') {
             if !entries.is_empty() && !self.take(b',') {
                 return Err(self.wrong("`,` or `}`"));
@@ -81,10 +82,14 @@ impl Reader<'_> {
                 return Err(self.wrong("`:`"));
             }
             let value = self.value()?;
-            let Value::String(key) = Value::string(key) else { continue };
-            entries.insert(key.to_string(), value);
+            let name = Value::string(&key).as_str().unwrap_or("").to_owned();
+            let differs = |(before, other): &(String, Value)| *before != key || other.type_of() != value.type_of();
+            if entries.get(&name).is_some_and(differs) {
+                return Err(format!("`{name}` stands there twice, with values of different types"));
+            }
+            entries.insert(name, (key, value));
         }
-        Ok(Value::object(entries))
+        Ok(Value::object(entries.into_iter().map(|(name, (_, value))| (name, value)).collect()))
     }
 
     fn array(&mut self) -> Result<Value, String> {

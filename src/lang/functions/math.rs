@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Parameter::{Bool, Nullable, Number as N};
-use super::{Function, World, fixed, number_at, variadic, whole_at};
+use super::{Function, World, fixed, float, number_at, variadic, whole_at};
 use crate::lang::number::Number;
 use crate::lang::value::Value;
 
@@ -22,11 +22,11 @@ pub(super) const TABLE: &[Function] = &[
     fixed("greaterthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_ge()))),
     fixed("int", &[N], |_, v| {
         let n = number_at(v, 0);
-        Ok(Value::Number(if n.is_whole() { n } else { n.truncate().without_minus_zero() }))
+        Ok(Value::Number(if n.is_whole() { n } else { n.truncate().without_minus_zero().to_counted() }))
     }),
     fixed("lessthan", &[N, N], |_, v| Ok(Value::Bool(order(v).is_lt()))),
     fixed("lessthanorequalto", &[N, N], |_, v| Ok(Value::Bool(order(v).is_le()))),
-    fixed("log", &[N, N], |_, v| machine(number_at(v, 0).to_f64().ln() / number_at(v, 1).to_f64().ln())),
+    fixed("log", &[N, N], |_, v| machine(float::ln(number_at(v, 0).to_f64()) / float::ln(number_at(v, 1).to_f64()))),
     variadic("max", &[], N, |_, v| extreme(v, Ordering::Greater)),
     variadic("min", &[], N, |_, v| extreme(v, Ordering::Less)),
     fixed("modulo", &[N, N], |_, v| arithmetic(v, Number::modulo)),
@@ -35,7 +35,7 @@ pub(super) const TABLE: &[Function] = &[
     fixed("not", &[Bool], |_, v| Ok(Value::Bool(!is_true(v, 0)))),
     fixed("notequal", &[Nullable, Nullable], |_, v| Ok(Value::Bool(!is_equal(v)))),
     fixed("or", &[Bool, Bool], |_, v| Ok(Value::Bool(is_true(v, 0) || is_true(v, 1)))),
-    fixed("pow", &[N, N], |_, v| machine(number_at(v, 0).to_f64().powf(number_at(v, 1).to_f64()))),
+    fixed("pow", &[N, N], |_, v| machine(float::pow(number_at(v, 0).to_f64(), number_at(v, 1).to_f64()))),
     variadic("range", &[N], N, range),
     fixed("signum", &[N], |_, v| {
         // The peer has no sign of a fraction.
@@ -85,7 +85,7 @@ fn range(_: &World, v: &[Value]) -> Result<Value, String> {
         _ => Number::from(if end < start { -1i64 } else { 1 }),
     };
     let is_down = step < zero;
-    if step.is_zero() || (is_down && end > start) || (!is_down && end < start) {
+    if (step.is_zero() && start != end) || (is_down && end > start) || (!is_down && end < start) {
         return Err("the step leads away from the end".into());
     }
     let (mut values, mut n) = (Vec::new(), start);

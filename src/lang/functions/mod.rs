@@ -7,6 +7,7 @@ mod collection;
 mod digest;
 pub(super) mod encoding;
 pub mod files;
+mod float;
 mod format;
 mod json;
 mod math;

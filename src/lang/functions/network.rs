@@ -72,7 +72,10 @@ impl Prefix {
         // The peer takes fewer bits too, which makes the range larger.
         let length = i64::from(self.length).checked_add(n_bits).and_then(|length| u32::try_from(length).ok());
         let length = length.filter(|length| *length <= self.width).ok_or_else(refused)?;
-        let n_bits = n_bits.max(0) as u32;
+        if n_bits < 0 {
+            return Ok(Prefix { length, ..*self });
+        }
+        let n_bits = n_bits as u32;
         let number = u128::try_from(number).ok().filter(|n| *n < 1 << n_bits);
         let number = number.ok_or_else(|| format!("{n_bits} bits cannot hold that number"))?;
         let bits = self.bits | number.checked_shl(self.width - length).unwrap_or(0);

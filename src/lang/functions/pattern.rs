@@ -160,7 +160,8 @@ impl Translation<'_> {
             }
             // Without `\Q` before it, it ends nothing.
             Some('b') => self.text.push_str("(?-u:\\b)"),
-            Some(c @ ('B' | 'A' | 'z')) => self.text.extend(['\\', c]),
+            Some('B') => self.text.push_str("(?-u:\\B)"),
+            Some(c @ ('A' | 'z')) => self.text.extend(['\\', c]),
             Some(c) => {
                 if let Some(set) = self.set_escape(c)? {
                     self.text.push_str(&format!("[{set}]"));
@@ -207,7 +208,7 @@ impl Translation<'_> {
         let letter = if is_negated { 'P' } else { 'p' };
         // A category or a script; the crate knows other properties too, the peer does not.
         let known = ["gc", "sc"].into_iter().map(|property| format!("\\{letter}{{{property}={plain}}}"));
-        let is_name = plain.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+        let is_name = plain.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') && !plain.starts_with("Is");
         let key = (is_negated, plain.to_owned());
         let mut class = self.classes.get(&key).cloned();
         if class.is_none() && is_name {

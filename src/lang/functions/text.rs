@@ -160,7 +160,7 @@ fn parseint(_: &World, v: &[Value]) -> Result<Value, String> {
     let base = base.ok_or("the base is from 2 to 62")?;
     let number =
         Number::parse_radix(text, base).ok_or_else(|| format!("\"{text}\" is no whole number of base {base}"))?;
-    Ok(Value::Number(number))
+    Ok(Value::Number(number.to_counted()))
 }
 
 /// Bytes that a compiled pattern may take, and of the text that it may look at: the more states it has, the longer each
@@ -293,8 +293,31 @@ fn single_upper(c: char) -> Option<char> {
 }
 
 /// Cuts a text where a reader sees one sign end and the next begin (UAX #29, extended grapheme clusters).
-pub(super) fn graphemes(text: &str) -> impl DoubleEndedIterator<Item = &str> {
-    text.graphemes(true)
+pub(super) fn graphemes(text: &str) -> Box<dyn DoubleEndedIterator<Item = &str> + '_> {
+    match text.is_ascii() && !text.contains('\r') {
+        true => Box::new(text.split_inclusive(|_: char| true)),
+        false => Box::new(text.graphemes(true).flat_map(conjuncts)),
+    }
+}
+
+/// Cuts a cluster before each consonant of an Indic script that stands inside of it: only since Unicode 15.1 (rule GB9c)
+/// does one that is joined to the consonant before it belong to that, and the peer is of 15.0.
+fn conjuncts(cluster: &str) -> std::vec::IntoIter<&str> {
+    let starts = cluster.char_indices().filter(|(at, c)| *at > 0 && is_joining_consonant(*c)).map(|(at, _)| at);
+    let ends: Vec<usize> = starts.chain([cluster.len()]).collect();
+    let pieces = ends.iter().scan(0, |start, end| Some(&cluster[std::mem::replace(start, *end)..*end]));
+    pieces.collect::<Vec<_>>().into_iter()
+}
+
+/// Says whether a letter is `InCB=Consonant` (Unicode 15.1, DerivedCoreProperties).
+fn is_joining_consonant(c: char) -> bool {
+    matches!(c,
+        '\u{915}'..='\u{939}' | '\u{958}'..='\u{95f}' | '\u{978}'..='\u{97f}'
+        | '\u{995}'..='\u{9b9}' | '\u{9dc}'..='\u{9df}' | '\u{9f0}'..='\u{9f1}'
+        | '\u{a95}'..='\u{ab9}' | '\u{af9}'
+        | '\u{b15}'..='\u{b39}' | '\u{b5c}'..='\u{b5f}' | '\u{b71}'
+        | '\u{c15}'..='\u{c39}' | '\u{c58}'..='\u{c5a}'
+        | '\u{d15}'..='\u{d3a}')
 }
 
 #[cfg(test)]

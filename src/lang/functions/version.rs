@@ -1,5 +1,5 @@
-//! `semvercmp`: does a version meet a constraint? The rules are those of the peer's library: a pre-release meets
-//! constraints only if one of them names one too.
+//! `semvercmp`: does a version meet a constraint? The rules are those of the peer's library: a pre-release meets a
+//! constraint only if that, or one that must be met with it, names a pre-release too.
 
 use std::cmp::Ordering;
 
@@ -8,47 +8,74 @@ use super::{Function, fixed, text_at};
 use crate::lang::value::Value;
 
 pub(super) const TABLE: &[Function] = &[fixed("semvercmp", &[Text, Text], |_, v| {
-    let version = Version::parse(text_at(v, 0)).filter(|version| version.n_written > 0 && !version.is_open);
-    let version = version.ok_or_else(|| format!("\"{}\" is no version", text_at(v, 0)))?;
+    let version = Version::parse(text_at(v, 0)).ok_or_else(|| format!("\"{}\" is no version", text_at(v, 0)))?;
     meets(&version, text_at(v, 1)).map(Value::Bool)
 })];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
+    /// Major, minor and patch.
     numbers: [u64; 3],
-    /// How many numbers were written; `x` and `*` are not.
-    n_written: usize,
-    /// There is an `x` or `*` in it.
-    is_open: bool,
     prerelease: String,
+}
+
+/// A version as it is written: up to three numbers, `v` before them, a pre-release and metadata after them.
+struct Written<'a> {
+    numbers: Vec<&'a str>,
+    prerelease: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Written<'a> {
+    /// Reads what stands at the start of `text`; `is_digit` says what numbers are made of.
+    fn read(text: &'a str, is_digit: impl Fn(char) -> bool) -> Option<Written<'a>> {
+        let mut rest = text.strip_prefix('v').unwrap_or(text);
+        let mut numbers = Vec::new();
+        while numbers.len() < 3 {
+            let digits = match numbers.is_empty() {
+                true => Some(rest),
+                false => rest.strip_prefix('.'),
+            };
+            let Some(digits) = digits else { break };
+            let (number, after) = digits.split_at(digits.find(|c| !is_digit(c)).unwrap_or(digits.len()));
+            if number.is_empty() {
+                break;
+            }
+            numbers.push(number);
+            rest = after;
+        }
+        let mut identifiers = |sign: char| {
+            let after = rest.strip_prefix(sign)?;
+            let is_identifier = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+            let text = &after[..after.find(|c| !is_identifier(c)).unwrap_or(after.len())];
+            // A point belongs to it only between two of them.
+            let end = text.find("..").unwrap_or(text.trim_end_matches('.').len());
+            let is_there = end > 0 && !text.starts_with('.');
+            rest = if is_there { &rest[1 + end..] } else { rest };
+            is_there.then(|| &text[..end])
+        };
+        let prerelease = identifiers('-').unwrap_or("");
+        identifiers('+');
+        (!numbers.is_empty()).then_some(Written { numbers, prerelease, rest })
+    }
+
+    /// The version of the first `n` numbers, zeros after them.
+    fn version(&self, n: usize) -> Option<Version> {
+        let mut numbers = [0; 3];
+        for (number, digits) in numbers.iter_mut().zip(self.numbers.iter().take(n)) {
+            *number = digits.parse().ok()?;
+        }
+        let is_valid =
+            |part: &str| !(part.len() > 1 && part.starts_with('0') && part.bytes().all(|b| b.is_ascii_digit()));
+        let is_valid = self.prerelease.is_empty() || self.prerelease.split('.').all(is_valid);
+        is_valid.then(|| Version { numbers, prerelease: self.prerelease.to_owned() })
+    }
 }
 
 impl Version {
     fn parse(text: &str) -> Option<Version> {
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let text = text.split_once('+').map_or(text, |(version, _)| version);
-        let (core, prerelease) = text.split_once('-').unwrap_or((text, "0"));
-        let is_identifier = |part: &str| {
-            let is_padded = part.len() > 1 && part.starts_with('0') && part.bytes().all(|b| b.is_ascii_digit());
-            !part.is_empty() && !is_padded && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        };
-        if !prerelease.split('.').all(is_identifier) {
-            return None;
-        }
-        let prerelease = if text.contains('-') { prerelease } else { "" };
-        let (mut numbers, mut n_written, mut is_open) = ([0; 3], 0, false);
-        for (i, part) in core.split('.').enumerate() {
-            match part {
-                "x" | "X" | "*" if i < 3 => is_open = true,
-                _ if i < 3 && is_open && part.bytes().all(|b| b.is_ascii_digit()) => {}
-                _ if i >= 3 || is_open || !part.bytes().all(|b| b.is_ascii_digit()) => return None,
-                _ => {
-                    numbers[i] = part.parse().ok()?;
-                    n_written = i + 1;
-                }
-            }
-        }
-        Some(Version { numbers, n_written, is_open, prerelease: prerelease.to_owned() })
+        let written = Written::read(text, |c| c.is_ascii_digit()).filter(|written| written.rest.is_empty())?;
+        written.version(3)
     }
 
     fn compare(&self, other: &Version) -> Ordering {
@@ -81,82 +108,107 @@ fn compare_prereleases(a: &str, b: &str) -> Ordering {
     }
 }
 
-fn meets(version: &Version, constraint: &str) -> Result<bool, String> {
-    let mut is_any_met = false;
-    for alternative in constraint.split("||") {
-        let terms = terms(alternative).ok_or_else(|| format!("\"{constraint}\" is no version constraint"))?;
-        let takes_prereleases = terms.iter().any(|(_, wanted)| !wanted.prerelease.is_empty());
-        let mut is_met = version.prerelease.is_empty() || takes_prereleases;
-        for (operator, wanted) in &terms {
-            is_met &= meets_one(version, operator, wanted).ok_or_else(|| format!("\"{operator}\" is no comparison"))?;
-        }
-        is_any_met |= is_met;
-    }
-    Ok(is_any_met)
+/// Operators, those first that begin as others do.
+const OPERATORS: [&str; 11] = ["!=", ">=", "=>", "<=", "=<", "~>", "=", ">", "<", "~", "^"];
+
+/// A comparison with one version.
+struct Constraint {
+    operator: &'static str,
+    version: Version,
+    /// How many of its numbers are written, before one that is `x` or `*`.
+    n_written: usize,
 }
 
-/// Reads `>=1.2, <2`, `~1.2 !=1.2.5` and `1.2 - 1.4` to operator and version.
-fn terms(text: &str) -> Option<Vec<(String, Version)>> {
-    if let Some((low, high)) = text.split_once(" - ") {
-        return Some(vec![(">=".into(), Version::parse(low.trim())?), ("<=".into(), Version::parse(high.trim())?)]);
-    }
-    let is_operator = |c: char| "=!<>~^".contains(c);
-    let (mut terms, mut rest) = (Vec::new(), text.trim());
-    while !rest.is_empty() {
-        let operator_end = rest.find(|c| !is_operator(c))?;
-        let (operator, after) = rest.split_at(operator_end);
-        let after = after.trim_start();
-        let end = after.find(|c: char| c == ',' || c.is_whitespace() || is_operator(c)).unwrap_or(after.len());
-        terms.push((operator.to_owned(), Version::parse(&after[..end])?));
-        rest = after[end..].trim_start_matches(|c: char| c == ',' || c.is_whitespace());
-    }
-    if terms.is_empty() { None } else { Some(terms) }
-}
-
-fn meets_one(version: &Version, operator: &str, wanted: &Version) -> Option<bool> {
-    // `*` alone is any version; after another comparison it is 0.0.0.
-    let is_any = wanted.n_written == 0 && matches!(operator, "" | "=" | "~" | "~>");
-    let wanted =
-        &Version { n_written: if is_any || wanted.n_written > 0 { wanted.n_written } else { 3 }, ..wanted.clone() };
-    let order = version.compare(wanted);
-    let agrees = |index: usize| version.numbers[..=index] == wanted.numbers[..=index];
-    // A version with open places means the whole range that starts at it.
-    let in_range = |n_written: usize| match n_written {
-        0 => true,
-        3 => order.is_eq(),
-        n => order.is_ge() && agrees(n - 1),
+fn meets(version: &Version, text: &str) -> Result<bool, String> {
+    let invalid = || format!("\"{text}\" is no version constraint");
+    let groups: Option<Vec<Vec<Constraint>>> = text.split("||").map(constraints).collect();
+    let is_met = |group: &Vec<Constraint>| {
+        let has_prerelease = group.iter().any(|constraint| !constraint.version.prerelease.is_empty());
+        (version.prerelease.is_empty() || has_prerelease) && group.iter().all(|constraint| constraint.is_met(version))
     };
-    Some(match operator {
-        "" | "=" => in_range(wanted.n_written),
-        "!=" => !in_range(wanted.n_written),
-        ">" => {
-            if wanted.n_written < 3 {
-                order.is_gt() && !in_range(wanted.n_written)
-            } else {
-                order.is_gt()
+    Ok(groups.ok_or_else(invalid)?.iter().any(is_met))
+}
+
+/// Reads `>=1.2, <2`, `~1.2 !=1.2.5` and `1.2 - 1.4`, of which all must be met.
+fn constraints(text: &str) -> Option<Vec<Constraint>> {
+    let (mut constraints, mut rest) = (Vec::new(), text.trim_start());
+    // What a range may follow, and what follows a range, needs no space.
+    let mut may_be_range = true;
+    loop {
+        let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator)).unwrap_or("");
+        let (constraint, after) = Constraint::read(operator, rest[operator.len()..].trim_start())?;
+        let high = after
+            .trim_start()
+            .strip_prefix('-')
+            .filter(|high| after.starts_with(char::is_whitespace) && high.starts_with(char::is_whitespace));
+        let is_range = high.is_some();
+        let after = match high {
+            Some(high) if operator.is_empty() && may_be_range => {
+                constraints.push(Constraint { operator: ">=", ..constraint });
+                let (high, after) = Constraint::read("<=", high.trim_start())?;
+                constraints.push(high);
+                after
+            }
+            Some(_) => return None,
+            None => {
+                constraints.push(constraint);
+                after
+            }
+        };
+        let spaceless = after.trim_start();
+        if spaceless.is_empty() {
+            return Some(constraints);
+        }
+        let after_comma = spaceless.strip_prefix(',');
+        if after_comma.is_none() && spaceless.len() == after.len() && !is_range {
+            return None;
+        }
+        may_be_range = after_comma.is_some() || is_range;
+        rest = after_comma.unwrap_or(spaceless).trim_start();
+    }
+}
+
+impl Constraint {
+    fn read<'a>(operator: &'static str, text: &'a str) -> Option<(Constraint, &'a str)> {
+        let is_open = |number: &&str| matches!(*number, "x" | "X" | "*");
+        let written = Written::read(text, |c| c.is_ascii_digit() || matches!(c, 'x' | 'X' | '*' | '|'))?;
+        let n_written = written.numbers.iter().position(is_open).unwrap_or(written.numbers.len());
+        let version = written.version(n_written)?;
+        Some((Constraint { operator, version, n_written }, written.rest))
+    }
+
+    /// Compares by the operator; whether pre-releases count at all is said before.
+    fn is_met(&self, version: &Version) -> bool {
+        let order = version.compare(&self.version);
+        let [major, minor, patch] = version.numbers;
+        let [own_major, own_minor, own_patch] = self.version.numbers;
+        let (is_minor_open, is_patch_open) = (self.n_written == 1, self.n_written == 2);
+        match self.operator {
+            "" | "=" if self.n_written == 3 => order.is_eq(),
+            "!=" => match self.n_written {
+                1 => major != own_major,
+                2 => (major, minor) != (own_major, own_minor) || version.prerelease != self.version.prerelease,
+                _ => order.is_ne(),
+            },
+            ">" => match self.n_written {
+                1 => major > own_major,
+                2 => (major, minor) > (own_major, own_minor),
+                _ => order.is_gt(),
+            },
+            "<" => order.is_lt(),
+            ">=" | "=>" => order.is_ge(),
+            "<=" | "=<" if self.n_written == 3 => order.is_le(),
+            "<=" | "=<" => major < own_major || (major == own_major && (minor <= own_minor || is_minor_open)),
+            "^" if own_major > 0 || is_minor_open => order.is_ge() && major == own_major,
+            "^" if own_minor > 0 || is_patch_open => order.is_ge() && major == 0 && minor == own_minor,
+            "^" => order.is_ge() && (major, minor, patch) == (0, 0, own_patch),
+            // `~`, and equality with numbers left open. All versions meet `~0.0.0`, and so `*`.
+            _ => {
+                let is_any = self.version.numbers == [0; 3] && !is_minor_open && !is_patch_open;
+                order.is_ge() && (is_any || (major == own_major && (minor == own_minor || is_minor_open)))
             }
         }
-        ">=" | "=>" => order.is_ge(),
-        "<" => order.is_lt(),
-        "<=" | "=<" => {
-            if wanted.n_written < 3 {
-                order.is_lt() || in_range(wanted.n_written)
-            } else {
-                order.is_le()
-            }
-        }
-        "~" | "~>" => match wanted.n_written {
-            3 if wanted.numbers == [0; 3] => order.is_ge(),
-            0 => true,
-            1 => order.is_ge() && agrees(0),
-            _ => order.is_ge() && agrees(1),
-        },
-        "^" => {
-            let first = wanted.numbers.iter().position(|n| *n > 0).unwrap_or(2).min(wanted.n_written.saturating_sub(1));
-            wanted.n_written == 0 || order.is_ge() && agrees(first)
-        }
-        _ => return None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -177,11 +229,26 @@ mod tests {
             ("v1.2.3", "1.2.x", true),
             ("1.3.0", ">1.2", true),
             ("1.2.9", "!=1.2", false),
+            ("1.2.3", "1.x.3", true),
+            ("1.2.3", "<2, 1.2.3 - 1.2.4", true),
+            ("1.2.3-rc1", ">=1.2.3-rc1, <2", true),
+            ("1.2.3-rc1", "!=1.2.3", false),
+            ("1.2.3", "^*", false),
+            ("1.2.3", "<=*", false),
+            ("1.2.3", "0 - 1 2 - 3 || =01.2.3", true),
         ];
         for (version, constraint, met) in cases {
             let version = Version::parse(version).expect("a version");
             assert_eq!(meets(&version, constraint), Ok(met), "{version:?} {constraint}");
         }
-        assert!(Version::parse("1.a").is_none() && meets(&Version::parse("1").expect("1"), "?1").is_err());
+        let one = Version::parse("1").expect("a version");
+        for wrong in
+            ["?1", "", "==1", "1,", "1 || ", ">=1<2", "1 - 2 - 3", "<3 1 - 2", ">1 - 2", "1.2.3-01", "1.xx", "1- 2"]
+        {
+            assert!(meets(&one, wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["1.a", "V1", "1.2.3-", "1.2.3-a..b", "1.2.3-01", "1.2.3+", "1.2.3.4", "", "1.2.3-é"] {
+            assert!(Version::parse(wrong).is_none(), "{wrong}");
+        }
     }
 }
