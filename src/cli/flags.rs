@@ -203,6 +203,9 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// Refuse steps that would run under emulation, before anything runs
+    #[arg(long)]
+    no_emulation: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -271,10 +274,10 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, store, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, store, metadata_file, allow, .. } = self;
         let project = ProjectRequest { store, ..project.request() };
         let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, allow, ignored })
+        Ok(BuildRequest { project, n_jobs, keep_going, no_emulation, metadata_file, allow, ignored })
     }
 }
 

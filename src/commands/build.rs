@@ -12,7 +12,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
+use super::{Failure, Host, Kind, Progress, emulated_steps, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::VertexId;
@@ -34,6 +34,7 @@ use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
 use crate::worker::contexts::Contexts;
+use crate::worker::emulation;
 use crate::worker::fetched::Fetched;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
@@ -50,6 +51,8 @@ pub struct BuildRequest {
     pub n_jobs: Option<usize>,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// A step that would run under emulation is an error, found before anything runs.
+    pub no_emulation: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
@@ -161,6 +164,9 @@ impl Build<'_> {
             resolved: ResolvedNames::default(),
         };
         let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
+        if self.request.no_emulation {
+            emulated_steps::refuse(&lowered, &project.sources)?;
+        }
         let layers = Layers::new(self.store, self.client, self.activities);
         let placed = self.checkouts.directories.clone();
         let contexts = Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now);
@@ -194,7 +200,8 @@ impl Build<'_> {
         listener: &dyn Listener,
     ) -> Result<Solved<WorkerError>, Failure> {
         let host = self.host;
-        let platforms = Platforms::new(search_path(host), &lowered.definition);
+        let search = emulation::search(&self.store.emulators_path(), host.var("PATH").unwrap_or(""));
+        let platforms = Platforms::new(search, &lowered.definition);
         let launcher = Launcher::new(&host.program)
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
@@ -319,7 +326,7 @@ fn terminal_size() -> TerminalSize {
 fn environment(error: &SandboxError) -> Failure {
     let failure = Failure::caused(Kind::Environment, error);
     match error {
-        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),
+        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(step_failure::DOCTOR),
         _ => failure,
     }
 }
@@ -333,10 +340,4 @@ pub fn client_options(host: &Host) -> Options {
         cancelled: host.cancel.flag(),
         ..Options::default()
     }
-}
-
-/// Returns the directories in which emulators are looked for.
-fn search_path(host: &Host) -> Vec<PathBuf> {
-    let path = host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from);
-    path.chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
 }

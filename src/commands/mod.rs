@@ -8,6 +8,7 @@ pub mod check;
 pub mod compile;
 pub mod convert;
 pub mod definition;
+mod emulated_steps;
 pub mod entitlements;
 mod failure;
 mod findings;

@@ -10,11 +10,15 @@ use crate::diagnostic::SourceMap;
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
-use crate::store::UnpackError;
+use crate::store::{StoreError, UnpackError};
 use crate::worker::fetched::Blame;
 use crate::worker::file::FileError;
+use crate::worker::layers::LayerError;
 use crate::worker::local::WorkerError;
 use crate::worker::sandbox::{IdMapping, SandboxError};
+
+/// The next step after an error that this host causes.
+pub(super) const DOCTOR: &str = "run \"bake doctor\": it tries all that a build needs here, and says what mends it";
 
 /// What hints need to know of the host.
 pub struct Surroundings<'a> {
@@ -52,7 +56,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
         ) => Kind::Build,
-        WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
+        WorkerError::Layer(LayerError::Registry(_)) => Kind::Remote,
         WorkerError::Fetch(error) => match error.blame {
             Blame::Definition => Kind::Definition,
             Blame::Host => Kind::Environment,
@@ -141,12 +145,15 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
         )];
     }
     match (error, surroundings.mapping) {
-        (error, IdMapping::Single { reason }) if lacks_ids(error) => return vec![reason.clone()],
+        (error, IdMapping::Single { reason, mend }) if lacks_ids(error) => return vec![format!("{reason}; {mend}")],
         _ => {}
     }
     match error {
-        WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
-        WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),
+        WorkerError::NoEmulator { hint, .. } => vec![hint.clone(), DOCTOR.to_owned()],
+        WorkerError::Sandbox(SandboxError::Setup { .. } | SandboxError::NoNamespaces { .. }) => vec![DOCTOR.to_owned()],
+        WorkerError::Store(StoreError::Io { verb: "mount", .. })
+        | WorkerError::Layer(LayerError::Store(StoreError::Io { verb: "mount", .. })) => vec![DOCTOR.to_owned()],
+        WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],

@@ -8,12 +8,14 @@ pub mod emulation;
 mod exec;
 pub mod fetched;
 pub mod file;
+pub mod host;
 pub mod layers;
 pub mod local;
 pub mod platforms;
 mod recopy;
 pub mod sandbox;
 pub mod secrets;
+pub mod trial;
 mod unsupported;
 
 pub use unsupported::unsupported;
