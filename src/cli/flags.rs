@@ -1,5 +1,8 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
+mod doctor;
+mod emulator;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,11 +20,14 @@ use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
 use crate::platform::Platform;
 
+pub use doctor::DoctorFlags;
+pub use emulator::EmulatorCommand;
+
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 10] =
-    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "help"];
+pub const VERBS: [&str; 12] =
+    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "emulator", "doctor", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -60,6 +66,11 @@ pub enum Command {
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
+    /// List, install or remove emulators for other processors
+    #[command(subcommand)]
+    Emulator(EmulatorCommand),
+    /// Try what a build needs of this machine, and say what mends it
+    Doctor(DoctorFlags),
 }
 
 impl Command {

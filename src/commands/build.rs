@@ -12,7 +12,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, emulated_steps, entitlements, lockfile, metadata, stdin};
+use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::VertexId;
@@ -323,10 +323,11 @@ fn terminal_size() -> TerminalSize {
     )
 }
 
-fn environment(error: &SandboxError) -> Failure {
+/// Says why the name spaces of a build could not be entered.
+pub(super) fn environment(error: &SandboxError) -> Failure {
     let failure = Failure::caused(Kind::Environment, error);
     match error {
-        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(step_failure::DOCTOR),
+        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(doctor::NEXT_STEP),
         _ => failure,
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::failure::with_causes;
-use super::{Failure, Kind};
+use super::{Failure, Kind, doctor};
 use crate::diagnostic::SourceMap;
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
@@ -16,9 +16,6 @@ use crate::worker::file::FileError;
 use crate::worker::layers::LayerError;
 use crate::worker::local::WorkerError;
 use crate::worker::sandbox::{IdMapping, SandboxError};
-
-/// The next step after an error that this host causes.
-pub(super) const DOCTOR: &str = "run \"bake doctor\": it tries all that a build needs here, and says what mends it";
 
 /// What hints need to know of the host.
 pub struct Surroundings<'a> {
@@ -149,10 +146,14 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
         _ => {}
     }
     match error {
-        WorkerError::NoEmulator { hint, .. } => vec![hint.clone(), DOCTOR.to_owned()],
-        WorkerError::Sandbox(SandboxError::Setup { .. } | SandboxError::NoNamespaces { .. }) => vec![DOCTOR.to_owned()],
+        WorkerError::NoEmulator { hint, .. } => vec![hint.clone(), doctor::NEXT_STEP.to_owned()],
+        WorkerError::Sandbox(SandboxError::Setup { .. } | SandboxError::NoNamespaces { .. }) => {
+            vec![doctor::NEXT_STEP.to_owned()]
+        }
         WorkerError::Store(StoreError::Io { verb: "mount", .. })
-        | WorkerError::Layer(LayerError::Store(StoreError::Io { verb: "mount", .. })) => vec![DOCTOR.to_owned()],
+        | WorkerError::Layer(LayerError::Store(StoreError::Io { verb: "mount", .. })) => {
+            vec![doctor::NEXT_STEP.to_owned()]
+        }
         WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),

@@ -11,7 +11,12 @@ use super::{Store, StoreError};
 impl Store {
     /// Returns the directory of the installed emulators; it is not there before the first one is.
     pub fn emulators_path(&self) -> PathBuf {
-        self.path.join("emulators")
+        Store::emulators_in(&self.path)
+    }
+
+    /// Returns the same of a store that is not open, and need not be there.
+    pub fn emulators_in(store: &Path) -> PathBuf {
+        store.join("emulators")
     }
 
     /// Keeps a copy of `program` as `name`, in place of one that was there; it is complete or not there at all.

@@ -11,6 +11,8 @@ mod checks;
 mod copy;
 mod crash;
 mod dockerfile;
+mod doctor;
+mod emulators;
 mod entitlements;
 mod failure;
 mod host;

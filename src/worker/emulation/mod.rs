@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use super::sandbox::elf::{self, MACHINES, Machine};
 use crate::platform::Platform;
 
+pub mod candidates;
 mod kernel;
+pub mod package;
 
 pub use kernel::{HostEntry, host_entries};
 
@@ -184,6 +186,11 @@ pub fn is_native(platform: &Platform) -> bool {
 /// Returns how programs for an architecture (as in a platform) look; `None` where that is not known.
 pub fn machine(architecture: &str) -> Option<&'static Machine> {
     MACHINES.iter().find(|machine| machine.architecture == architecture)
+}
+
+/// Returns all machines that emulators are known for.
+pub fn machines() -> impl Iterator<Item = &'static Machine> {
+    MACHINES.iter()
 }
 
 /// Makes sure that registrations can be private here: Linux 6.7, and a user namespace of bake's own. From then on the
