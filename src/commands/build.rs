@@ -90,7 +90,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error))?;
+        .map_err(|error| Failure::new(Kind::Environment, error).hint(doctor::NEXT_STEP))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();

@@ -369,7 +369,8 @@ fn remove(path: &Path, platforms: &[Platform], is_all: bool) -> Result<String, F
     if !path.exists() && is_all {
         return Ok(String::new());
     }
-    // What steps own in the store is of no concern here, so no name space is needed to remove a file of the user's own.
+    // Opening a store may remove what a step's users own; without name spaces there are none, and no such files.
+    _ = sandbox::enter();
     let store = open(path)?;
     let mut removed = String::new();
     for architecture in wanted {

@@ -84,6 +84,12 @@ fn what_is_asked_for_has_to_be_there_and_to_work() {
     assert!(failed.stdout.starts_with("linux/s390x "), "{}", failed.stdout);
     assert!(failed.stderr.contains("linux/riscv64: a tiny program ended with exit code 127"), "{}", failed.stderr);
     assert!(!project.store().join("emulators/qemu-riscv64").exists());
+    if cfg!(target_arch = "x86_64") {
+        // One that prints the name that it was started by itself, as an emulator does that knows nothing of `argv[0]`.
+        std::fs::write(directory.join("qemu-riscv64"), printer_of_its_name()).expect("written");
+        let failed = install(&["riscv64", "--from", "."]).fails(4);
+        assert!(failed.stderr.contains("programs do not get their `argv[0]`"), "{}", failed.stderr);
+    }
     let missing = install(&["ppc64le", "--from", "."]).fails(2);
     assert!(missing.stderr.contains("has no emulator for ppc64le: no `qemu-ppc64le`"), "{}", missing.stderr);
     assert!(install(&["amd64", "--from", "."]).fails(2).stderr.contains("needs no emulator"));
@@ -106,6 +112,23 @@ fn what_is_asked_for_has_to_be_there_and_to_work() {
     );
     assert_eq!(row("linux/arm64")["isInstalled"].as_bool(), Some(false));
     assert_eq!(row("linux/amd64")["runs"].as_str(), Some("native"));
+}
+
+/// Returns a static program for amd64 that writes the first ten bytes of its `argv[0]`.
+fn printer_of_its_name() -> Vec<u8> {
+    const CODE: &[u8] =
+        b"\x48\x8b\x74\x24\x08\xbf\x01\0\0\0\xba\x0a\0\0\0\xb8\x01\0\0\0\x0f\x05\x31\xff\xb8\x3c\0\0\0\x0f\x05";
+    let size = 120 + CODE.len() as u64;
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+    for address in [0x40_0078_u64, 64, 0] {
+        elf.extend(address.to_le_bytes());
+    }
+    elf.extend(b"\0\0\0\0\x40\0\x38\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0");
+    for word in [0, 0x40_0000, 0x40_0000, size, size, 0x1_0000] {
+        elf.extend(u64::to_le_bytes(word));
+    }
+    elf.extend(CODE);
+    elf
 }
 
 #[test]
