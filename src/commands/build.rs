@@ -213,6 +213,7 @@ impl Build<'_> {
             platforms: &platforms,
             secrets: &secrets,
             fetched: &fetched,
+            tops: &lowered.tops(self.plan),
             settings: &settings,
         };
         let drive = Drive {
