@@ -78,11 +78,16 @@ pub enum EmulatorsFrom {
 /// The host can't, a registry fails, or an emulator does not do what it is for.
 pub fn emulator(request: &EmulatorRequest, host: &Host) -> Result<String, Failure> {
     let path = project::store_path(request.store.as_deref(), host)?;
-    match &request.verb {
+    let result = match &request.verb {
         EmulatorVerb::List { is_json } => list(&path, *is_json, host),
         EmulatorVerb::Install { platforms, from } => install(&path, platforms, from, host),
         EmulatorVerb::Remove { platforms, is_all } => remove(&path, platforms, *is_all),
-    }
+    };
+    // Whatever an interrupt made fail, it was the user who asked.
+    result.map_err(|failure| match host.cancel.is_cancelled() {
+        true => Failure::new(Kind::Interrupted, "interrupted"),
+        false => failure,
+    })
 }
 
 fn list(store: &Path, is_json: bool, host: &Host) -> Result<String, Failure> {

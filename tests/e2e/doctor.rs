@@ -48,6 +48,19 @@ fn without_user_namespaces_no_build_runs_and_the_setting_is_named() {
 }
 
 #[test]
+fn root_that_has_no_user_namespace_to_give_builds_without() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    let none = "echo 0 > /proc/sys/user/max_user_namespaces";
+    let flags = ["--user", "--map-root-user", "-m"];
+    let ran = bake_below(&project, &flags, none, &["doctor", "--format", "json"]).succeeds();
+    let findings = findings(&ran);
+    assert_eq!((findings["user namespaces"][0].as_str(), findings["steps"][0].as_str()), ("limited", "ok"));
+    assert_eq!(findings["binfmt_misc"][0], "limited", "{}", ran.stdout);
+    bake_below(&project, &flags, none, &["build", "hello", "--platform", "linux/amd64"]).succeeds();
+}
+
+#[test]
 fn missing_emulators_are_no_reason_to_fail() {
     if !can_mount() {
         return;

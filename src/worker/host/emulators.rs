@@ -6,6 +6,7 @@ use super::Finding;
 use crate::platform::Platform;
 use crate::worker::emulation::{self, CanRun, EmulationError, Emulators, Registration};
 use crate::worker::sandbox::elf::Machine;
+use crate::worker::sandbox::has_own_user_namespace;
 use crate::worker::trial::TrialError;
 
 /// How steps for a platform run here.
@@ -132,8 +133,13 @@ pub(super) fn binfmt() -> Finding {
         Ok(()) => Finding::ok("binfmt_misc", "per user namespace: emulators are registered for builds alone"),
         Err(error) => {
             let text = format!("not per user namespace ({error}): only what the host registers can emulate");
-            Finding::limited("binfmt_misc", text)
-                .mend("boot Linux 6.7 or later; until then, as root: apt-get install qemu-user-static binfmt-support")
+            let finding = Finding::limited("binfmt_misc", text);
+            match has_own_user_namespace() {
+                true => finding.mend(
+                    "boot Linux 6.7 or later; until then, as root: apt-get install qemu-user-static binfmt-support",
+                ),
+                false => finding.mend("let bake have a user namespace: see above"),
+            }
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn cgroups() -> Finding {
     if !root.join("cgroup.controllers").exists() {
         let kind = if root.join("unified").exists() { "versions 1 and 2 (hybrid)" } else { "version 1 or none" };
         return Finding::limited("cgroups", format!("{kind}: {UNLIMITED}"))
-            .mend("boot with systemd.unified_cgroup_hierarchy=1");
+            .mend("boot the host with systemd.unified_cgroup_hierarchy=1");
     }
     let Some(own) = own_group(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()) else {
         return Finding::limited("cgroups", format!("version 2, but this process is in no group: {UNLIMITED}"));

@@ -2,10 +2,10 @@
 //!
 //! | probe | tries |
 //! |---|---|
-//! | user namespaces, subordinate ids | [`sandbox::enter`](super::sandbox::enter), for this process |
+//! | user namespaces, subordinate ids | [`sandbox::enter`], for this process |
 //! | mounts | a file system by the new mount API |
 //! | store, overlayfs | opens the store (or one beside where it would be), and prepares a root file system in it |
-//! | steps | a [trial](super::trial) for this machine: all name spaces, `pivot_root`, seccomp, exec |
+//! | steps | a [trial] for this machine: all name spaces, `pivot_root`, seccomp, exec |
 //! | binfmt_misc | an instance of this user namespace's own |
 //! | platforms | registers the emulator and runs a trial for that machine |
 //! | cgroups | makes a group below this process's own, and removes it |
@@ -146,12 +146,11 @@ impl Examination<'_> {
             Ok(launcher) => launcher,
             Err(error) => return vec![no_steps(&format!("bake cannot be started again: {error}"))],
         };
-        let native = emulators::native_machine();
         let trial = |machine| trial::run(store, &launcher, machine, self.cancel);
-        let ran = native.map(trial);
-        let mut findings = vec![match ran {
+        let mut findings = vec![match emulators::native_machine().map(trial) {
+            Some(Ok(())) => Finding::ok("steps", "one ran, in name spaces of its own and under a system call filter"),
             Some(Err(error)) => return vec![no_steps(&error.to_string())],
-            _ => Finding::ok("steps", "one ran, in name spaces of its own and under a system call filter"),
+            None => Finding::limited("steps", "not tried: bake has no tiny program for this processor"),
         }];
         let platforms = emulators::try_platforms(self.platforms, self.emulator_search, &trial);
         findings.push(emulators::binfmt());

@@ -53,7 +53,7 @@ pub fn run(store: &Store, launcher: &Launcher, machine: &Machine, cancel: &Cance
     file.and_then(|file| File::from(file).write_all(&program)).map_err(TrialError::Write)?;
     let spec = Spec {
         args: vec![program::NAME.to_owned()],
-        // The path has another directory than none.
+        // Found in a directory, so that its path is not its name.
         env: vec![("PATH".to_owned(), "/.".to_owned())],
         cwd: "/".to_owned(),
         user: String::new(),
