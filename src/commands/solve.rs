@@ -9,7 +9,7 @@ use super::rights;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
-use crate::graph::{Definition, FileAction, Id, Op, Vertex, VertexId};
+use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
@@ -40,6 +40,14 @@ impl Lowered {
     }
 }
 
+/// When sources were changed, seconds since 1970: what SOURCE_DATE_EPOCH may name.
+pub struct Times<'a> {
+    /// By the path that stands for a remote context in the plan.
+    pub contexts: &'a BTreeMap<String, i64>,
+    /// Asks for a source of a Dockerfile, for the target of that name; `None` where nothing says it.
+    pub of_source: &'a dyn Fn(&SourceOp, &str) -> Result<Option<i64>, Failure>,
+}
+
 /// Lowers all targets of `plan`. Names that are needed are resolved in rounds, all of a round at once, until nothing more
 /// is needed: an ARG or an ONBUILD trigger may name an image that only the round before brought to light.
 ///
@@ -49,6 +57,7 @@ pub fn lower(
     plan: &Plan,
     files: &dyn Files,
     resolver: &ImageResolver<'_>,
+    times: &Times<'_>,
     sources: &mut SourceMap,
     host: &Host,
 ) -> Result<Lowered, Failure> {
@@ -68,7 +77,7 @@ pub fn lower(
     definition_failure(&found, sources)?;
     loaded.iter().for_each(|(_, one)| found.extend(one.warnings.clone()));
     tell(&found, sources, host);
-    let mut resolved = Resolved::default();
+    let mut resolved = Resolved { context_times: times.contexts.clone(), ..Resolved::default() };
     let mut pins = Vec::new();
     loop {
         match lower_once(&loaded, &mut resolved, sources)? {
@@ -84,7 +93,11 @@ pub fn lower(
                 if host.cancel.is_cancelled() {
                     return Err(Failure::new(Kind::Interrupted, "interrupted"));
                 }
-                let answers = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
+                for (source, target) in needs.times {
+                    let time = (times.of_source)(&source, target)?;
+                    resolved.source_times.insert(source, time);
+                }
+                let answers = threads::map(needs.images.into_iter().collect(), N_RESOLVERS, |need| {
                     let (need, target) = need;
                     let (image, pin) =
                         resolver.resolve(&need).map_err(|error| needed(&error, &need, target, &loaded))?;
@@ -133,7 +146,12 @@ fn owner_without_users(vertex: &Vertex) -> Option<Diagnostic> {
 }
 
 /// What has to be resolved, with the first target that asks for it.
-type Needs<'a> = BTreeMap<Need, &'a str>;
+#[derive(Default)]
+struct Needs<'a> {
+    images: BTreeMap<Need, &'a str>,
+    /// Sources whose time is a target's SOURCE_DATE_EPOCH.
+    times: BTreeMap<SourceOp, &'a str>,
+}
 
 /// Lowers every target as far as the images of `resolved` allow: the graph, or what is still needed.
 fn lower_once<'a>(
@@ -143,7 +161,7 @@ fn lower_once<'a>(
 ) -> Result<Result<Definition, Needs<'a>>, Failure> {
     let mut definition = Definition::default();
     resolved.targets.clear();
-    let mut needs = Needs::new();
+    let mut needs = Needs::default();
     let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
     let mut found = Diagnostics::default();
     // The plan has a target after those that it links to.
@@ -160,8 +178,12 @@ fn lower_once<'a>(
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
                 for need in more {
-                    needs.entry(need).or_insert(&target.name);
+                    needs.images.entry(need).or_insert(&target.name);
                 }
+            }
+            Ok(Lowering::NeedsTime(source)) => {
+                waiting.insert((&target.name, &target.platform));
+                needs.times.entry(source).or_insert(&target.name);
             }
             Ok(Lowering::Done(lowered)) => {
                 resolved.targets.insert((target.name.clone(), target.platform.clone()), lowered);
@@ -170,7 +192,7 @@ fn lower_once<'a>(
         }
     }
     definition_failure(&found, sources)?;
-    Ok(if needs.is_empty() { Ok(definition) } else { Err(needs) })
+    Ok(if needs.images.is_empty() && needs.times.is_empty() { Ok(definition) } else { Err(needs) })
 }
 
 /// Fails if one of `found` is an error.

@@ -53,14 +53,19 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
         ) => Kind::Build,
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
-        WorkerError::Fetch(error) => match error.blame {
-            Blame::Definition => Kind::Definition,
-            Blame::Host => Kind::Environment,
-            Blame::Remote => Kind::Remote,
-        },
+        WorkerError::Fetch(error) => kind_of(error.blame),
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
         WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
+    }
+}
+
+/// Returns what kind of failure it is that files could not be brought in.
+pub(super) fn kind_of(blame: Blame) -> Kind {
+    match blame {
+        Blame::Definition => Kind::Definition,
+        Blame::Host => Kind::Environment,
+        Blame::Remote => Kind::Remote,
     }
 }
 

@@ -14,12 +14,13 @@ use crate::plan::{BuildContext, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+use super::epoch::{self, Epoch};
 use super::paths;
 use super::stages::{Origin, StagePlan, Stages, empty_config};
-use super::variables::{Shown, Variables, cross_suffix};
+use super::variables::{Shown, Variables, cross_suffix, globals};
 use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
 
-/// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
+/// Adds the steps of `target` to `definition`, or says what has to be known first: all that can be told now.
 ///
 /// # Errors
 /// The Dockerfile asks for what is not there, or for what cannot be done yet.
@@ -29,13 +30,17 @@ pub fn lower(
     resolved: &Resolved,
     definition: &mut Definition,
 ) -> Result<Lowering, Diagnostics> {
-    let stages = Stages::find(target, loaded, resolved)?;
+    let mut globals = globals(target, &loaded.dockerfile)?;
+    let (target, time) = match epoch::settle(target, loaded, resolved, &mut globals)? {
+        Epoch::Settled { target, time } => (target, time),
+        Epoch::Needs(source) => return Ok(Lowering::NeedsTime(source)),
+    };
+    let target = &*target;
+    let stages = Stages::find(target, loaded, resolved, globals)?;
     if !stages.needs.is_empty() {
         return Ok(Lowering::Needs(stages.needs));
     }
-    let epoch = epoch(target, &stages)?;
-    let created = epoch.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
-    let epoch = epoch.map(|time| time.as_second());
+    let created = time.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
     let mut lowerer = Lowerer {
         stages: &stages,
         definition,
@@ -68,21 +73,7 @@ pub fn lower(
     if let Some(root) = result.root {
         definition.wanted_by(root, &target.name);
     }
-    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths, epoch }))
-}
-
-/// Returns SOURCE_DATE_EPOCH, of the build arguments or of an ARG before the first FROM.
-fn epoch(target: &PlannedTarget, stages: &Stages<'_>) -> Result<Option<jiff::Timestamp>, Diagnostic> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = target.args.get(NAME).map(String::as_str).or_else(|| stages.globals.get(NAME));
-    let Some(epoch) = given.filter(|epoch| !epoch.is_empty()) else {
-        return Ok(None);
-    };
-    let time = epoch.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map(Some).ok_or_else(|| {
-        let message = format!("target \"{}\": SOURCE_DATE_EPOCH=`{epoch}` is no time", target.name);
-        Diagnostic::error_without_place(message).hint("give whole seconds since 1970-01-01T00:00:00Z")
-    })
+    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths, epoch: time.map(|time| time.as_second()) }))
 }
 
 /// Returns the proxies among the build arguments; of two spellings of a name, the last in byte order counts.

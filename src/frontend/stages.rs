@@ -12,7 +12,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::cycles;
-use super::variables::{Variables, globals};
+use super::variables::Variables;
 use super::{Loaded, LoweredTarget, Need, Resolved, ResolvedImage};
 
 /// Where files come from.
@@ -58,13 +58,13 @@ pub(super) struct Stages<'a> {
 }
 
 impl<'a> Stages<'a> {
-    /// Finds the stages that `target` reaches.
+    /// Finds the stages that `target` reaches; `globals` are the variables that FROM sees.
     pub(super) fn find(
         target: &'a PlannedTarget,
         loaded: &'a Loaded,
         resolved: &'a Resolved,
+        globals: Variables,
     ) -> Result<Stages<'a>, Diagnostics> {
-        let globals = globals(target, &loaded.dockerfile)?;
         let (plans, needs) = (BTreeMap::new(), BTreeSet::new());
         let (bases, platforms) = (Vec::new(), Vec::new());
         let mut stages = Stages { target, loaded, resolved, globals, plans, needs, bases, platforms };

@@ -27,6 +27,11 @@ impl Variables {
         self.entries.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Forgets a variable.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.entries.retain(|(known, _)| known != name);
+    }
+
     /// Returns no variables, whose expansions count with these.
     pub(super) fn without_any(&self) -> Variables {
         Variables { entries: Vec::new(), n_inserted: Rc::clone(&self.n_inserted) }

@@ -12,6 +12,7 @@ mod copy;
 mod crash;
 mod dockerfile;
 mod entitlements;
+mod epoch;
 mod failure;
 mod host;
 mod hostile;

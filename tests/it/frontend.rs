@@ -47,6 +47,7 @@ fn lowered(
     loop {
         match lower(target, &loaded, &resolved, definition).map_err(|found| found.render(&sources))? {
             Lowering::Done(result) => return Ok(result),
+            Lowering::NeedsTime(_) => panic!("no test here names a source by SOURCE_DATE_EPOCH"),
             Lowering::Needs(needs) => {
                 assert!(!needs.is_empty(), "needs are never empty");
                 for need in needs {
@@ -328,6 +329,7 @@ fn named_contexts_stand_in_for_stages_and_images() {
     let result = loop {
         match lower(&target, &loaded, &resolved, &mut definition).expect("it lowers") {
             Lowering::Done(result) => break result,
+            Lowering::NeedsTime(_) => panic!("no time is asked for"),
             Lowering::Needs(needs) => resolved.images.extend(needs.into_iter().map(|n| (n.clone(), small_image(&n)))),
         }
     };
