@@ -86,7 +86,8 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     let first = planned(&platforms[0], request.target.clone());
     let loaded = frontend::load(&first, &files, &mut sources);
     with_images(request, host, &mut |images| {
-        let mut compiler = Compiler { loaded: &loaded, sources: &sources, images, known: BTreeMap::new(), times: BTreeMap::new() };
+        let mut compiler =
+            Compiler { loaded: &loaded, sources: &sources, images, known: BTreeMap::new(), times: BTreeMap::new() };
         let mut document = json!({ "file": name, "parse": parse, "compile": {} });
         for (name, value) in compiler.calls(file, &first) {
             document[name] = value;
@@ -274,7 +275,7 @@ impl Compiler<'_> {
     }
 
     fn request<'r>(&'r self, file: FileId, target: &'r PlannedTarget, resolved: &'r Resolved) -> Request<'r> {
-        let ignore = self.loaded.as_ref().map_or(&[][..], |loaded| &loaded.ignore);
+        let ignore = self.loaded.as_ref().map_or(&[][..], |loaded| &loaded.ignore.lines[..]);
         Request { target, file, sources: self.sources, ignore, resolved }
     }
 
@@ -305,7 +306,7 @@ impl Compiler<'_> {
                 // What is on the network is not looked at.
                 Lowering::NeedsTime(source) => _ = self.times.insert(source, None),
                 Lowering::Needs(needs) => {
-                    for need in needs {
+                    for (need, _) in needs {
                         let image = (self.images)(&need)?;
                         self.known.insert(need, image);
                     }

@@ -147,8 +147,7 @@ impl<'a> Fetcher<'a> {
                     Some(secret) => Some(secret),
                     None => own.and_then(|_| self.bakefile_secret()),
                 };
-                let checkout =
-                    self.checkout(url, context.keep_git_dir, secret.as_ref(), context.ssh.as_deref())?;
+                let checkout = self.checkout(url, context.keep_git_dir, secret.as_ref(), context.ssh.as_deref())?;
                 let gone = |error| Failure::new(Kind::Environment, format!("cannot read {url}: {error}"));
                 let modified = Some(checkout.modified().map_err(gone)?);
                 let GitCheckout { directory, commit, .. } = checkout;

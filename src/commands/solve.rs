@@ -7,7 +7,7 @@ use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
 use super::rights;
 use super::{Failure, Host, Kind};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
@@ -98,9 +98,10 @@ pub fn lower(
                     resolved.source_times.insert(source, time);
                 }
                 let answers = threads::map(needs.images.into_iter().collect(), N_RESOLVERS, |need| {
-                    let (need, target) = need;
-                    let (image, pin) =
-                        resolver.resolve(&need).map_err(|error| needed(&error, &need, target, &loaded))?;
+                    let (need, (target, span)) = need;
+                    let (image, pin) = resolver
+                        .resolve(&need)
+                        .map_err(|error| needed(&error, &need, target, &loaded).at(span, sources))?;
                     Ok::<_, Failure>((need, image, pin))
                 });
                 for (need, image, pin) in answers? {
@@ -148,7 +149,8 @@ fn owner_without_users(vertex: &Vertex) -> Option<Diagnostic> {
 /// What has to be resolved, with the first target that asks for it.
 #[derive(Default)]
 struct Needs<'a> {
-    images: BTreeMap<Need, &'a str>,
+    /// Each with the place that asks for it.
+    images: BTreeMap<Need, (&'a str, Span)>,
     /// Sources whose time is a target's SOURCE_DATE_EPOCH.
     times: BTreeMap<SourceOp, &'a str>,
 }
@@ -177,8 +179,8 @@ fn lower_once<'a>(
         match frontend::lower(target, dockerfile, resolved, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
-                for need in more {
-                    needs.images.entry(need).or_insert(&target.name);
+                for (need, span) in more {
+                    needs.images.entry(need).or_insert((&target.name, span));
                 }
             }
             Ok(Lowering::NeedsTime(source)) => {

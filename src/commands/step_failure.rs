@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::failure::with_causes;
 use super::{Failure, Kind};
-use crate::diagnostic::SourceMap;
+use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
@@ -107,11 +107,14 @@ fn text(
     surroundings: &Surroundings<'_>,
 ) -> String {
     let vertex = definition.vertex(failure.vertex);
-    let mut text = format!("error: step failed: {}", with_causes(&failure.error));
-    if let Some(span) = vertex.metadata.span {
-        let place = sources.place(span);
-        let instruction = sources.snippet(span).lines().next().unwrap_or("");
-        text.push_str(&format!("\n --> {}:{}  {instruction}", place.file, place.line));
+    let message = format!("step failed: {}", with_causes(&failure.error));
+    let error = match vertex.metadata.span {
+        Some(span) => Diagnostic::error(span, message),
+        None => Diagnostic::error_without_place(message),
+    };
+    let mut text = error.render(sources);
+    if let Some(trigger) = trigger(vertex, sources) {
+        text.push_str(&format!("\nnote: in the trigger `ONBUILD {trigger}` of the base image"));
     }
     text.push_str(&format!("\nnote: {}", place_in_build(failure, vertex, definition)));
     for hint in hints(&failure.error, surroundings) {
@@ -126,6 +129,14 @@ fn text(
         }
     }
     text
+}
+
+/// Returns the instruction of a step that the base image brought: it stands nowhere, and the place is that of FROM.
+fn trigger<'v>(vertex: &'v Vertex, sources: &SourceMap) -> Option<&'v str> {
+    let command = vertex.metadata.command.as_str();
+    let keyword = |text: &str| text.split_whitespace().next().map(str::to_uppercase);
+    let is_there = keyword(sources.snippet(vertex.metadata.span?)) == keyword(command);
+    (!command.is_empty() && !is_there).then_some(command)
 }
 
 fn place_in_build(failure: &StepFailure<WorkerError>, vertex: &Vertex, definition: &Definition) -> String {

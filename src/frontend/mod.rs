@@ -26,13 +26,14 @@ mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::diagnostic::Span;
 use crate::digest::Digest;
 use crate::graph::{SourceOp, VertexId};
 use crate::oci::ImageConfig;
 use crate::plan::ImageSource;
 use crate::platform::Platform;
 
-pub use load::{Loaded, load, read};
+pub use load::{Ignore, Loaded, load, read};
 pub use lower::lower;
 pub use syntax::foreign_frontend;
 
@@ -42,8 +43,9 @@ pub const DEFAULT_EPOCH: &str = "1980-01-01T00:00:00Z";
 /// How far lowering came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lowering {
-    /// These images have to be resolved first; non-empty. Nothing was added to the definition.
-    Needs(BTreeSet<Need>),
+    /// These images have to be resolved first, each with a place that asks for it; non-empty. Nothing was added to the
+    /// definition.
+    Needs(BTreeMap<Need, Span>),
     /// It has to be known when this source was changed. Nothing was added to the definition.
     NeedsTime(SourceOp),
     /// The target's steps are in the definition.

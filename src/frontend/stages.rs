@@ -1,6 +1,6 @@
 //! Which stages a target reaches, what each comes from, and which images that takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::dockerfile::{
@@ -52,7 +52,8 @@ pub(super) struct Stages<'a> {
     pub(super) globals: Variables,
     /// Those that are reached, in order; complete only if nothing is needed.
     pub(super) plans: BTreeMap<usize, StagePlan>,
-    pub(super) needs: BTreeSet<Need>,
+    /// Images that have to be resolved first, each with the place that asks first.
+    pub(super) needs: BTreeMap<Need, Span>,
     bases: Vec<String>,
     platforms: Vec<Option<Platform>>,
 }
@@ -65,7 +66,7 @@ impl<'a> Stages<'a> {
         resolved: &'a Resolved,
         globals: Variables,
     ) -> Result<Stages<'a>, Diagnostics> {
-        let (plans, needs) = (BTreeMap::new(), BTreeSet::new());
+        let (plans, needs) = (BTreeMap::new(), BTreeMap::new());
         let (bases, platforms) = (Vec::new(), Vec::new());
         let mut stages = Stages { target, loaded, resolved, globals, plans, needs, bases, platforms };
         let mut found = stages.expand_bases();
@@ -80,10 +81,10 @@ impl<'a> Stages<'a> {
                 continue;
             }
             let (plan, origins) = stages.plan(index, &mut found);
-            for origin in origins {
+            for (origin, span) in origins {
                 match origin {
                     Origin::Stage(index) => queue.push(index),
-                    Origin::Image(need) => _ = stages.need(need),
+                    Origin::Image(need) => _ = stages.need(need, span),
                     _ => {}
                 }
             }
@@ -163,27 +164,27 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Returns a reached stage and all origins that it reads, as far as they can be told.
-    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<Origin>) {
+    /// Returns a reached stage and all origins that it reads, as far as they can be told, each with the place that names it.
+    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<(Origin, Span)>) {
         let stage = &self.loaded.dockerfile.stages[index];
         let platform = self.platforms[index].clone().unwrap_or_else(|| self.target.platform.clone());
         let context = stage.name.as_ref().and_then(|name| self.context(&name.text, &platform));
         if let Some((key, context)) = context {
             let origin = origin_of_context(&key, &context, &platform);
             let plan = StagePlan { origin: origin.clone(), platform, instructions: Vec::new(), n_triggers: 0 };
-            return (plan, vec![origin]);
+            return (plan, vec![(origin, stage.span)]);
         }
         let (origin, platform) = self.base_origin(index, platform.clone()).unwrap_or_else(|error| {
             found.push(error);
             (Origin::Scratch, platform)
         });
-        let mut instructions = self.triggers(&origin, stage.span).unwrap_or_else(|error| {
+        let mut instructions = self.triggers(&origin, stage.base.span).unwrap_or_else(|error| {
             found.push(error);
             Vec::new()
         });
         let n_triggers = instructions.len();
         instructions.extend(stage.instructions.iter().cloned());
-        let mut origins = vec![origin.clone()];
+        let mut origins = vec![(origin.clone(), stage.base.span)];
         for instruction in &instructions {
             match self.reads(index, instruction) {
                 Ok(read) => origins.extend(read),
@@ -241,7 +242,7 @@ impl<'a> Stages<'a> {
     /// Returns what the base holds back for the stages that come from it.
     fn triggers(&mut self, origin: &Origin, span: Span) -> Result<Vec<Instruction>, Diagnostic> {
         let texts = match origin {
-            Origin::Image(need) => match self.need(need.clone()) {
+            Origin::Image(need) => match self.need(need.clone(), span) {
                 Some(image) => image.config.config.on_build.clone(),
                 None => Vec::new(),
             },
@@ -272,20 +273,24 @@ impl<'a> Stages<'a> {
         Ok(instructions)
     }
 
-    /// Returns the origins that an instruction of stage `index` reads besides the stage's own files.
-    fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<Origin>, Diagnostic> {
+    /// Returns the origins that an instruction of stage `index` reads besides the stage's own files, each with the place that
+    /// names it.
+    fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<(Origin, Span)>, Diagnostic> {
         match &instruction.kind {
             InstructionKind::Copy(CopyInstruction { from: None, .. }) | InstructionKind::Add(_) => {
-                Ok(vec![self.main_context()])
+                Ok(vec![(self.main_context(), instruction.span)])
             }
-            InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => Ok(vec![self.copy_origin(index, from)?]),
+            InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => {
+                Ok(vec![(self.copy_origin(index, from)?, from.span)])
+            }
             InstructionKind::Run(run) => {
                 let mut origins = Vec::new();
                 for word in &run.mounts {
-                    origins.push(match MountOptions::from_of(word) {
+                    let origin = match MountOptions::from_of(word) {
                         Some(from) => self.mount_origin(index, &from, word.span)?,
                         None => self.main_context(),
-                    });
+                    };
+                    origins.push((origin, word.span));
                 }
                 Ok(origins)
             }
@@ -302,7 +307,7 @@ impl<'a> Stages<'a> {
             InstructionKind::Run(run) => !run.mounts.is_empty(),
             _ => {
                 let origins = self.reads(index, instruction).unwrap_or_default();
-                origins.iter().any(|origin| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
+                origins.iter().any(|(origin, _)| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
             }
         })
     }
@@ -357,11 +362,11 @@ impl<'a> Stages<'a> {
         self.external(from, &self.target.platform, span)
     }
 
-    /// Returns an image if it is resolved; notes that it is needed otherwise.
-    fn need(&mut self, need: Need) -> Option<&'a ResolvedImage> {
+    /// Returns an image if it is resolved; notes that the place `span` needs it otherwise.
+    fn need(&mut self, need: Need, span: Span) -> Option<&'a ResolvedImage> {
         let image = self.resolved.images.get(&need);
         if image.is_none() {
-            self.needs.insert(need);
+            self.needs.entry(need).or_insert(span);
         }
         image
     }

@@ -1,7 +1,7 @@
 //! SOURCE_DATE_EPOCH that names the source whose time counts.
 
-use crate::support::http::{Answer, Http, Repository};
 use crate::support::Project;
+use crate::support::http::{Answer, Http, Repository};
 
 /// What the servers here send as `Last-Modified`, in seconds: 784,903,526.
 const MODIFIED: &str = "Tue, 15 Nov 1994 12:45:26 GMT";
@@ -137,7 +137,8 @@ fn what_has_no_time_leaves_it_unset() {
 #[test]
 fn a_stage_that_is_no_single_source_is_an_error_at_its_line() {
     let project = project("");
-    let stage = |body: &str| format!("ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\n{body}FROM scratch\nWORKDIR /w\n");
+    let stage =
+        |body: &str| format!("ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\n{body}FROM scratch\nWORKDIR /w\n");
     for (dockerfile, place, why) in [
         (stage("COPY Dockerfile /\n"), "Dockerfile:3", "has more in it than ARG and ADD"),
         (stage("ADD Dockerfile /\n"), "Dockerfile:3", "adds what is not one remote source"),
@@ -162,10 +163,7 @@ fn a_secret_opens_the_source_of_a_stage() {
     let bytes = archive(&[("a", "1")], 1_700_000_000);
     let http = Http::start(vec![("/src", Answer::Private(bytes, "Bearer t0p".to_owned()))]);
     let url = format!("http://{}/src.tar", http.host);
-    project.write(
-        "Dockerfile",
-        &format!("ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\nADD {url} /\n{DOCKERFILE}"),
-    );
+    project.write("Dockerfile", &format!("ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS src\nADD {url} /\n{DOCKERFILE}"));
     let output = project.command(&["build"]).env("TOKEN", "t0p").output().expect("bake starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(image(&project).2, "1700000000");

@@ -21,6 +21,7 @@ mod language;
 mod link;
 mod mounts;
 mod output;
+mod places;
 mod push;
 mod readers;
 mod recopy;

@@ -113,13 +113,23 @@ impl Case {
     /// Builds a Dockerfile that is wrong or has a step that fails.
     #[track_caller]
     pub fn fails(&self, dockerfile: &str, parts: &[&str]) -> Ran {
-        self.prepare(dockerfile.as_bytes());
-        let ran = self.project.bake(&["build", "--platform", "linux/amd64"]);
+        let ran = self.run(dockerfile);
         assert!(matches!(ran.code, Some(1 | 3)), "{dockerfile}{:?}: {}", ran.code, ran.stderr);
         for part in parts {
             assert!(ran.stderr.contains(part), "{part} is not in\n{}\n{dockerfile}", ran.stderr);
         }
         ran
+    }
+
+    /// Builds a Dockerfile whose build ends with the exit code `code`.
+    #[track_caller]
+    pub fn fails_with(&self, dockerfile: &str, code: i32) -> Ran {
+        self.run(dockerfile).fails(code)
+    }
+
+    fn run(&self, dockerfile: &str) -> Ran {
+        self.prepare(dockerfile.as_bytes());
+        self.project.bake(&["build", "--platform", "linux/amd64"])
     }
 }
 
