@@ -333,7 +333,7 @@ impl<'a> Stages<'a> {
         }
         if let Ok(wanted) = from.text.parse::<usize>() {
             if wanted < index {
-                return Ok(Origin::Stage(wanted));
+                return Ok(self.stage_origin(wanted));
             }
             let error = Diagnostic::error(from.span, format!("there is no stage {wanted} before this one"));
             return Err(error.note(format!("this is stage {index}; the first is stage 0")));
@@ -349,11 +349,21 @@ impl<'a> Stages<'a> {
         })
     }
 
+    /// Returns what reading a stage reads: the named context that stands in for it, where there is one, of which then only
+    /// what is read counts.
+    fn stage_origin(&self, index: usize) -> Origin {
+        let (name, platform) = (self.loaded.dockerfile.stages[index].name.as_ref(), self.platform_of(index));
+        match name.and_then(|name| self.context(&name.text, &platform)) {
+            Some((key, context)) => origin_of_context(&key, &context, &platform),
+            None => Origin::Stage(index),
+        }
+    }
+
     /// Returns what a mount's `from` means: a stage by name, a named context, an image.
     pub(super) fn mount_origin(&self, index: usize, from: &str, span: Span) -> Result<Origin, Diagnostic> {
         let dockerfile = &self.loaded.dockerfile;
         if let Some(earlier) = dockerfile.stage_named(from, index) {
-            return Ok(Origin::Stage(earlier));
+            return Ok(self.stage_origin(earlier));
         }
         if let Some(later) = dockerfile.stage_named(from, dockerfile.stages.len()) {
             let error = Diagnostic::error(span, format!("stage `{from}` is not defined before this one"));
@@ -400,6 +410,12 @@ pub(super) fn named_context(target: &PlannedTarget, name: &str, platform: &Platf
 fn origin_of_context(key: &str, context: &BuildContext, platform: &Platform) -> Origin {
     match context {
         BuildContext::Local(_) => Origin::Local(key.to_owned()),
+        // `docker-image://scratch`: the word, and no image of that name.
+        BuildContext::Image(ImageSource::Registry(Reference { registry, repository, tag: None, digest: None }))
+            if (registry.as_str(), repository.as_str()) == ("docker.io", "library/scratch") =>
+        {
+            Origin::Scratch
+        }
         BuildContext::Image(image) => Origin::Image(Need { image: image.clone(), platform: platform.clone() }),
         BuildContext::Target(name) => Origin::Target(name.clone()),
     }

@@ -3,11 +3,14 @@
 
 mod arguments;
 mod attributes;
+mod caching;
 mod config;
 mod contexts;
 mod copy;
 mod heredoc;
+mod links;
 mod mounts;
+mod named;
 mod onbuild;
 mod run;
 mod stages;
