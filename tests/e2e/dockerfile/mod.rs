@@ -12,6 +12,7 @@ mod links;
 mod mounts;
 mod named;
 mod onbuild;
+mod platforms;
 mod run;
 mod stages;
 
