@@ -7,6 +7,7 @@ mod caching;
 mod config;
 mod contexts;
 mod copy;
+mod corners;
 mod heredoc;
 mod links;
 mod mounts;
