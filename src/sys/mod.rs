@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod child;
 pub mod existing;
 pub mod files;
+pub mod memory;
 pub mod overlay;
 pub mod placed;
 pub mod root;
