@@ -49,12 +49,15 @@ impl Lowered {
     }
 }
 
+/// Returns when a source was changed, as the target of that name reads it.
+pub type TimeOf<'a> = dyn Fn(&SourceOp, &str) -> Result<Option<i64>, Failure> + 'a;
+
 /// When sources were changed, seconds since 1970: what SOURCE_DATE_EPOCH may name.
 pub struct Times<'a> {
     /// By the path that stands for a remote context in the plan.
     pub contexts: &'a BTreeMap<String, i64>,
     /// Asks for a source of a Dockerfile, for the target of that name; `None` where nothing says it.
-    pub of_source: &'a dyn Fn(&SourceOp, &str) -> Result<Option<i64>, Failure>,
+    pub of_source: &'a TimeOf<'a>,
 }
 
 /// Lowers all targets of `plan`. Names that are needed are resolved in rounds, all of a round at once, until nothing more

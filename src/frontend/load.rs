@@ -52,10 +52,10 @@ pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) 
     }
     let mut context_ignores = BTreeMap::new();
     for (name, context) in &target.contexts {
-        if let BuildContext::Local(root) = context {
-            if let Some(ignore) = ignore_file(root, ".dockerignore", files)? {
-                context_ignores.insert(name.clone(), ignore.checked(sources));
-            }
+        if let BuildContext::Local(root) = context
+            && let Some(ignore) = ignore_file(root, ".dockerignore", files)?
+        {
+            context_ignores.insert(name.clone(), ignore.checked(sources));
         }
     }
     Ok(Loaded { dockerfile, warnings: found, ignore, context_ignores })

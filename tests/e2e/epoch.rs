@@ -53,12 +53,14 @@ fn archive(files: &[(&str, &str)], time: u64) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_mtime(time + 1000);
     header.set_entry_type(tar::EntryType::Directory);
-    (header.set_mode(0o755), header.set_size(0));
+    header.set_mode(0o755);
+    header.set_size(0);
     tar.append_data(&mut header, "d/", &[][..]).expect("written");
     for (at, (name, text)) in files.iter().enumerate() {
         let mut header = tar::Header::new_gnu();
         header.set_mtime(time - at as u64);
-        (header.set_mode(0o644), header.set_size(text.len() as u64));
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
         tar.append_data(&mut header, name, text.as_bytes()).expect("written");
     }
     tar.into_inner().expect("written")

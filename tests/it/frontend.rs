@@ -298,8 +298,8 @@ fn only_what_is_reached_is_asked_and_all_of_it_at_once() {
     let lowering = lower(&target, &loaded, &Resolved::default(), &mut definition).expect("it lowers");
     let Lowering::Needs(needs) = lowering else { panic!("nothing is resolved yet") };
     let names: Vec<String> = needs
-        .iter()
-        .map(|(need, _)| match &need.image {
+        .keys()
+        .map(|need| match &need.image {
             ImageSource::Registry(reference) => reference.familiar(),
             ImageSource::Layout { path, .. } => path.clone(),
         })

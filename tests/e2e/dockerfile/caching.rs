@@ -86,3 +86,38 @@ fn caches_within_each_other_are_mounted_by_two_steps_at_once() {
         case.project.bake(&["build", "--platform", "linux/amd64", "--no-cache"]).succeeds();
     }
 }
+
+#[test]
+fn the_cache_is_not_asked_for_all_stages_or_for_those_that_are_named() {
+    let Some(case) = Case::new() else { return };
+    let run = |name: &str| format!("RUN cat /dev/urandom | head -c 100 | sha256sum > {name}");
+    let dockerfile = format!(
+        "FROM busybox AS s0\n{}\nFROM busybox AS s1\n{}\nFROM scratch\nCOPY --from=s0 unique /\nCOPY --from=s1 unique2 /\n",
+        run("unique"),
+        run("unique2")
+    );
+    let both = |built: &Built| [built.files["unique"].clone(), built.files["unique2"].clone()];
+    let first = both(&case.build(&dockerfile));
+    let case = case.with("no-cache = true");
+    let second = both(&case.build(&dockerfile));
+    assert!(first[0] != second[0] && first[1] != second[1], "{first:?} {second:?}");
+    let case = Case { attributes: "no-cache-filter = [\"s1\"]\n".to_owned(), ..case };
+    let third = both(&case.build(&dockerfile));
+    assert!(third[0] == second[0] && third[1] != second[1], "{second:?} {third:?}");
+}
+
+#[test]
+fn proxies_do_not_decide_whether_a_step_runs_and_arguments_that_it_sees_do() {
+    let Some(mut case) = Case::new() else { return };
+    let dockerfile = "FROM busybox AS build\nARG FOO\nARG BAR\nARG BAZ=bazcontent\nARG EMPTY=\n\
+                      RUN echo -n $HTTP_PROXY::$NO_PROXY::$FOO::$BAR::$BAZ > /out; env | grep -c -e ^EMPTY= -e ^BAR= >> /out\n\
+                      FROM scratch\nCOPY --from=build /out /\n";
+    for (args, expected) in [
+        ("FOO = \"foo\", http_proxy = \"hp\", NO_PROXY = \"np\"", "hp::np::foo::::bazcontent1\n"),
+        ("FOO = \"foo\", http_proxy = \"hp2\"", "hp::np::foo::::bazcontent1\n"),
+        ("FOO = \"foo2\", http_proxy = \"hp2\"", "hp2::::foo2::::bazcontent1\n"),
+    ] {
+        case = Case { attributes: format!("args = {{ {args} }}\n"), ..case };
+        assert_eq!(case.build(dockerfile).files["out"], format!("644 0:0 {expected:?}"), "{args}");
+    }
+}

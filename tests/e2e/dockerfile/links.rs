@@ -12,7 +12,9 @@ fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, text) in entries {
         let mut header = tar::Header::new_gnu();
-        (header.set_mode(0o755), header.set_mtime(7), header.set_size(0));
+        header.set_mode(0o755);
+        header.set_mtime(7);
+        header.set_size(0);
         let link = text.strip_prefix("-> ").or_else(|| text.strip_prefix("= "));
         match link {
             Some(target) => {
@@ -256,4 +258,75 @@ fn archives_go_through_links_and_into_directories_that_are_there() {
         var/ 755 0:0
         var/run 777 0:0 -> /run
     "#]]);
+}
+
+#[test]
+fn patterns_of_exclude_mean_the_same_in_a_context_a_repository_and_a_stage() {
+    use crate::support::http::{Answer, Http, Repository};
+    let Some(case) = Case::new() else { return };
+    let tree = [
+        ("dir1/file-101.png", "2"),
+        ("dir1/file-102.txt", "3"),
+        ("dir2/file-201.pdf", "6"),
+        ("dir2/file-202.jpeg", "7"),
+        ("dir3/file-301.mp3", "9"),
+        ("dir3/file-302.mpeg", "10"),
+        ("dir4/file-401.txt", "11"),
+        ("dir4/file-402.txt", "-> file-401.txt"),
+        ("dir4/file-403.txt", "-> file-404.txt"),
+    ];
+    let repository = Repository::new(case.project.home(), "repo.git");
+    repository.commit(&tree);
+    let http = Http::start(vec![("/", Answer::Git(case.project.home().to_owned(), None))]);
+    let (links, files): (Vec<_>, Vec<_>) = tree.into_iter().partition(|(_, text)| text.starts_with("-> "));
+    let links: Vec<(&str, &str)> = links.into_iter().map(|(name, text)| (name, &text[3..])).collect();
+    let case = case.files(&files).links(&links);
+    let copies = |from: &str| {
+        format!(
+            "FROM scratch\nCOPY {from} --exclude=*/*.png --exclude=*/*.jpeg --exclude=Dockerfile . /1\n\
+             COPY {from} --exclude=*/*.pdf --exclude=*/*.txt --exclude=Dockerfile . /2\n\
+             COPY {from} --exclude=*.mp3 dir3/ /3/\n\
+             COPY {from} --exclude=*.mp3 --exclude=*.jpeg --exclude=*.png --exclude=*.pdf --exclude=*.txt dir* /4/\n\
+             COPY {from} --exclude=*.mp* --exclude=*.jpeg --exclude=*.png --exclude=*.pdf dir* /5\n\
+             COPY {from} --exclude=* dir* /6\n"
+        )
+    };
+    let expected = case.build(copies("")).files;
+    let shown: String = expected.iter().map(|(name, line)| format!("{name} {line}\n")).collect();
+    expect![[r#"
+        1/ 755 0:0
+        1/dir1/ 755 0:0
+        1/dir1/file-102.txt 644 0:0 "3"
+        1/dir2/ 755 0:0
+        1/dir2/file-201.pdf 644 0:0 "6"
+        1/dir3/ 755 0:0
+        1/dir3/file-301.mp3 644 0:0 "9"
+        1/dir3/file-302.mpeg 644 0:0 "10"
+        1/dir4/ 755 0:0
+        1/dir4/file-401.txt 644 0:0 "11"
+        1/dir4/file-402.txt 777 0:0 -> file-401.txt
+        1/dir4/file-403.txt 777 0:0 -> file-404.txt
+        2/ 755 0:0
+        2/dir1/ 755 0:0
+        2/dir1/file-101.png 644 0:0 "2"
+        2/dir2/ 755 0:0
+        2/dir2/file-202.jpeg 644 0:0 "7"
+        2/dir3/ 755 0:0
+        2/dir3/file-301.mp3 644 0:0 "9"
+        2/dir3/file-302.mpeg 644 0:0 "10"
+        2/dir4/ 755 0:0
+        3/ 755 0:0
+        3/file-302.mpeg 644 0:0 "10"
+        4/ 755 0:0
+        4/file-302.mpeg 644 0:0 "10"
+        5/ 755 0:0
+        5/file-102.txt 644 0:0 "3"
+        5/file-401.txt 644 0:0 "11"
+        5/file-402.txt 777 0:0 -> file-401.txt
+        5/file-403.txt 777 0:0 -> file-404.txt
+        6/ 755 0:0
+    "#]]
+    .assert_eq(&shown);
+    let base = format!("FROM scratch AS base\nADD http://{}/repo.git#main /\n", http.host);
+    assert_eq!(case.build(base + &copies("--from=base")).files, expected);
 }
