@@ -27,16 +27,7 @@ fn built(project: &Project) -> (String, String, String) {
 }
 
 fn image(project: &Project) -> (String, String, String) {
-    let read = |name: &str| -> serde_json::Value { serde_json::from_str(&project.read(name)).expect("JSON") };
-    let blob = |descriptor: &serde_json::Value| {
-        let digest = descriptor["digest"].as_str().expect("a digest").trim_start_matches("sha256:").to_owned();
-        read(&format!("image/blobs/sha256/{digest}"))
-    };
-    let mut document = blob(&read("image/index.json")["manifests"][0]);
-    while document["manifests"].is_array() {
-        document = blob(&document["manifests"][0]);
-    }
-    let config = blob(&document["config"]);
+    let config = crate::dockerfile::config(&project.path().join("image"));
     std::fs::remove_dir_all(project.path().join("image")).expect("removed");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("none").to_owned();
     let last = config["history"].as_array().and_then(|all| all.last()).expect("an entry");

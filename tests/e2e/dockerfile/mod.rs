@@ -199,7 +199,7 @@ fn files(archive: &Path) -> BTreeMap<String, String> {
 }
 
 /// Returns the config of the image in an OCI layout.
-fn config(layout: &Path) -> Value {
+pub fn config(layout: &Path) -> Value {
     let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).expect("there")).expect("JSON") };
     let blob = |descriptor: &Value| {
         let digest = descriptor["digest"].as_str().expect("a digest").trim_start_matches("sha256:");
