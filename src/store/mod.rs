@@ -47,6 +47,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
+use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
 pub use blob::BlobWriter;
@@ -118,6 +119,8 @@ pub struct Store {
     next: AtomicU64,
     /// Holds the lock that says that the temporaries are in use.
     _lock: File,
+    /// Removes the temporaries where this process does not come to its end.
+    _leftovers: [Leftover; 2],
 }
 
 impl Store {
@@ -160,7 +163,8 @@ impl Store {
         boot::drop_unsynced(path)?;
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
-        Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
+        let leftovers = [Leftover::note(&temporaries), Leftover::note(&temporaries.with_extension("lock"))];
+        Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock, _leftovers: leftovers })
     }
 
     /// Returns the store's directory.

@@ -16,6 +16,7 @@ mod failure;
 mod host;
 mod hostile;
 mod include;
+mod interrupt;
 mod language;
 mod link;
 mod mounts;
