@@ -2,7 +2,7 @@
 
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, digest_of, image_index, image_manifest, parse_manifest,
+    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -101,9 +101,7 @@ pub fn assemble(
     layers.truncate(stack.len());
     for (index, diff_id) in stack.iter().enumerate().skip(layers.len()) {
         // A blob that is neither here nor known to be elsewhere is made anew.
-        let is_there = |blob: &LayerBlob| {
-            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
-        };
+        let is_there = |blob: &LayerBlob| !blob.sources.is_empty() || store.has_blob_of(&blob.descriptor);
         let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().find(is_there));
         layers.push(match known {
             Some(blob) => blob.descriptor,

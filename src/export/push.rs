@@ -157,7 +157,14 @@ impl Publisher<'_> {
         };
         let open = || self.open(descriptor, content);
         let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
-        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress)?;
+        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
+        if let (Err(_), Content::Layer(_), Ok(digest)) = (&pushed, content, digest_of(descriptor))
+            && self.store.has_blob(&digest)
+        {
+            // The registry may have refused what is not what its digest says.
+            self.store.check_blob(&digest)?;
+        }
+        let pushed = pushed?;
         activity.finish(match pushed {
             Pushed::Exists => "exists",
             Pushed::Mounted => "mounted",

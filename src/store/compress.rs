@@ -14,7 +14,7 @@ use self::index::MemberIndex;
 use self::members::Splitter;
 use super::{LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
+use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Store {
     /// has a blob here already, returns that one's.
     ///
     /// # Errors
-    /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
+    /// The snapshot is not there, or is damaged and taken away; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let diff_id = stack.last().expect("a layer is on top");
         if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
@@ -69,7 +69,8 @@ impl Store {
         });
         let actual = actual.map_err(failed)?;
         if actual != diff_id.0 {
-            return Err(StoreError::DigestMismatch { expected: diff_id.0, actual });
+            drop(blob);
+            return Err(self.take_away_snapshot(stack));
         }
         let (digest, size) = blob.commit(None)?;
         members.save(&digest)?;
@@ -81,11 +82,7 @@ impl Store {
 
     /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
     fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
-        let is_here = |descriptor: &Descriptor| {
-            let size = digest_of(descriptor).ok().and_then(|digest| self.open_blob(&digest).ok()?.metadata().ok());
-            size.is_some_and(|metadata| metadata.len() == descriptor.size())
-        };
-        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
+        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| self.has_blob_of(descriptor)).cloned()
     }
 }
 
