@@ -8,6 +8,7 @@
 mod add;
 mod build;
 mod checks;
+mod container;
 mod copy;
 mod crash;
 mod dockerfile;

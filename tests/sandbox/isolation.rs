@@ -50,7 +50,10 @@ pub fn nothing_of_the_host_is_in_sight(fixture: &Fixture) {
         who.check("cat /proc/self/cgroup | cut -d: -f3 | sort -u", "/");
         who.check("cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg | grep -vc key", "0");
         // Its own root is as far as any way up leads.
-        who.check("cd -P /proc/1/root/../../..; ls -d bin etc; cd -P /proc/1/cwd/../..; ls -d bin etc", "bin\netc\nbin\netc");
+        who.check(
+            "cd -P /proc/1/root/../../..; ls -d bin etc; cd -P /proc/1/cwd/../..; ls -d bin etc",
+            "bin\netc\nbin\netc",
+        );
         who.check("ls /proc/self/fd | wc -l", "4");
         // Neither the files of the directory that bake runs in nor of the store are in any mount's file system.
         who.check("for place in $(cut -d' ' -f5 /proc/self/mountinfo); do ls $place/Cargo.toml 2>/dev/null; done", "");

@@ -34,6 +34,7 @@ pub fn damage(world: &mut World, random: &mut Random) {
     let flags = if place == "snapshots" || random.is_one_in(2) { vec![archive] } else { world.outputs(random) };
     let (expected, _) = world.expected(variant);
     let ran = Ran::from(build(&world.project, variant, &flags).output().unwrap());
+    world.n_noticed += u32::from(ran.stderr.contains("damaged"));
     match ran.code {
         Some(0) => {
             assert_eq!(ran.stdout, expected, "after {what}:\n{}", ran.stderr);

@@ -63,6 +63,10 @@ fn main() {
         println!("soak: {name} × {n}, {:.0} s", begin.elapsed().as_secs_f64());
     }
     world.check_whole_store();
+    println!(
+        "soak: damage was noticed {} times; the rest was read by nobody, or made anew as if it were not there",
+        world.n_noticed
+    );
 }
 
 /// Reads the command line; `None` where a filter of `cargo test` names other tests.

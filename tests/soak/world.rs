@@ -64,6 +64,8 @@ pub struct World {
     expected: BTreeMap<u64, (String, Duration)>,
     mounts: BTreeSet<String>,
     n_repositories: u64,
+    /// Times that bake said that something was damaged.
+    pub n_noticed: u32,
 }
 
 impl World {
@@ -71,7 +73,7 @@ impl World {
         let mark = format!("soak-{}", std::process::id());
         let mounts = mounts();
         let project = fresh_project(registry, &mark);
-        World { project, registry, mark, expected: BTreeMap::new(), mounts, n_repositories: 0 }
+        World { project, registry, mark, expected: BTreeMap::new(), mounts, n_repositories: 0, n_noticed: 0 }
     }
 
     /// Another directory with the same in it, and a store of its own.
