@@ -69,6 +69,11 @@ impl TargetImage {
         TargetImage { name, images, index }
     }
 
+    /// Returns the manifests, and the index where there is one.
+    pub fn documents(&self) -> impl Iterator<Item = &Blob> {
+        self.images.iter().map(|image| &image.manifest).chain(&self.index)
+    }
+
     /// Returns the document that a tag names: the index, or the only manifest.
     pub fn root(&self) -> &Blob {
         self.index.as_ref().unwrap_or(&self.images[0].manifest)

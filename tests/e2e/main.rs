@@ -11,6 +11,7 @@ mod checks;
 mod container;
 mod copy;
 mod crash;
+mod damage;
 mod dockerfile;
 mod entitlements;
 mod failure;
