@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::http::{Answer, Http, Repository};
 use crate::support::{self, Project, Ran, registry};
 
 /// One step on a base image, written to an archive, which needs all blobs.
@@ -122,6 +123,47 @@ fn builds_of_one_project_at_once_keep_each_others_results() {
         let again = project.bake(&[&["build"][..], &names].concat()).succeeds();
         assert!(again.ran_nothing(), "{}", again.stderr);
         assert_eq!(project.read("bake.lock"), lock);
+    }
+}
+
+#[test]
+fn a_repository_that_git_cannot_read_is_fetched_again() {
+    let served = tempfile::tempdir().expect("a temporary directory");
+    let repository = Repository::new(served.path(), "code.git");
+    let text = (0..2000).map(|n| format!("line {}\n", n * n)).collect::<String>();
+    repository.commit(&[("a", "first\n"), ("b", &text)]);
+    let http = Http::start(vec![("/", Answer::Git(served.path().to_owned(), None))]);
+    let project = Project::alone();
+    let url = format!("http://{}/code.git", http.host);
+    project.write("Dockerfile", "FROM scratch\nCOPY a b /\n");
+    project.write(
+        "build.hcl",
+        &format!("target \"default\" {{\n  contexts = {{ code = \"{url}\" }}\n  dockerfile-inline = \"FROM scratch\\nCOPY --from=code . /\"\n}}\n"),
+    );
+    let expected = project.bake(&["build"]).succeeds();
+    let (store, git) = (project.store(), project.store().join("git"));
+    let files = || support::run("find", &[&git.display().to_string(), "-type", "f", "-size", "+0"]).succeeds().stdout;
+    let n_files = files().lines().count();
+    for index in 0..n_files {
+        for cut in [false, true] {
+            let files = files();
+            let mut files: Vec<&str> = files.lines().collect();
+            files.sort_unstable();
+            let Some(path) = files.get(index).map(Path::new) else { continue };
+            let length = path.metadata().expect("a file").len();
+            support::run("chmod", &["u+w", &path.display().to_string()]).succeeds();
+            match cut {
+                true => {
+                    std::fs::File::options().write(true).open(path).and_then(|f| f.set_len(length / 2)).expect("cut")
+                }
+                false => flip(path, length / 2),
+            }
+            support::remove(&store.join("checkouts"));
+            std::fs::create_dir(store.join("checkouts")).expect("created");
+            let again = project.bake(&["build", "--no-cache"]);
+            let what = format!("{} {cut}\n{}", path.display(), again.stderr);
+            assert_eq!((again.code, &again.stdout), (Some(0), &expected.stdout), "{what}");
+        }
     }
 }
 
