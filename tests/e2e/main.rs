@@ -8,14 +8,17 @@
 mod add;
 mod build;
 mod checks;
+mod container;
 mod copy;
 mod crash;
+mod damage;
 mod dockerfile;
 mod entitlements;
 mod failure;
 mod host;
 mod hostile;
 mod include;
+mod interrupt;
 mod language;
 mod link;
 mod mounts;
