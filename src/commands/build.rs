@@ -13,6 +13,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -59,6 +60,9 @@ pub struct BuildRequest {
     pub ignored: Vec<String>,
 }
 
+/// How often a build begins at most: each new attempt was preceded by the finding of some more damage in the store.
+const MAX_ATTEMPTS: usize = 8;
+
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
 
@@ -88,7 +92,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error))?;
+        .map_err(|error| store_failure(&error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
@@ -101,9 +105,14 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let build =
         Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
-    let result = build.run(&mut project, &listener, &tail);
+    let result = build.run_until_sound(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
+    for what in store.damages() {
+        host.talk.line(&format!(
+            "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
+        ));
+    }
     // Whatever an interrupt made fail, it was the user who asked.
     let built = result.map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
@@ -144,6 +153,22 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
+    /// with somebody already.
+    fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        let mut n_damages = self.store.damages().len();
+        for _ in 1..MAX_ATTEMPTS {
+            let result = self.run(project, listener, tail);
+            let n_now = self.store.damages().len();
+            let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
+            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+                return result;
+            }
+            n_damages = n_now;
+        }
+        self.run(project, listener, tail)
+    }
+
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
 use super::rights;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
@@ -238,7 +239,7 @@ pub(super) fn resolve_failure(error: &ResolveError) -> Failure {
         ResolveError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)
             .hint(format!("take the entry of `{image}` out of bake.lock, so that the name is resolved anew")),
-        ResolveError::Store(_) => Failure::new(Kind::Environment, error),
+        ResolveError::Store(error) => store_failure(error),
         ResolveError::NoPlatform { available, .. } => {
             Failure::new(Kind::Definition, error).note(format!("it has {}", available.join(", ")))
         }

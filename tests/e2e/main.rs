@@ -8,8 +8,10 @@
 mod add;
 mod build;
 mod checks;
+mod container;
 mod copy;
 mod crash;
+mod damage;
 mod dockerfile;
 mod entitlements;
 mod epoch;
@@ -17,6 +19,7 @@ mod failure;
 mod host;
 mod hostile;
 mod include;
+mod interrupt;
 mod language;
 mod link;
 mod mounts;

@@ -164,10 +164,12 @@ fn layers(numbers: &mut Numbers, n: usize) -> Work {
     Work { inputs, durations }
 }
 
+type Shape = fn(&mut Numbers, usize) -> Work;
+
 /// Nine hundred builds. Hardly one takes a tenth longer than the simple bound, and each of those is near the tight one.
 #[test]
 fn two_hundred_steps_take_hardly_longer_than_they_must() {
-    let shapes: [(&str, fn(&mut Numbers, usize) -> Work); 3] = [("chains", chains), ("any", any), ("layers", layers)];
+    let shapes: [(&str, Shape); 3] = [("chains", chains), ("any", any), ("layers", layers)];
     let (mut ratios, mut n_over) = (Vec::new(), 0);
     for (shape, make) in shapes {
         for seed in 0..60 {
