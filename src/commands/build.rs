@@ -11,12 +11,13 @@ use super::jobs::{self, Jobs};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
-use super::solve::{self, Lowered};
+use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
@@ -62,6 +63,9 @@ pub struct BuildRequest {
     pub ignored: Vec<String>,
 }
 
+/// How often a build begins at most: each new attempt was preceded by the finding of some more damage in the store.
+const MAX_ATTEMPTS: usize = 8;
+
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
 
@@ -91,7 +95,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error).hint(doctor::NEXT_STEP))?;
+        .map_err(|error| store_failure(&error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
@@ -104,9 +108,14 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let build =
         Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
-    let result = build.run(&mut project, &listener, &tail);
+    let result = build.run_until_sound(&mut project, &listener, &tail);
     // The live view is taken down before anything else is said.
     drop(listener);
+    for what in store.damages() {
+        host.talk.line(&format!(
+            "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
+        ));
+    }
     // Whatever an interrupt made fail, it was the user who asked.
     let built = result.map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
@@ -147,6 +156,22 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
+    /// with somebody already.
+    fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        let mut n_damages = self.store.damages().len();
+        for _ in 1..MAX_ATTEMPTS {
+            let result = self.run(project, listener, tail);
+            let n_now = self.store.damages().len();
+            let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
+            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+                return result;
+            }
+            n_damages = n_now;
+        }
+        self.run(project, listener, tail)
+    }
+
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
@@ -164,14 +189,19 @@ impl Build<'_> {
             activities: self.activities,
             resolved: ResolvedNames::default(),
         };
-        let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
+        let secrets = self.secrets();
+        let times = Times {
+            contexts: &self.checkouts.times,
+            of_source: &|source, target| self.changed(source, target, &secrets),
+        };
+        let lowered = solve::lower(self.plan, &files, &resolver, &times, &mut project.sources, self.host)?;
         if self.request.no_emulation {
             emulated_steps::refuse(&lowered, &project.sources)?;
         }
         let layers = Layers::new(self.store, self.client, self.activities);
         let placed = self.checkouts.directories.clone();
         let contexts = Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now);
-        let solved = self.solve(&lowered, &layers, &contexts, listener)?;
+        let solved = self.solve(&lowered, &layers, &contexts, &secrets, listener)?;
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
         let results = self.assemble(&lowered, &solved.contents)?;
@@ -193,11 +223,26 @@ impl Build<'_> {
         Ok(Built { results, released, warnings: lowered.warnings })
     }
 
+    fn secrets(&self) -> Secrets {
+        let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
+        Secrets::new(given, &self.host.env, &self.host.directory)
+    }
+
+    /// Returns when a source of a Dockerfile was changed, with what `target` gives to those who read it.
+    fn changed(&self, source: &SourceOp, target: &str, secrets: &Secrets) -> Result<Option<i64>, Failure> {
+        let added = Added::new(self.store, self.host, &self.host.cancel, secrets, self.activities)?;
+        added.changed(source, target).map_err(|error| {
+            let failure = Failure::new(step_failure::kind_of(error.blame), &error).hints(error.hints.clone());
+            failure.note(format!("target \"{target}\" has its SOURCE_DATE_EPOCH from there"))
+        })
+    }
+
     fn solve(
         &self,
         lowered: &Lowered,
         layers: &Layers<'_>,
         contexts: &Contexts,
+        secrets: &Secrets,
         listener: &dyn Listener,
     ) -> Result<Solved<WorkerError>, Failure> {
         let host = self.host;
@@ -207,11 +252,9 @@ impl Build<'_> {
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
-        let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
-        let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
-        let secrets = Secrets::new(given, &host.env, &host.directory);
+        let settings = LocalSettings { epoch: project::epoch(host), resolv_conf, launcher };
         let stop = CancelToken::default();
-        let fetch = Added::new(self.store, host, &stop, &secrets, self.activities)?;
+        let fetch = Added::new(self.store, host, &stop, secrets, self.activities)?;
         let fetched = Fetched::new(&fetch);
         let worker = LocalWorker {
             definition: &lowered.definition,
@@ -219,7 +262,7 @@ impl Build<'_> {
             layers,
             contexts,
             platforms: &platforms,
-            secrets: &secrets,
+            secrets,
             fetched: &fetched,
             tops: &lowered.tops(self.plan),
             settings: &settings,

@@ -29,6 +29,7 @@ mod rights;
 mod solve;
 mod stdin;
 mod step_failure;
+mod store_failure;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

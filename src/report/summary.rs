@@ -76,7 +76,11 @@ impl Listener for Summary {
     fn on_notice(&self, at: Duration, notice: Notice<'_>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
-            Notice::Planned { definition, .. } => counts.names.definition = Some(definition.clone()),
+            // A build that began again counts anew.
+            Notice::Planned { definition, .. } => {
+                *counts = Counts::default();
+                counts.names.definition = Some(definition.clone());
+            }
             Notice::Started { vertex, is_emulated } => {
                 counts.running.insert(vertex, (at, is_emulated));
             }

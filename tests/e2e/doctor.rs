@@ -121,6 +121,12 @@ fn registries_of_the_bakefile_are_reached() {
     assert!(of(&closed.host)[1].contains("no login is configured"), "{}", ran.stdout);
     assert_eq!(of("127.0.0.1:1")[0], "missing");
     assert!(of("127.0.0.1:1")[1].contains("connection refused"), "{}", ran.stdout);
+    // `builder:pass word`, which is not sent.
+    let login = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"YnVpbGRlcjpwYXNzIHdvcmQ=\"}}}}}}", closed.host);
+    std::fs::create_dir(project.home().join(".docker")).expect("created");
+    std::fs::write(project.home().join(".docker/config.json"), login).expect("written");
+    let ran = project.bake(&["doctor", &closed.host]).succeeds();
+    assert!(ran.stdout.contains("it answers; a login is configured for it"), "{}", ran.stdout);
     // What is named takes the place of the bakefile's.
     let ran = project.bake(&["doctor", &registry.host]).succeeds();
     assert_eq!(ran.stdout.lines().filter(|line| line.contains("registry ")).count(), 1, "{}", ran.stdout);
