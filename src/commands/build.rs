@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::added::Added;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
+use super::jobs::{self, Jobs};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
@@ -24,7 +25,7 @@ use crate::registry::{Client, Options};
 use crate::remote::Home;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
-use crate::solver::drive::{Drive, Solved};
+use crate::solver::drive::{Drive, Solved, Worker as _};
 use crate::solver::inputs::Inputs;
 use crate::solver::key::Content;
 use crate::solver::notice::Listener;
@@ -47,8 +48,8 @@ use crate::worker::secrets::Secrets;
 pub struct BuildRequest {
     /// Which bakefile, which targets.
     pub project: ProjectRequest,
-    /// Steps that run at once; the number of processors where absent.
-    pub n_jobs: Option<usize>,
+    /// How many steps run at once.
+    pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
     /// A file that gets the results as JSON.
@@ -238,19 +239,26 @@ impl Build<'_> {
             platforms: &platforms,
             secrets: &secrets,
             fetched: &fetched,
+            tops: &lowered.tops(self.plan),
             settings: &settings,
         };
+        let definition = &lowered.definition;
+        let jobs = self.request.jobs;
         let drive = Drive {
-            definition: &lowered.definition,
+            definition,
             wanted: &lowered.roots(),
-            n_slots: self.request.n_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into)),
+            n_slots: jobs.n_slots(),
+            expected: &jobs::expected(self.store, definition, &|vertex| worker.is_emulated(vertex)),
+            memory: &|| jobs.memory(),
             on_failure: if self.request.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop },
             listener,
             begin: host.begin,
             cancel: &host.cancel,
             stop: &stop,
         };
-        Ok(drive.run(&worker))
+        let solved = drive.run(&worker);
+        jobs::remember(self.store, definition, &solved.ran);
+        Ok(solved)
     }
 
     /// Fails if a step failed or the user asked to stop.

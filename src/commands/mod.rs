@@ -14,6 +14,7 @@ mod findings;
 pub mod fmt;
 pub mod image_inspect;
 mod input;
+pub mod jobs;
 pub mod list;
 mod lockfile;
 mod metadata;

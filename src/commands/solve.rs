@@ -39,6 +39,15 @@ impl Lowered {
         let roots: BTreeSet<VertexId> = self.targets.values().filter_map(|target| target.root).collect();
         roots.into_iter().collect()
     }
+
+    /// Returns the steps that make the last layer of an image, and whose result no other step reads.
+    pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
+        let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
+        let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
+        let read: BTreeSet<VertexId> =
+            self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();
+        tops.filter(|top| !read.contains(top)).collect()
+    }
 }
 
 /// Lowers all targets of `plan`. Names that are needed are resolved in rounds, all of a round at once, until nothing more

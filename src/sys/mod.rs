@@ -6,6 +6,7 @@ pub mod child;
 pub mod existing;
 pub mod files;
 pub mod interrupt;
+pub mod memory;
 pub mod overlay;
 pub mod placed;
 pub mod replace;
