@@ -4,5 +4,7 @@ pub mod activity;
 pub mod drive;
 pub mod inputs;
 pub mod key;
+pub mod listing;
 pub mod notice;
 pub mod scheduler;
+pub mod trace;
