@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::lookups::Lookups;
 use super::scheduler::reachable;
 use crate::digest::{Digest, FieldHasher};
 use crate::graph::{Definition, Op, SourceOp, VertexId};
@@ -57,18 +58,10 @@ pub enum Identity {
     Local,
 }
 
-/// What is known of a vertex for a trace.
-pub trait Known {
-    /// Returns the key that a step was looked up under.
-    fn key(&self, vertex: VertexId) -> Option<Digest>;
-
-    /// Returns the digest of what came over the network.
-    fn fetched(&self, vertex: VertexId) -> Option<Digest>;
-}
-
 impl Trace {
-    /// Returns the steps that `root` stands for.  Where a key is not known, because a step before has to run, it is the digest of nothing.
-    pub fn of(definition: &Definition, root: VertexId, known: &dyn Known) -> (Trace, Vec<VertexId>) {
+    /// Returns the steps that `root` reads and `root` itself, and which vertex each of them is. A key that is not known,
+    /// because a step before has to run, is the digest of nothing.
+    pub fn of(definition: &Definition, root: VertexId, lookups: &Lookups) -> (Trace, Vec<VertexId>) {
         let ids = reachable(definition, &[root]);
         let index: BTreeMap<VertexId, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
         let step = |id: &VertexId| {
@@ -78,7 +71,7 @@ impl Trace {
             TracedStep {
                 stage: metadata.stage.clone(),
                 text: text.clone(),
-                identity: identity(definition, *id, known),
+                identity: identity(definition, *id, lookups),
                 inputs: vertex.inputs.iter().map(|input| index[input]).collect(),
             }
         };
@@ -86,17 +79,18 @@ impl Trace {
     }
 
     /// Returns what is equal for two traces of the same keys, without making them.
-    pub fn mark(definition: &Definition, root: VertexId, known: &dyn Known) -> Digest {
+    pub fn mark(definition: &Definition, root: VertexId, lookups: &Lookups) -> Digest {
         let mut hasher = FieldHasher::new("bake.trace.v1");
         for id in reachable(definition, &[root]) {
-            let digest = known.key(id).or_else(|| known.fetched(id)).unwrap_or(definition.vertex(id).digest.0);
+            let digest =
+                lookups.key(id).or_else(|| lookups.fetched.get(&id).copied()).unwrap_or(definition.vertex(id).digest.0);
             hasher.field("step", digest.as_bytes());
         }
         hasher.finish()
     }
 }
 
-fn identity(definition: &Definition, id: VertexId, known: &dyn Known) -> Identity {
+fn identity(definition: &Definition, id: VertexId, lookups: &Lookups) -> Identity {
     let vertex = definition.vertex(id);
     let nothing = || Digest::of(&[]);
     match &vertex.op {
@@ -105,10 +99,13 @@ fn identity(definition: &Definition, id: VertexId, known: &dyn Known) -> Identit
             Identity::Image { name, manifest: *manifest }
         }
         Op::Source(SourceOp::Local(_)) => Identity::Local,
-        Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) => {
-            Identity::Fetched { name: vertex.metadata.name.clone(), content: known.fetched(id).unwrap_or_else(nothing) }
+        Op::Source(SourceOp::Git(_) | SourceOp::Http(_)) => Identity::Fetched {
+            name: vertex.metadata.name.clone(),
+            content: lookups.fetched.get(&id).copied().unwrap_or_else(nothing),
+        },
+        Op::Exec(_) | Op::File(_) | Op::Merge(_) | Op::Diff(_) => {
+            Identity::Key(lookups.key(id).unwrap_or_else(nothing))
         }
-        Op::Exec(_) | Op::File(_) | Op::Merge(_) | Op::Diff(_) => Identity::Key(known.key(id).unwrap_or_else(nothing)),
     }
 }
 
