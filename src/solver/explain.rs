@@ -179,9 +179,10 @@ pub fn states(
     let ids = reachable(definition, &[root]);
     for id in &ids {
         let is_source = matches!(definition.vertex(*id).op, Op::Source(_));
-        let state = match (lookups.steps.get(id), failures.get(id)) {
+        let found = lookups.steps.get(id).map(|lookup| lookup.found);
+        let state = match (found, failures.get(id)) {
             (_, Some(why)) => State::Unknown(why.clone()),
-            (Some(Lookup { found: Found::Result, .. }), _) => State::Hit,
+            (Some(Found::Result), _) => State::Hit,
             (Some(_), _) => State::Miss,
             (None, _) if is_source => State::Hit,
             (None, _) => {

@@ -1,16 +1,17 @@
 //! What the cache was asked in a run, and what it said.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::key::CacheKey;
 use crate::digest::Digest;
 use crate::graph::VertexId;
 
 /// The answers of a run so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Lookups {
-    /// By step.
-    pub steps: BTreeMap<VertexId, Lookup>,
+    /// By step; shared, so that the answers so far can be taken while more come.
+    pub steps: BTreeMap<VertexId, Arc<Lookup>>,
     /// What came over the network, by source.
     pub fetched: BTreeMap<VertexId, Digest>,
 }

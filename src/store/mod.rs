@@ -12,6 +12,8 @@
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
+//! ├── history/HEX            by project, target and platform: which steps the last build was made of
+//! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
@@ -33,6 +35,7 @@ mod cache_mount;
 mod checkout;
 mod compress;
 pub mod diff;
+mod history;
 mod layer;
 mod merge;
 mod record;
@@ -213,7 +216,7 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 13] = [
+const LAYOUT: [&str; 15] = [
     "blobs/sha256",
     "layers",
     "members",
@@ -221,6 +224,8 @@ const LAYOUT: [&str; 13] = [
     "records",
     "copies",
     "memos",
+    "history",
+    "listings",
     "mounts",
     "checkouts",
     "git",

@@ -30,3 +30,4 @@ mod secrets;
 mod ssh;
 mod stdin;
 mod support;
+mod why;

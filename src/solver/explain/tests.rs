@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::digest::DiffId;
 use crate::dockerfile::NetworkMode;
@@ -50,7 +52,7 @@ impl Build {
         let selected: Vec<Digest> =
             selections(op).iter().map(|selection| self.files[&inputs[selection.input.0 as usize]]).collect();
         let key = cache_key(op, &contents, &selected, self.epoch);
-        self.lookups.steps.insert(id, Lookup { key, found: Found::Nothing });
+        self.lookups.steps.insert(id, Arc::new(Lookup { key, found: Found::Nothing }));
         let below = contents.first().map_or(Vec::new(), |content| match content {
             Content::Rootfs(stack) => stack.clone(),
             Content::Local | Content::Fetched(_) => Vec::new(),
@@ -100,7 +102,8 @@ impl Build {
 
     fn hit(mut self) -> Build {
         let last = self.last.expect("a step");
-        self.lookups.steps.get_mut(&last).expect("a step").found = Found::Result;
+        let key = self.lookups.steps[&last].key.clone();
+        self.lookups.steps.insert(last, Arc::new(Lookup { key, found: Found::Result }));
         self
     }
 }
