@@ -8,6 +8,7 @@
 mod add;
 mod build;
 mod checks;
+mod content;
 mod copy;
 mod crash;
 mod dockerfile;
@@ -16,6 +17,7 @@ mod failure;
 mod host;
 mod hostile;
 mod include;
+mod keep_going;
 mod language;
 mod link;
 mod mounts;
