@@ -191,6 +191,7 @@ impl Build<'_> {
             false => solver.run(project, listener)?,
         };
         contexts.save(self.store);
+        solver.record(project, &solved);
         self.check(&lowered, &solved, project, tail)?;
         let results = self.assemble(&lowered, &solved.contents)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;

@@ -8,7 +8,7 @@ use super::build::{Build, search_path};
 use super::project::{self, Project};
 use super::solve::Lowered;
 use super::why::{self, Hits, Telling};
-use super::{Failure, Kind};
+use super::{Failure, Kind, Progress};
 use crate::report::why::TargetReport;
 use crate::solver::drive::{Drive, Solved};
 use crate::solver::notice::Listener;
@@ -35,17 +35,21 @@ pub(super) struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    /// Runs what is not in the cache, and keeps what the targets are made of for those that explain a later build.
+    /// Runs what is not in the cache.
     pub(super) fn run(&self, project: &Project, listener: &dyn Listener) -> Result<Solved<WorkerError>, Failure> {
         let history = self.history(project);
-        let solved = self.drive(Effects::All, &history, listener)?;
+        self.drive(Effects::All, Some(&history).filter(|_| self.build.host.progress != Progress::Quiet), listener)
+    }
+
+    /// Keeps what each target that was built is made of, for those who explain a later build.
+    pub(super) fn record(&self, project: &Project, solved: &Solved<WorkerError>) {
+        let history = self.history(project);
         let lookups = self.answers.so_far();
         for ((target, platform), result) in &self.lowered.targets {
             let Some(root) = result.root.filter(|root| solved.contents.contains_key(root)) else { continue };
             // What cannot be kept costs only an explanation.
             _ = history.record(&self.lowered.definition, (target, platform), root, &lookups);
         }
-        Ok(solved)
     }
 
     /// Runs nothing; what is not in the cache is explained.
@@ -55,7 +59,7 @@ impl Solver<'_> {
         listener: &dyn Listener,
     ) -> Result<(Solved<WorkerError>, Vec<TargetReport>), Failure> {
         let history = self.history(project);
-        let solved = self.drive(Effects::None, &history, &Hits(listener))?;
+        let solved = self.drive(Effects::None, None, &Hits(listener))?;
         if self.build.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted"));
         }
@@ -69,10 +73,11 @@ impl Solver<'_> {
         History { store: self.build.store, contexts: self.contexts, project }
     }
 
+    /// With `history`, says of each step that runs what changed.
     fn drive(
         &self,
         effects: Effects,
-        history: &History<'_>,
+        history: Option<&History<'_>>,
         listener: &dyn Listener,
     ) -> Result<Solved<WorkerError>, Failure> {
         let Build { request, host, store, activities, .. } = self.build;

@@ -139,8 +139,8 @@ pub(super) struct Telling<'a> {
     pub worker: &'a LocalWorker<'a>,
     /// What the cache answered so far.
     pub answers: &'a Answers,
-    /// The last builds.
-    pub history: &'a History<'a>,
+    /// The last builds; `None` where nobody asks.
+    pub history: Option<&'a History<'a>>,
     /// All targets.
     pub lowered: &'a Lowered,
     /// Is told.
@@ -174,14 +174,14 @@ impl Worker for Telling<'_> {
 impl Telling<'_> {
     /// Returns why a step runs; `None` where nothing is known of an earlier build of the first target that wants it.
     fn reason(&self, vertex: VertexId) -> Option<String> {
-        let definition = &self.lowered.definition;
+        let (history, definition) = (self.history?, &self.lowered.definition);
         let wants = |(_, root): &(&(String, Platform), VertexId)| reachable(definition, &[*root]).contains(&vertex);
         let mut roots = self.lowered.targets.iter().filter_map(|(name, target)| Some((name, target.root?)));
         let (name, root) = roots.find(wants)?;
         let last = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            read.entry(name.clone()).or_insert_with(|| self.history.last(&name.0, &name.1)).clone()?
+            read.entry(name.clone()).or_insert_with(|| history.last(&name.0, &name.1)).clone()?
         };
-        why::reason(&self.history.changes(definition, root, &last, &self.answers.so_far(), vertex))
+        why::reason(&history.changes(definition, root, &last, &self.answers.so_far(), vertex))
     }
 }

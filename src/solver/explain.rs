@@ -14,7 +14,7 @@ use difference::{Difference, differences, paired, setting};
 use serde::Serialize;
 
 use super::key::{Selection, is_selection, selections};
-use super::listing::FileChange;
+use super::listing::{FileChange, FileChanges};
 use super::lookups::{Found, Lookup, Lookups};
 use super::scheduler::reachable;
 use super::trace::{Identity, Trace, TracedStep, align};
@@ -142,6 +142,9 @@ pub enum Change {
     NoCache,
 }
 
+/// Name and value of each ingredient of a key, in its order.
+pub type Ingredients = Vec<(String, String)>;
+
 /// What an explanation rests on.
 pub struct Evidence<'a> {
     /// All steps.
@@ -151,10 +154,10 @@ pub struct Evidence<'a> {
     /// The last build of the target; `None` where there was none.
     pub last: Option<&'a Trace>,
     /// Returns the ingredients of a key that is in the store.
-    pub record: &'a dyn Fn(&Digest) -> Option<Vec<(String, String)>>,
+    pub record: &'a dyn Fn(&Digest) -> Option<Ingredients>,
     /// Returns how what is selected of a local directory, an input, differs from what had that digest; `None` where that
     /// is not known.
-    pub files: &'a dyn Fn(VertexId, &Selection, &Digest) -> Option<Vec<(String, FileChange)>>,
+    pub files: &'a dyn Fn(VertexId, &Selection, &Digest) -> Option<FileChanges>,
 }
 
 /// Explains the steps of one target.

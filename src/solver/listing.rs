@@ -43,6 +43,9 @@ pub enum What {
     Special,
 }
 
+/// Paths with how they differ, sorted.
+pub type FileChanges = Vec<(String, FileChange)>;
+
 /// How one path differs between two listings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
@@ -109,7 +112,7 @@ impl Listing {
 
     /// Returns how each path that is not the same in both differs from `old`, sorted by path. A path whose bytes and mode
     /// changed is there twice.
-    pub fn changes_since(&self, old: &Listing) -> Vec<(String, FileChange)> {
+    pub fn changes_since(&self, old: &Listing) -> FileChanges {
         let mut changes = Vec::new();
         let mut add = |path: &[u8], change| changes.push((String::from_utf8_lossy(path).into_owned(), change));
         for (path, line) in &self.0 {

@@ -12,6 +12,7 @@ use super::lookups::Lookups;
 use super::scheduler::reachable;
 use crate::digest::{Digest, FieldHasher};
 use crate::graph::{Definition, Op, SourceOp, VertexId};
+use crate::remote::redacted;
 
 /// The steps of one target for one platform, inputs before their readers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub struct Trace {
 pub struct TracedStep {
     /// The stage that it stands in; empty for what stands in none.
     pub stage: String,
-    /// The instruction as it is written, or the step's name where there is none.
+    /// The instruction as it is written, passwords in URLs apart, or the step's name where there is none.
     pub text: String,
     /// What it is.
     #[serde(flatten)]
@@ -70,7 +71,7 @@ impl Trace {
             let text = if metadata.command.is_empty() { &metadata.name } else { &metadata.command };
             TracedStep {
                 stage: metadata.stage.clone(),
-                text: text.clone(),
+                text: redacted(text),
                 identity: identity(definition, *id, lookups),
                 inputs: vertex.inputs.iter().map(|input| index[input]).collect(),
             }

@@ -13,7 +13,7 @@ use crate::graph::{Definition, LocalSource, Op, SourceOp, VertexId};
 use crate::platform::Platform;
 use crate::solver::explain::{Change, Evidence, Explainer, State, states};
 use crate::solver::key::Selection;
-use crate::solver::listing::{FileChange, Listing};
+use crate::solver::listing::{FileChanges, Listing};
 use crate::solver::lookups::Lookups;
 use crate::solver::trace::Trace;
 use crate::store::{Store, StoreError};
@@ -116,7 +116,7 @@ impl History<'_> {
         source: &LocalSource,
         selection: &Selection,
         old: &Digest,
-    ) -> Result<Option<Vec<(String, FileChange)>>, FileError> {
+    ) -> Result<Option<FileChanges>, FileError> {
         let name = self.contexts.listing_name(source, selection);
         let Some(old) = self.store.listing(&name, old).and_then(|bytes| Listing::from_bytes(&bytes)) else {
             return Ok(None);

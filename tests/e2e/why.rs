@@ -65,6 +65,7 @@ fn what_was_just_built_is_all_hits_and_why_changes_nothing() {
     assert_eq!(unbuilt[1], "no earlier build of it is known here");
     project.bake(&["build"]).succeeds();
     let before = (tree(&project), project.read("bake.lock"));
+    assert!(before.0.contains("/records/"), "{}", before.0);
     assert_eq!(why(&project, &[]), ["app linux/amd64: 6 hits, nothing has to run"]);
     project.write("src/main.c", "changed\n");
     why(&project, &["--all"]);
