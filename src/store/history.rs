@@ -27,8 +27,7 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn put_trace(&self, name: &Digest, mark: &Digest, trace: &[u8]) -> Result<(), StoreError> {
-        let directory = self.directory("history")?;
-        self.write_file(&directory.join(name.hex()), &[mark.as_bytes().as_slice(), trace].concat())
+        self.write_file(&self.path.join("history").join(name.hex()), &[mark.as_bytes().as_slice(), trace].concat())
     }
 
     /// Returns what the selection called `name` held when its digest was `content`.
@@ -41,17 +40,11 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn put_listing(&self, name: &Digest, content: &Digest, listing: &[u8]) -> Result<(), StoreError> {
-        let directory = self.directory(&format!("listings/{}", name.hex()))?;
+        let directory = self.path.join("listings").join(name.hex());
+        std::fs::create_dir_all(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
         self.write_file(&directory.join(content.hex()), listing)?;
         drop_oldest(&directory);
         Ok(())
-    }
-
-    /// Makes a directory that a store of an earlier bake lacks.
-    fn directory(&self, name: &str) -> Result<PathBuf, StoreError> {
-        let path = self.path.join(name);
-        std::fs::create_dir_all(&path).map_err(|error| StoreError::io("create", &path, error))?;
-        Ok(path)
     }
 }
 

@@ -157,7 +157,7 @@ impl Store {
             make_layout(path)?;
         }
         // A store of an earlier bake has no such directories.
-        for name in ["checkouts", "git"].map(|name| path.join(name)) {
+        for name in ["checkouts", "git", "history", "listings"].map(|name| path.join(name)) {
             std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
         }
         boot::drop_unsynced(path)?;

@@ -72,6 +72,14 @@ pub(super) fn setting(name: &str, old: Option<&str>, new: Option<&str>) -> Chang
         }
         return Change::Setting { name: "shell".to_owned(), old: Some(old.join(" ")), new: Some(new.join(" ")) };
     }
+    if let Some(path) = name.strip_prefix("mkfile ") {
+        let digest = |value: &str| value.split(' ').next_back().unwrap_or("").to_owned();
+        if let (Some(old), Some(new)) = (old.map(digest), new.map(digest))
+            && old != new
+        {
+            return Change::Files { place: format!("of the heredoc for {path}"), old, new };
+        }
+    }
     let name = match name {
         "cwd" => "working directory",
         "hostname" => "host name",
