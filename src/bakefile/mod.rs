@@ -41,7 +41,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use call::Call;
-pub use files::{InputFile, default_files};
+pub use files::{InputFile, MAX_BAKEFILE, default_files};
 pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Nullables, Spanned, Target};
 pub use notation::convert;

@@ -13,6 +13,7 @@ use crate::commands::compile::CompileRequest;
 use crate::commands::convert::ConvertRequest;
 use crate::commands::entitlements::Granted;
 use crate::commands::fmt::FmtRequest;
+use crate::commands::jobs::Jobs;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
@@ -202,9 +203,9 @@ fn entitlement(text: &str) -> Result<String, String> {
 pub struct BuildFlags {
     #[command(flatten)]
     project: ProjectFlags,
-    /// Steps that run at once [default: the number of processors]
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    /// Steps that run at once; `auto` goes by processors and memory
+    #[arg(short, long, value_name = "N|auto", default_value = "auto")]
+    jobs: Jobs,
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
@@ -281,8 +282,7 @@ impl BuildFlags {
         }
         let BuildFlags { project, jobs, keep_going, fail_on_miss, store, metadata_file, allow, .. } = self;
         let project = ProjectRequest { store, ..project.request() };
-        let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project, n_jobs, keep_going, fail_on_miss, metadata_file, allow, ignored })
+        Ok(BuildRequest { project, jobs, keep_going, fail_on_miss, metadata_file, allow, ignored })
     }
 }
 

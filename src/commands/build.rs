@@ -7,12 +7,14 @@ use std::sync::Arc;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
+use super::jobs::Jobs;
 use super::keep_going::Outcomes;
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -44,8 +46,8 @@ use crate::worker::sandbox::{self, IdMapping, SandboxError};
 pub struct BuildRequest {
     /// Which bakefile, which targets.
     pub project: ProjectRequest,
-    /// Steps that run at once; the number of processors where absent.
-    pub n_jobs: Option<usize>,
+    /// How many steps run at once.
+    pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
@@ -57,6 +59,9 @@ pub struct BuildRequest {
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
+
+/// How often a build begins at most: each new attempt was preceded by the finding of some more damage in the store.
+const MAX_ATTEMPTS: usize = 8;
 
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
@@ -80,7 +85,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     }
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
-    let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| build.run(project, listener, &tail);
+    let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
+        build.run_until_sound(project, listener, &tail)
+    };
     let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
@@ -117,7 +124,7 @@ fn prepared<T>(
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error))?;
+        .map_err(|error| store_failure(&error))?;
     let clock = || host.elapsed();
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));
@@ -128,8 +135,16 @@ fn prepared<T>(
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let build =
         Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let done = work(&build, &mut project, &listener);
+    // The live view is taken down before anything else is said.
+    drop(listener);
+    for what in store.damages() {
+        host.talk.line(&format!(
+            "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
+        ));
+    }
     // Whatever an interrupt made fail, it was the user who asked.
-    let done = work(&build, &mut project, &listener).map_err(|failure| match failure.kind {
+    let done = done.map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
         _ if host.cancel.is_cancelled() => Failure::new(Kind::Interrupted, "interrupted"),
         _ => failure,
@@ -176,6 +191,22 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
+    /// with somebody already.
+    fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        let mut n_damages = self.store.damages().len();
+        for _ in 1..MAX_ATTEMPTS {
+            let result = self.run(project, listener, tail);
+            let n_now = self.store.damages().len();
+            let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
+            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+                return result;
+            }
+            n_damages = n_now;
+        }
+        self.run(project, listener, tail)
+    }
+
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let (lock, lowered) = self.lower(project)?;
         let layers = Layers::new(self.store, self.client, self.activities);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::build::client_options;
 use super::project::{build_platform, store_path};
 use super::solve::resolve_failure;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile;
@@ -180,7 +181,7 @@ fn with_images(
     if request.is_offline {
         return Ok(work(&mut |need| Err(offline(need))));
     }
-    let store = Store::open(&store_path(None, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = Store::open(&store_path(None, host)?).map_err(|error| store_failure(&error))?;
     let clock = || host.elapsed();
     let activities = Activities::new(&Silent, &clock);
     let client = Client::new(client_options(host));

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 
 use super::added::Added;
 use super::build::{Build, search_path};
+use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
 use super::why::{self, Hits, Telling};
 use super::{Failure, Kind, Progress};
 use crate::report::why::TargetReport;
-use crate::solver::drive::{Drive, Solved};
+use crate::solver::drive::{Drive, Solved, Worker as _};
 use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
 use crate::sys::cancel::CancelToken;
@@ -101,6 +102,7 @@ impl Solver<'_> {
             platforms: &platforms,
             secrets: &secrets,
             fetched: &fetched,
+            tops: &self.lowered.tops(self.build.plan),
             settings: &settings,
             answers: self.answers,
         };
@@ -114,16 +116,21 @@ impl Solver<'_> {
             read: Mutex::new(BTreeMap::new()),
         };
         let goes_on = request.keep_going || effects == Effects::None;
+        let jobs = request.jobs;
         let drive = Drive {
             definition,
             wanted: &self.lowered.roots(),
-            n_slots: request.n_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into)),
+            n_slots: jobs.n_slots(),
+            expected: &jobs::expected(store, definition, &|vertex| worker.is_emulated(vertex)),
+            memory: &|| jobs.memory(),
             on_failure: if goes_on { OnFailure::KeepGoing } else { OnFailure::Stop },
             listener,
             begin: host.begin,
             cancel: &host.cancel,
             stop: &stop,
         };
-        Ok(drive.run(&telling))
+        let solved = drive.run(&telling);
+        jobs::remember(store, definition, &solved.ran);
+        Ok(solved)
     }
 }

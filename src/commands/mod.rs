@@ -15,6 +15,7 @@ mod findings;
 pub mod fmt;
 pub mod image_inspect;
 mod input;
+pub mod jobs;
 mod keep_going;
 pub mod list;
 mod lockfile;
@@ -27,6 +28,7 @@ mod rights;
 mod solve;
 mod stdin;
 mod step_failure;
+mod store_failure;
 pub mod why;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
 use super::rights;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
@@ -37,6 +38,15 @@ impl Lowered {
     pub fn roots(&self) -> Vec<VertexId> {
         let roots: BTreeSet<VertexId> = self.targets.values().filter_map(|target| target.root).collect();
         roots.into_iter().collect()
+    }
+
+    /// Returns the steps that make the last layer of an image, and whose result no other step reads.
+    pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
+        let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
+        let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
+        let read: BTreeSet<VertexId> =
+            self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();
+        tops.filter(|top| !read.contains(top)).collect()
     }
 }
 
@@ -202,7 +212,7 @@ pub(super) fn resolve_failure(error: &ResolveError) -> Failure {
         ResolveError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)
             .hint(format!("take the entry of `{image}` out of bake.lock, so that the name is resolved anew")),
-        ResolveError::Store(_) => Failure::new(Kind::Environment, error),
+        ResolveError::Store(error) => store_failure(error),
         ResolveError::NoPlatform { available, .. } => {
             Failure::new(Kind::Definition, error).note(format!("it has {}", available.join(", ")))
         }

@@ -113,6 +113,16 @@ fn text(
         text.push_str(&format!("\nhint: {hint}"));
     }
     let lines = tail.lines(failure.vertex);
+    if let IdMapping::Single { reason } = surroundings.mapping
+        && is_refused_ids(&failure.error, &lines)
+    {
+        text.push_str(&format!(
+            "\nnote: only one user id exists here, so files and programs can have no other owner: {reason}"
+        ));
+    }
+    if matches!(failure.error, WorkerError::ExitCode(_)) && is_full(surroundings.store) {
+        text.push_str(&format!("\nnote: the disk of the store, {}, is full", surroundings.store.display()));
+    }
     if !lines.is_empty() {
         let count = if lines.len() == 1 { "line".to_owned() } else { format!("{} lines", lines.len()) };
         text.push_str(&format!("\nnote: the last {count} of its output:"));
@@ -121,6 +131,18 @@ fn text(
         }
     }
     text
+}
+
+/// Says whether a program's last words are those of one that was to be, or to give a file to, another user.
+fn is_refused_ids(error: &WorkerError, lines: &[String]) -> bool {
+    const WORDS: [&str; 7] = ["chown", "chgrp", "setgroups", "seteuid", "setegid", "setresuid", "initgroups"];
+    matches!(error, WorkerError::ExitCode(_)) && lines.iter().any(|line| WORDS.iter().any(|word| line.contains(word)))
+}
+
+/// Says whether the file system of a directory has no room for a program that would write more than nothing.
+fn is_full(directory: &Path) -> bool {
+    let room = rustix::fs::statvfs(directory);
+    room.is_ok_and(|room| room.f_bavail == 0 || (room.f_files > 0 && room.f_favail == 0))
 }
 
 fn place_in_build(failure: &StepFailure<WorkerError>, vertex: &Vertex, definition: &Definition) -> String {

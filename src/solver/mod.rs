@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod drive;
+pub mod durations;
 pub mod explain;
 pub mod inputs;
 pub mod key;

@@ -45,6 +45,7 @@ pub fn context_files(store: &Store, digest: Digest) -> Result<ContextFiles, Cont
     if let Some(directory) = store.checkout(&key) {
         return Ok(ContextFiles { directory, is_archive });
     }
+    store.check_blob(&digest)?;
     let builder = store.checkout_builder()?;
     let tree = builder.path().join("tree");
     std::fs::create_dir(&tree).map_err(unreadable)?;

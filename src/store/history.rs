@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, read_sealed};
 use crate::digest::Digest;
 
 /// Listings that are kept of one selection; each may be of another target's last build.
@@ -17,7 +17,7 @@ const MAX_LISTINGS: u64 = 8 << 20;
 impl Store {
     /// Returns the trace of the last build called `name`, and its mark.
     pub fn trace(&self, name: &Digest) -> Option<(Digest, Vec<u8>)> {
-        let bytes = std::fs::read(self.path.join("history").join(name.hex())).ok()?;
+        let bytes = read_sealed(&self.path.join("history").join(name.hex()))?;
         let (mark, trace) = bytes.split_at_checked(32)?;
         Some((Digest::from_bytes(mark.try_into().ok()?), trace.to_vec()))
     }
@@ -32,7 +32,7 @@ impl Store {
 
     /// Returns what the selection called `name` held when its digest was `content`.
     pub fn listing(&self, name: &Digest, content: &Digest) -> Option<Vec<u8>> {
-        std::fs::read(self.path.join("listings").join(name.hex()).join(content.hex())).ok()
+        read_sealed(&self.path.join("listings").join(name.hex()).join(content.hex()))
     }
 
     /// Keeps what a selection held, and drops what was written longest ago if there are many.

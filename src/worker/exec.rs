@@ -77,7 +77,7 @@ pub(super) fn run(
     }
     drop(spec);
     drop(held);
-    let diff_id = snapshot.commit(worker.settings.epoch)?;
+    let diff_id = snapshot.commit(worker.settings.epoch, worker.compression(step.vertex))?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
 }
 

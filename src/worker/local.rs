@@ -1,5 +1,6 @@
 //! Runs steps on this machine: file operations in this process, processes in the [`sandbox`](super::sandbox).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
 use crate::solver::lookups::Found;
 use crate::solver::scheduler::Verdict;
-use crate::store::{ActiveSnapshot, CacheRecord, Store, StoreError};
+use crate::store::{ActiveSnapshot, CacheRecord, Compression, Store, StoreError};
 use crate::sys::root::Root;
 
 /// Why a step failed.
@@ -140,6 +141,8 @@ pub struct LocalWorker<'a> {
     pub secrets: &'a Secrets,
     /// Files from the network.
     pub fetched: &'a Fetched<'a>,
+    /// Steps whose layer goes into an image, and which no step reads: their layer is compressed as it is made.
+    pub tops: &'a BTreeSet<VertexId>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
     /// Notes what the cache answers.
@@ -219,6 +222,12 @@ impl Worker for LocalWorker<'_> {
 }
 
 impl LocalWorker<'_> {
+    /// Says how the layer of a step is compressed as it is made. Where other steps wait for the layer, it is compressed
+    /// only when they have it, as an image is assembled.
+    pub(super) fn compression(&self, vertex: VertexId) -> Option<Compression> {
+        self.tops.contains(&vertex).then(Compression::default)
+    }
+
     /// Returns the stack that a step changes; empty for scratch.
     pub(super) fn stack<'c>(&self, root: Option<InputIndex>, inputs: &'c [Content]) -> &'c [DiffId] {
         match root.map(|index| &inputs[index.0 as usize]) {
@@ -314,7 +323,7 @@ impl LocalWorker<'_> {
         let inputs = step.inputs;
         let (committed, checked) = std::thread::scope(|scope| {
             let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
-            let committed = snapshot.commit(self.settings.epoch);
+            let committed = snapshot.commit(self.settings.epoch, self.compression(step.vertex));
             (committed, check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         checked?;
