@@ -2,6 +2,7 @@
 
 mod doctor;
 mod emulator;
+mod why;
 
 use std::path::PathBuf;
 
@@ -27,8 +28,10 @@ pub use emulator::EmulatorCommand;
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 12] =
-    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "emulator", "doctor", "help"];
+pub const VERBS: [&str; 13] = [
+    "build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "emulator", "doctor",
+    "help",
+];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -50,6 +53,8 @@ Exit codes: 0 done · 1 a build step failed · 2 usage · 3 your files are wrong
 pub enum Command {
     /// Build targets, and push or write their images
     Build(BuildFlags),
+    /// Say which steps a build would run, and what changed since the last one
+    Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
     Print(PrintFlags),
     /// List targets or variables
@@ -80,6 +85,7 @@ impl Command {
         match self {
             Command::Build(flags) if flags.quiet => ProgressFlag::Quiet,
             Command::Build(flags) => flags.progress,
+            Command::Why(_) => ProgressFlag::Quiet,
             _ => ProgressFlag::Plain,
         }
     }
@@ -218,6 +224,9 @@ pub struct BuildFlags {
     /// Refuse steps that would run under emulation, before anything runs
     #[arg(long)]
     no_emulation: bool,
+    /// Run nothing: fail, and say why, if a step is not in the cache
+    #[arg(long)]
+    fail_on_miss: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -286,9 +295,10 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, no_emulation, store, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, metadata_file, allow, .. } =
+            self;
         let project = ProjectRequest { store, ..project.request() };
-        Ok(BuildRequest { project, jobs, keep_going, no_emulation, metadata_file, allow, ignored })
+        Ok(BuildRequest { project, jobs, keep_going, no_emulation, fail_on_miss, metadata_file, allow, ignored })
     }
 }
 

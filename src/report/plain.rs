@@ -71,6 +71,10 @@ impl Log {
             Notice::Started { vertex, is_emulated } => {
                 self.number(&mut text, at, Item::Step(vertex), is_emulated);
             }
+            Notice::Missed { vertex, reason } => {
+                let numbered = self.number(&mut text, at, Item::Step(vertex), false);
+                push(&mut text, numbered, format_args!("miss: {}", one_line(reason)));
+            }
             Notice::Output { vertex, stream, bytes } => {
                 let numbered = self.number(&mut text, at, Item::Step(vertex), false);
                 let lines = self.output.push(vertex, stream, bytes);

@@ -32,7 +32,7 @@ pub(super) struct Health {
     damages: Mutex<Vec<String>>,
 }
 
-/// The mutexes of [`Health`] are never held while something can panic.
+/// Those mutexes are never held while something can panic.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. The first signal sets the [`CancelToken`]. Work that looks at it stops, and the process ends as it always does.
 //! 2. Not all work can look: a server says nothing, nobody writes to standard input, somebody else holds a lock. So after
-//!    [`GRACE`] the signal handler *replaces* this process by a fresh start of this program (`execve`, which the kernel lets
+//!    a short grace the signal handler *replaces* this process by a fresh start of this program (`execve`, which the kernel lets
 //!    a handler do). That ends every other thread and closes every descriptor: connections, locks, detached mounts.
 //! 3. The fresh program is still the parent of all children. [`finish_if_asked`] waits for them, kills those that stay, removes
 //!    what was [noted](Leftover) as temporary, and leaves with [`EXIT_CODE`].

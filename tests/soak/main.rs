@@ -32,6 +32,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use random::Random;
 use world::World;
 
+/// Does something bad to bake once, and checks what becomes of it.
+type Scenario = fn(&mut World, &mut Random);
+
 /// How often each thing is done.
 struct Counts {
     seed: u64,
@@ -49,7 +52,7 @@ fn main() {
     println!("soak: --seed {seed}");
     let random = Random::new(seed);
     let mut world = World::new(registry);
-    let scenarios: [(&str, u32, fn(&mut World, &mut Random)); 4] = [
+    let scenarios: [(&str, u32, Scenario); 4] = [
         ("kill", counts.kills, kill::kill),
         ("damage", counts.damages, damage::damage),
         ("crowd", counts.crowds, crowd::crowd),
