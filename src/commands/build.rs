@@ -11,13 +11,13 @@ use super::jobs::{self, Jobs};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
-use super::solve::{self, Lowered};
+use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
 use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
@@ -186,11 +186,16 @@ impl Build<'_> {
             activities: self.activities,
             resolved: ResolvedNames::default(),
         };
-        let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
+        let secrets = self.secrets();
+        let times = Times {
+            contexts: &self.checkouts.times,
+            of_source: &|source, target| self.changed(source, target, &secrets),
+        };
+        let lowered = solve::lower(self.plan, &files, &resolver, &times, &mut project.sources, self.host)?;
         let layers = Layers::new(self.store, self.client, self.activities);
         let placed = self.checkouts.directories.clone();
         let contexts = Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now);
-        let solved = self.solve(&lowered, &layers, &contexts, listener)?;
+        let solved = self.solve(&lowered, &layers, &contexts, &secrets, listener)?;
         contexts.save(self.store);
         self.check(&lowered, solved.failures, project, tail)?;
         let results = self.assemble(&lowered, &solved.contents)?;
@@ -212,11 +217,26 @@ impl Build<'_> {
         Ok(Built { results, released, warnings: lowered.warnings })
     }
 
+    fn secrets(&self) -> Secrets {
+        let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
+        Secrets::new(given, &self.host.env, &self.host.directory)
+    }
+
+    /// Returns when a source of a Dockerfile was changed, with what `target` gives to those who read it.
+    fn changed(&self, source: &SourceOp, target: &str, secrets: &Secrets) -> Result<Option<i64>, Failure> {
+        let added = Added::new(self.store, self.host, &self.host.cancel, secrets, self.activities)?;
+        added.changed(source, target).map_err(|error| {
+            let failure = Failure::new(step_failure::kind_of(error.blame), &error).hints(error.hints.clone());
+            failure.note(format!("target \"{target}\" has its SOURCE_DATE_EPOCH from there"))
+        })
+    }
+
     fn solve(
         &self,
         lowered: &Lowered,
         layers: &Layers<'_>,
         contexts: &Contexts,
+        secrets: &Secrets,
         listener: &dyn Listener,
     ) -> Result<Solved<WorkerError>, Failure> {
         let host = self.host;
@@ -225,11 +245,9 @@ impl Build<'_> {
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
-        let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
-        let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
-        let secrets = Secrets::new(given, &host.env, &host.directory);
+        let settings = LocalSettings { epoch: project::epoch(host), resolv_conf, launcher };
         let stop = CancelToken::default();
-        let fetch = Added::new(self.store, host, &stop, &secrets, self.activities)?;
+        let fetch = Added::new(self.store, host, &stop, secrets, self.activities)?;
         let fetched = Fetched::new(&fetch);
         let worker = LocalWorker {
             definition: &lowered.definition,
@@ -237,7 +255,7 @@ impl Build<'_> {
             layers,
             contexts,
             platforms: &platforms,
-            secrets: &secrets,
+            secrets,
             fetched: &fetched,
             tops: &lowered.tops(self.plan),
             settings: &settings,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::diagnostic::{Diagnostic, SourceMap, Span};
+
 /// Whose failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -55,6 +57,15 @@ impl Failure {
     /// Returns a failure whose text stands as it is, for rendered diagnostics.
     pub fn rendered(kind: Kind, text: String) -> Failure {
         Failure { kind, text, hints: Vec::new(), data: String::new() }
+    }
+
+    /// Puts the place that it is about before the message, and the line below it.
+    #[must_use]
+    pub fn at(self, span: Span, sources: &SourceMap) -> Failure {
+        let text = self.text.strip_prefix("error: ").unwrap_or(&self.text);
+        let (message, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+        let text = Diagnostic::error(span, message).render(sources) + rest;
+        Failure { text, ..self }
     }
 
     /// Adds what goes to standard output.

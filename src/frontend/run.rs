@@ -34,6 +34,8 @@ impl Lowerer<'_, '_> {
             self.mount(stage, at, word, &mut inputs, &mut mounts)?;
         }
         let text = self.run_text(stage, &args);
+        let n_args: usize = args.iter().map(String::len).sum();
+        stage.variables.spend_copy(text.len() - n_args.min(text.len()), at.span())?;
         let name = self.step_name(stage, at, Shown::Command, &suffix, &mounts.secret_env);
         let metadata = self.step_metadata(stage, at, name);
         let secret_env = std::mem::take(&mut mounts.secret_env);

@@ -288,9 +288,11 @@ fn malformed(reference: &Reference, reason: &str) -> ResolveError {
 }
 
 fn no_platform(name: &str, platform: &Platform, index: &ImageIndex) -> ResolveError {
-    let available = index.manifests().iter().filter_map(|m| m.platform().as_ref());
-    let available = available
-        .map(|p| Platform::new(&p.os().to_string(), &p.architecture().to_string(), p.variant().as_deref()).to_string())
+    let available = index
+        .manifests()
+        .iter()
+        .filter_map(oci::platform_of)
+        .map(|platform| platform.to_string())
         .filter(|text| text != "unknown/unknown")
         .collect();
     ResolveError::NoPlatform { image: name.to_owned(), platform: platform.clone(), available }

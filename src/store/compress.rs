@@ -52,6 +52,7 @@ impl Store {
         let write = |tar: &mut dyn Write| diff::write_layer(&changes.path, &lowers, i64::MAX, tar);
         let layer = self.compress(compression, &write)?;
         if layer.diff_id != *diff_id {
+            drop(layer);
             return Err(self.take_away_snapshot(stack));
         }
         layer.keep()
