@@ -81,6 +81,13 @@ impl Failure {
         self
     }
 
+    /// Adds a text of its own after an empty line.
+    #[must_use]
+    pub fn paragraph(mut self, text: &str) -> Failure {
+        self.text.push_str(&format!("\n\n{text}"));
+        self
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {

@@ -47,7 +47,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
     }
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
-        WorkerError::ContextChanged { .. } => Kind::Build,
+        WorkerError::ContextChanged { .. } | WorkerError::WouldRun | WorkerError::NotHere => Kind::Build,
         // What the image lacks is its Dockerfile's matter, not this host's.
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },

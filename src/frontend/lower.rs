@@ -243,7 +243,9 @@ impl Lowerer<'_, '_> {
                 let name = self.prefix(&mut names, platform, &Variables::default()) + "FROM " + &text;
                 let mut config = image.config.clone();
                 config.created = None;
-                (self.image(&plan.origin, Some((stage.span, stage.original.trim().to_owned())), name), config)
+                let command = stage.original.trim().to_owned();
+                let metadata = VertexMetadata { command, ..self.metadata(index, stage.span, name, platform) };
+                (self.image(&plan.origin, metadata), config)
             }
             Origin::Target(name) => {
                 let target = self.stages.target_result(name, stage.span)?;
@@ -295,7 +297,8 @@ impl Lowerer<'_, '_> {
             Origin::Scratch => None,
             Origin::Stage(index) => self.results.get(index).and_then(|stage| stage.root),
             Origin::Image(need) => {
-                self.image(origin, Some((span, String::new())), format!("FROM {}", image_name(need)))
+                let name = format!("FROM {}", image_name(need));
+                self.image(origin, VertexMetadata { name, span: Some(span), ..VertexMetadata::default() })
             }
             Origin::Target(name) => self.stages.target_result(name, span)?.root,
             Origin::MainContext => {
@@ -329,7 +332,8 @@ impl Lowerer<'_, '_> {
         Ok(self.definition.add(op, Vec::new(), metadata))
     }
 
-    fn image(&mut self, origin: &Origin, at: Option<(Span, String)>, name: String) -> Option<VertexId> {
+    /// Adds an image; `metadata` is what is known of the instruction that names it.
+    fn image(&mut self, origin: &Origin, metadata: VertexMetadata) -> Option<VertexId> {
         let Origin::Image(need) = origin else { return None };
         let image = &self.stages.resolved.images[need];
         let diff_ids = image.config.rootfs.diff_ids.clone();
@@ -346,15 +350,14 @@ impl Lowerer<'_, '_> {
         };
         let op = Op::Source(SourceOp::Image { manifest: image.manifest, diff_ids });
         let platform = Some(need.platform.clone());
-        let (span, command) = at.map_or((None, String::new()), |(span, command)| (Some(span), command));
-        let metadata = VertexMetadata { name, span, command, source_name, platform, ..VertexMetadata::default() };
+        let metadata = VertexMetadata { source_name, platform, ignore_cache: false, ..metadata };
         Some(self.definition.add(op, Vec::new(), metadata))
     }
 
     /// Returns the files of an image that no FROM or COPY names.
     pub(super) fn unnamed_image(&mut self, need: &Need) -> Option<VertexId> {
         let name = format!("FROM {}", image_name(need));
-        self.image(&Origin::Image(need.clone()), None, name)
+        self.image(&Origin::Image(need.clone()), VertexMetadata { name, ..VertexMetadata::default() })
     }
 
     /// Returns a step without files, for those that read a stage that has none.
@@ -410,13 +413,14 @@ impl Lowerer<'_, '_> {
 
     fn metadata(&self, stage_index: usize, span: Span, name: String, platform: &Platform) -> VertexMetadata {
         let stage_name = self.stages.loaded.dockerfile.stages[stage_index].name.as_ref();
+        let stage = stage_name.map_or_else(|| format!("stage-{stage_index}"), |name| name.text.clone());
         let ignore_cache = match &self.stages.target.no_cache {
             NoCache::Off => false,
             NoCache::All => true,
             NoCache::Stages(names) => stage_name.is_some_and(|word| names.contains(&word.text)),
         };
         let platform = Some(platform.clone());
-        VertexMetadata { name, span: Some(span), platform, ignore_cache, ..VertexMetadata::default() }
+        VertexMetadata { name, span: Some(span), stage, platform, ignore_cache, ..VertexMetadata::default() }
     }
 
     fn step_names(&self, index: usize, plan: &StagePlan) -> StepNames {

@@ -12,6 +12,8 @@
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
+//! ├── history/HEX            by project, target and platform: which steps the last build was made of
+//! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
@@ -21,7 +23,8 @@
 //! ```
 //!
 //! Everything but a cache mount and git's own appears under its name by one rename, complete, so a process that is killed leaves only
-//! its temporaries, which the next one to open the store removes. Records, memos, `layers`, `copies` and `state` are sealed
+//! its temporaries, which the next one to open the store removes. Records, memos, `layers`, `copies`, `history`, `listings` and
+//! `state` are sealed
 //! (see `seal`); what is damaged all the same is noticed and made anew (see `damage`). Several processes may use it at once: two that make
 //! the same thing make the same bytes, and whoever renames second finds it there.
 
@@ -35,6 +38,7 @@ mod checkout;
 mod compress;
 mod damage;
 pub mod diff;
+mod history;
 mod layer;
 mod merge;
 mod record;
@@ -167,7 +171,7 @@ impl Store {
             make_layout(path)?;
         }
         // A store of an earlier bake has no such directories.
-        for name in ["checkouts", "git"].map(|name| path.join(name)) {
+        for name in ["checkouts", "git", "history", "listings"].map(|name| path.join(name)) {
             std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
         }
         boot::drop_unsynced(path)?;
@@ -228,7 +232,7 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 13] = [
+const LAYOUT: [&str; 15] = [
     "blobs/sha256",
     "layers",
     "members",
@@ -236,6 +240,8 @@ const LAYOUT: [&str; 13] = [
     "records",
     "copies",
     "memos",
+    "history",
+    "listings",
     "mounts",
     "checkouts",
     "git",

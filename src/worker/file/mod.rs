@@ -38,7 +38,7 @@ use crate::sys::root::Root;
 
 pub use copy::copy;
 pub(crate) use digest::attributes;
-pub use digest::content_digest;
+pub use digest::{content_digest, content_listing};
 pub use owner::resolve_owner;
 pub use remove::{Missing, remove};
 pub use select::{Entry, Kind, Selected, SelectedFiles, Stamp, select};
