@@ -18,7 +18,7 @@
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
 //! ├── emulators/qemu-NAME    emulators of `bake emulator install`, for this user's builds alone
-//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL
+//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL, what registries have
 //! ├── empty/                 an empty directory, the lowest layer of every stack
 //! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
 //! ```
