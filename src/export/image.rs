@@ -102,7 +102,8 @@ pub fn assemble(
     for (index, diff_id) in stack.iter().enumerate().skip(layers.len()) {
         // A blob that is neither here nor known to be elsewhere is made anew.
         let is_there = |blob: &LayerBlob| {
-            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
+            let is_here = |digest| store.has_blob_of_size(&digest, blob.descriptor.size());
+            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(is_here)
         };
         let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().find(is_there));
         layers.push(match known {

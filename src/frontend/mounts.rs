@@ -91,6 +91,7 @@ impl Lowerer<'_, '_> {
         let id = options.id.as_deref().filter(|id| !id.is_empty());
         MountKind::Cache {
             id: format!("{namespace}/{}", id.map_or_else(|| default_id(options), str::to_owned)),
+            is_named: id.is_some(),
             sharing: match options.sharing.unwrap_or_default() {
                 Sharing::Shared => CacheSharing::Shared,
                 Sharing::Private => CacheSharing::Private,

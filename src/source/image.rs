@@ -237,8 +237,8 @@ impl ImageResolver<'_> {
 
     /// Returns a manifest's or index's bytes: from the store, else from where it is; kept in the store.
     fn document(&self, origin: &Origin<'_>, name: &str, digest: Digest) -> Result<Vec<u8>, ResolveError> {
-        if self.store.has_blob(&digest) {
-            return Ok(self.store.read_blob(&digest)?);
+        if let Some(bytes) = self.stored(&digest)? {
+            return Ok(bytes);
         }
         let bytes = match origin {
             Origin::Registry(reference) => self.client.fetch_manifest(&reference.with_digest(digest))?.1,
@@ -249,11 +249,22 @@ impl ImageResolver<'_> {
         Ok(bytes)
     }
 
+    /// Returns a document that is here. One whose bytes rotted is none, and is fetched again.
+    fn stored(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.store.has_blob(digest) {
+            return Ok(None);
+        }
+        match self.store.read_blob(digest) {
+            Err(StoreError::DigestMismatch { .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     fn config(&self, origin: &Origin<'_>, name: &str, descriptor: &Descriptor) -> Result<Vec<u8>, ResolveError> {
         let malformed = |reason: &str| ResolveError::Malformed { image: name.to_owned(), reason: reason.to_owned() };
         let digest = digest_of(descriptor).map_err(|_| malformed("its digest is not SHA-256"))?;
-        if self.store.has_blob(&digest) {
-            return Ok(self.store.read_blob(&digest)?);
+        if let Some(bytes) = self.stored(&digest)? {
+            return Ok(bytes);
         }
         if descriptor.size() > MAX_CONFIG_SIZE {
             return Err(malformed("its config is larger than 8 MiB"));

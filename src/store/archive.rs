@@ -53,7 +53,7 @@ pub fn unpack(file: File, compression: Compression, root: &Root, owner: Option<(
     super::unpack::unpack(&mut decompress(compression, file)?, root, &options)
 }
 
-fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(super) fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let file = BufReader::with_capacity(128 << 10, file);
     Ok(match compression {
         Compression::None => Box::new(file),

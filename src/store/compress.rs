@@ -97,8 +97,7 @@ impl Store {
     /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
     fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
         let is_here = |descriptor: &Descriptor| {
-            let size = digest_of(descriptor).ok().and_then(|digest| self.open_blob(&digest).ok()?.metadata().ok());
-            size.is_some_and(|metadata| metadata.len() == descriptor.size())
+            digest_of(descriptor).is_ok_and(|digest| self.has_blob_of_size(&digest, descriptor.size()))
         };
         layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
     }

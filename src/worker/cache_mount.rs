@@ -9,9 +9,10 @@ use super::exec::open_path;
 use super::file::SourceTree;
 use super::local::{LocalWorker, WorkerError};
 use crate::graph::{CacheSharing, CopyAction, InputIndex, Selector, SourceNaming, Vertex};
+use crate::platform::Platform;
 use crate::solver::drive::Step;
 use crate::solver::key::{Content, Selection};
-use crate::store::CacheMountLease;
+use crate::store::{CacheMountLease, CacheMountRequest};
 use crate::sys::root::Root;
 
 /// Where the first content is in a directory of the store: it may be a file.
@@ -20,6 +21,8 @@ const CONTENT: &str = "/content";
 /// Which cache, as the graph has it.
 pub(super) struct Wanted<'a> {
     pub(super) id: &'a str,
+    /// Whose binaries use it, where the user gave it no name of its own.
+    pub(super) platform: Option<&'a Platform>,
     pub(super) sharing: CacheSharing,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
@@ -48,15 +51,21 @@ pub(super) fn hold(
     step: &Step<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<HeldCache, WorkerError> {
+    // What one platform's compiler caches is of no use to another's, or worse. Who names a cache means that very one.
+    let id = match wanted.platform {
+        Some(platform) => format!("{}@{platform}", wanted.id),
+        None => wanted.id.to_owned(),
+    };
+    let request = CacheMountRequest { id: &id, sharing: wanted.sharing, cancel: step.cancel };
     let Some(from) = wanted.from else {
-        let lease = worker.store.cache_mount(wanted.id, wanted.sharing, wanted.mode, wanted.owner)?;
+        let lease = worker.store.cache_mount(&request, wanted.mode, wanted.owner)?;
         return held(lease, wanted.selector);
     };
     let selection = Selection { input: from, files: Selector::path(wanted.selector) };
     let files = worker.mount_digest(vertex, step.inputs, &selection)?;
-    let id = format!("{}:{files}", wanted.id);
+    let id = format!("{id}:{files}");
     let fill = |place: &Root| fill(worker, vertex, step, &selection, place);
-    let lease = worker.store.cache_mount_from(&id, wanted.sharing, fill)?;
+    let lease = worker.store.cache_mount_from(&CacheMountRequest { id: &id, ..request }, fill)?;
     held(lease, CONTENT)
 }
 

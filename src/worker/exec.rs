@@ -48,7 +48,8 @@ pub(super) fn run(
     let parent = worker.stack(op.root, step.inputs);
     worker.layers.materialise(parent)?;
     let snapshot = worker.store.prepare(parent)?;
-    let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
+    let held =
+        op.mounts.iter().map(|mount| hold(worker, vertex, op, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
     let mut env = environment(op);
     add_secrets(worker, op, step, &mut env)?;
     worker.check_unchanged(vertex, step.inputs)?;
@@ -180,6 +181,7 @@ fn environment(op: &ExecOp) -> Vec<(String, String)> {
 fn hold<'s>(
     worker: &LocalWorker<'s>,
     vertex: &Vertex,
+    op: &ExecOp,
     kind: &MountKind,
     step: &Step<'_>,
 ) -> Result<Option<Held<'s>>, WorkerError> {
@@ -190,9 +192,10 @@ fn hold<'s>(
             return Ok(value.map(|value| Held::Secret(value, file.clone())));
         }
         MountKind::Ssh(file) => return Ok(forwarder(worker, step, file)?.map(Held::Agent)),
-        MountKind::Cache { id, sharing, mode, uid, gid, selector, .. } => {
+        MountKind::Cache { id, is_named, sharing, mode, uid, gid, selector, .. } => {
             let (mode, owner, from) = (*mode, (*uid, *gid), kind.first_content());
-            let wanted = cache_mount::Wanted { id, sharing: *sharing, mode, owner, from, selector };
+            let platform = (!is_named).then_some(&op.platform);
+            let wanted = cache_mount::Wanted { id, platform, sharing: *sharing, mode, owner, from, selector };
             Held::Cache(cache_mount::hold(worker, vertex, step, &wanted)?)
         }
         MountKind::Bind { input, selector } => {

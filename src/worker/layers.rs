@@ -1,10 +1,10 @@
 //! Brings root file systems in: fetches layers that the store lacks and unpacks them, once, and only when a step, a copy
 //! or an export needs their files.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::digest::{ChainId, DiffId, Digest, chain_id};
+use crate::digest::{ChainId, DiffId, Digest, chain_id, chain_ids};
 use crate::oci::{Descriptor, digest_of};
 use crate::reference::Reference;
 use crate::registry::{self, Client};
@@ -39,12 +39,15 @@ pub struct Layers<'a> {
     activities: &'a Activities<'a>,
     /// One lock for each blob and each snapshot under way, so that none is fetched or unpacked twice at once.
     in_flight: Mutex<BTreeMap<Digest, Arc<Mutex<()>>>>,
+    /// Tops of stacks, by chain id, whose layers were found to be available. What a record that was found needs stays, so
+    /// this stays right for as long as this process runs.
+    available: Mutex<BTreeSet<ChainId>>,
 }
 
 impl<'a> Layers<'a> {
     /// Fetches from `client` into `store`.
     pub fn new(store: &'a Store, client: &'a Client, activities: &'a Activities<'a>) -> Layers<'a> {
-        Layers { store, client, activities, in_flight: Mutex::default() }
+        Layers { store, client, activities, in_flight: Mutex::default(), available: Mutex::default() }
     }
 
     /// Says whether the layers of `stack` are here or known to be in a registry, so that [`Layers::materialise`] can
@@ -56,9 +59,15 @@ impl<'a> Layers<'a> {
                 !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d))
             })
         };
+        let known = || self.available.lock().unwrap_or_else(PoisonError::into_inner);
+        let chains: Vec<ChainId> = chain_ids(stack).collect();
         (0..stack.len()).rev().all(|top| {
             let layer = &stack[top];
-            is_layer_known(layer) || self.store.has_snapshot_of(&stack[..=top]) || self.store.is_free(*layer)
+            let is_available = known().contains(&chains[top])
+                || is_layer_known(layer)
+                || self.store.has_snapshot_of(&stack[..=top])
+                || self.store.is_free(*layer);
+            is_available && (known().insert(chains[top]) || is_available)
         })
     }
 
@@ -96,9 +105,10 @@ impl<'a> Layers<'a> {
     pub fn fetch(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Result<(), LayerError> {
         let digest = digest_of(descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         self.once(digest, || {
-            if self.store.has_blob(&digest) {
+            if self.store.has_blob_of_size(&digest, descriptor.size()) {
                 return Ok(());
             }
+            self.store.reserve(descriptor.size())?;
             let mut last = LayerError::Lost { diff_id: *diff_id };
             for source in self.sources(diff_id, descriptor) {
                 let activity = self.activities.start(&format!("pull {} {}", source.name(), digest.short()));
@@ -126,7 +136,8 @@ impl<'a> Layers<'a> {
     /// Fetches some blob of a layer and returns it.
     fn fetch_any(&self, diff_id: &DiffId) -> Result<Descriptor, LayerError> {
         let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
-        let here = blobs.iter().find(|blob| digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d)));
+        let is_here = |blob: &Descriptor| digest_of(blob).is_ok_and(|d| self.store.has_blob_of_size(&d, blob.size()));
+        let here = blobs.iter().find(|blob| is_here(&blob.descriptor));
         if let Some(blob) = here {
             return Ok(blob.descriptor.clone());
         }
@@ -144,8 +155,23 @@ impl<'a> Layers<'a> {
         let descriptor = self.fetch_any(diff_id)?;
         let digest = digest_of(&descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         let activity = self.activities.start(&format!("unpack {}", digest.short()));
-        let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
-        self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob)?;
+        let unpack = |descriptor: &Descriptor, digest: Digest| {
+            let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
+            Ok(self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob)?)
+        };
+        let unpacked = unpack(&descriptor, digest);
+        let is_bytes = |error: &LayerError| {
+            matches!(error, LayerError::Store(StoreError::DigestMismatch { .. } | StoreError::Unpack { .. }))
+        };
+        match unpacked {
+            // The blob may have rotted here; whoever had it has it still.
+            Err(error) if is_bytes(&error) && self.store.drop_rotten_blob(&digest) => {
+                let descriptor = self.fetch_any(diff_id)?;
+                let digest = digest_of(&descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
+                unpack(&descriptor, digest)?;
+            }
+            unpacked => unpacked?,
+        }
         activity.finish("");
         Ok(())
     }
