@@ -30,7 +30,7 @@ use crate::solver::key::Content;
 use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
 use crate::source::image::{ImageResolver, ResolvedNames};
-use crate::store::Store;
+use crate::store::{Store, StoreLimit};
 use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
@@ -55,6 +55,8 @@ pub struct BuildRequest {
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// How large the store may become.
+    pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -87,8 +89,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
-    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
     let clock = || host.elapsed();
@@ -324,7 +325,7 @@ fn terminal_size() -> TerminalSize {
     )
 }
 
-fn environment(error: &SandboxError) -> Failure {
+pub(super) fn environment(error: &SandboxError) -> Failure {
     let failure = Failure::caused(Kind::Environment, error);
     match error {
         SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),

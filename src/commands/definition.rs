@@ -64,8 +64,7 @@ pub fn read(
         let inputs = input::read(names, &disk);
         return Ok(inputs.map(|inputs| Definition { inputs, home: None, files: Box::new(disk) }));
     }
-    let store =
-        Store::open(&project::store_path(store, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = project::open_store(store, None, host)?;
     let fetcher = Fetcher::new(&store, host, &host.cancel, MAX_DEFINITION)?;
     let Some(url) = place.url else {
         let inputs = names.iter().map(|name| read_any(name, &fetcher, &store, &disk));
