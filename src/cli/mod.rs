@@ -92,11 +92,11 @@ fn cache(command: CacheCommand, host: &Host) -> Result<String, Failure> {
         CacheCommand::Mount(MountCommand::Ls { store, format }) => {
             commands::cache::list(&store.request(), format.form(), host)
         }
-        CacheCommand::Mount(MountCommand::Export { id, output, store }) => {
-            commands::cache::export(&store.request(), &id, output.as_deref(), host)
+        CacheCommand::Mount(MountCommand::Export { name, output, store }) => {
+            commands::cache::export(&store.request(), &name.request(), output.as_deref(), host)
         }
-        CacheCommand::Mount(MountCommand::Import { id, input, store }) => {
-            commands::cache::import(&store.request(), &id, input.as_deref(), host)
+        CacheCommand::Mount(MountCommand::Import { name, input, store }) => {
+            commands::cache::import(&store.request(), &name.request(), input.as_deref(), host)
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::worker::sandbox;
 
 pub use du::{DuRequest, du};
 pub use filter::Filter;
-pub use mount::{export, import, list};
+pub use mount::{MountName, export, import, list};
 pub use prune::{PruneRequest, prune};
 pub use verify::{VerifyRequest, verify};
 

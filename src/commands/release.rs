@@ -169,10 +169,11 @@ impl Release<'_> {
             );
         }
         for image in &image.images {
-            for (diff_id, layer) in image.stack.iter().zip(&image.layers) {
-                self.layers.fetch(diff_id, layer).map_err(|error| layer_failure(&error))?;
+            for (top, layer) in image.layers.iter().enumerate() {
+                let stack = image.stack.get(..=top).unwrap_or_default();
+                self.layers.bring(stack, layer).map_err(|error| layer_failure(&error))?;
                 let digest: Digest = crate::oci::digest_of(layer).map_err(|error| Failure::new(Kind::Remote, error))?;
-                add(layer, Box::new(move || Ok(Box::new(self.store.open_blob(&digest)?) as Box<dyn Read>)));
+                add(layer, Box::new(move || Ok(Box::new(self.store.open_checked(&digest)?) as Box<dyn Read>)));
             }
         }
         Ok(blobs.into_values().collect())

@@ -71,7 +71,8 @@ struct WantedBlob<'a> {
 
 #[derive(Clone, Copy)]
 enum Content<'a> {
-    Layer(DiffId),
+    /// The top layer of a stack.
+    Layer(&'a [DiffId]),
     Document(&'a Blob),
 }
 
@@ -152,12 +153,18 @@ impl Publisher<'_> {
         let short = digest_of(descriptor).map_or_else(|_| String::new(), |digest| digest.short());
         let activity = self.activities.start(&format!("push {} {short}", repository.name()));
         let sources = match content {
-            Content::Layer(diff_id) => self.layers.sources(diff_id, descriptor),
+            Content::Layer(stack) => stack.last().map_or_else(Vec::new, |top| self.layers.sources(top, descriptor)),
             Content::Document(_) => Vec::new(),
         };
         let open = || self.open(descriptor, content);
         let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
-        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress)?;
+        let push = || self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
+        // A blob that rotted here is not what the registry expects. It is fetched or made once more.
+        let is_rotten = |digest: Digest| matches!(content, Content::Layer(_)) && self.store.drop_rotten_blob(&digest);
+        let pushed = push().or_else(|error| match digest_of(descriptor) {
+            Ok(digest) if is_rotten(digest) => push(),
+            _ => Err(error),
+        })?;
         activity.finish(match pushed {
             Pushed::Exists => "exists",
             Pushed::Mounted => "mounted",
@@ -166,13 +173,14 @@ impl Publisher<'_> {
         Ok((pushed, size))
     }
 
-    /// Opens a blob's bytes; fetches a base layer that was never needed here.
+    /// Opens a blob's bytes; fetches a base layer that was never needed here, and compresses one of ours again whose blob is
+    /// gone.
     fn open(&self, descriptor: &Descriptor, content: &Content<'_>) -> io::Result<Box<dyn Read + Send>> {
         match content {
             Content::Document(document) => Ok(Box::new(io::Cursor::new(document.bytes.clone()))),
-            Content::Layer(diff_id) => {
+            Content::Layer(stack) => {
                 let digest = digest_of(descriptor).map_err(io::Error::other)?;
-                self.layers.fetch(diff_id, descriptor).map_err(io::Error::other)?;
+                self.layers.bring(stack, descriptor).map_err(io::Error::other)?;
                 Ok(Box::new(self.store.open_blob(&digest)?))
             }
         }
@@ -254,6 +262,7 @@ fn lacks_content(error: &registry::Error) -> bool {
 
 /// Returns an image's blobs with what they are made of: layers, oldest first, then the config.
 fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
-    let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
+    let stacks = (1..=image.stack.len()).map(|height| &image.stack[..height]);
+    let layers = image.layers.iter().zip(stacks).map(|(layer, stack)| (layer, Content::Layer(stack)));
     layers.chain([(&image.config.descriptor, Content::Document(&image.config))])
 }

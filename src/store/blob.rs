@@ -55,6 +55,16 @@ impl Store {
         File::open(self.blob_path(digest))
     }
 
+    /// Opens a blob whose bytes leave this machine: where they are not what the digest says, reading ends with an error, and
+    /// the blob is removed, so that the next build fetches it or makes it again.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn open_checked(&self, digest: &Digest) -> io::Result<CheckedBlob> {
+        let (path, hasher) = (self.blob_path(digest), Some(Hasher::default()));
+        Ok(CheckedBlob { path, expected: *digest, file: self.open_blob(digest)?, hasher })
+    }
+
     /// Returns a document's bytes, verified anew.
     ///
     /// # Errors
@@ -124,6 +134,32 @@ impl Store {
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path.join("blobs/sha256").join(digest.hex())
+    }
+}
+
+/// A blob that is checked while it is read.
+pub struct CheckedBlob {
+    path: PathBuf,
+    expected: Digest,
+    file: File,
+    /// Gone when all is read.
+    hasher: Option<Hasher>,
+}
+
+impl Read for CheckedBlob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.file.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..n_read]);
+        }
+        let is_end = n_read == 0 && !buffer.is_empty();
+        let actual = is_end.then(|| self.hasher.take()).flatten().map(Hasher::finish);
+        if actual.is_some_and(|actual| actual != self.expected) {
+            _ = std::fs::remove_file(&self.path);
+            let reason = format!("{} rotted in the store; it is removed, so build again", self.expected);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        Ok(n_read)
     }
 }
 

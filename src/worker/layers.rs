@@ -9,7 +9,7 @@ use crate::oci::{Descriptor, digest_of};
 use crate::reference::Reference;
 use crate::registry::{self, Client};
 use crate::solver::activity::Activities;
-use crate::store::{Store, StoreError};
+use crate::store::{Compression, Store, StoreError};
 use crate::sys::threads;
 
 /// Blobs of one image that are fetched at once.
@@ -124,6 +124,22 @@ impl<'a> Layers<'a> {
             }
             Err(last)
         })
+    }
+
+    /// Makes sure that the blob `descriptor` of the top layer of `stack` is in the store: fetched, or made of its snapshot.
+    ///
+    /// # Errors
+    /// As [`Layers::materialise`].
+    pub fn bring(&self, stack: &[DiffId], descriptor: &Descriptor) -> Result<(), LayerError> {
+        let Some(top) = stack.last() else { return Ok(()) };
+        match self.fetch(top, descriptor) {
+            Err(LayerError::Lost { .. }) if self.store.has_snapshot_of(stack) => {
+                let made = self.store.layer_blob(stack, Compression::default())?;
+                // Another way of compressing made the blob that the image names.
+                if made.digest() == descriptor.digest() { Ok(()) } else { Err(LayerError::Lost { diff_id: *top }) }
+            }
+            fetched => fetched,
+        }
     }
 
     /// Returns the repositories that are known to have a layer's blob.

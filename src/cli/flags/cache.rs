@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::commands::cache::{DuRequest, Filter, ListForm, PruneRequest, StoreRequest, VerifyRequest};
+use crate::commands::cache::{DuRequest, Filter, ListForm, MountName, PruneRequest, StoreRequest, VerifyRequest};
 use crate::store::{StoreLimit, parse_size};
 
 /// What to do with the store.
@@ -34,8 +34,8 @@ pub enum MountCommand {
     },
     /// Write a cache mount's files as a tar archive
     Export {
-        /// The mount's id, as `bake cache mount ls` shows it
-        id: String,
+        #[command(flatten)]
+        name: MountFlags,
         /// Where the archive goes, `-` for standard output [default: -]
         #[arg(short, long, value_name = "FILE")]
         output: Option<String>,
@@ -44,14 +44,31 @@ pub enum MountCommand {
     },
     /// Make a tar archive's files a cache mount, in place of what it held
     Import {
-        /// The mount's id
-        id: String,
+        #[command(flatten)]
+        name: MountFlags,
         /// The archive, plain or compressed, `-` for standard input [default: -]
         #[arg(value_name = "FILE")]
         input: Option<String>,
         #[command(flatten)]
         store: StoreFlags,
     },
+}
+
+/// Which cache mount.
+#[derive(Debug, Args)]
+pub struct MountFlags {
+    /// The mount's id, as the Dockerfile and `bake cache mount ls` have it
+    id: String,
+    /// What BUILDKIT_CACHE_MOUNT_NS is in builds that use it
+    #[arg(long, value_name = "NS", default_value = "", hide_default_value = true)]
+    namespace: String,
+}
+
+impl MountFlags {
+    /// Returns which mount is meant.
+    pub fn request(self) -> MountName {
+        MountName { id: self.id, namespace: self.namespace }
+    }
 }
 
 /// Which store.

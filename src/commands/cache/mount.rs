@@ -28,21 +28,51 @@ pub fn list(store: &StoreRequest, form: ListForm, host: &Host) -> Result<String,
     mounts.sort_by_key(|item| (item.description.clone(), item.id.name.clone()));
     if form == ListForm::Json {
         let mount = |item: &&Item| {
-            let (id, size, used) = (&item.description, item.size, item.last_used);
-            json!({"id": id, "size": size, "lastUsedAt": used, "inUse": item.is_in_use, "private": number(item)})
+            let MountName { id, namespace } = MountName::of(item);
+            let (size, used, in_use) = (item.size, item.last_used, item.is_in_use);
+            json!({
+                "id": id,
+                "namespace": namespace,
+                "private": number(item),
+                "size": size,
+                "lastUsedAt": used,
+                "inUse": in_use,
+            })
         };
         return Ok(format!("{:#}\n", json!(mounts.iter().map(mount).collect::<Vec<_>>())));
     }
-    let heading = ["ID", "SIZE", "LAST USED", "IN USE"].map(str::to_owned).to_vec();
+    let heading = ["ID", "NAMESPACE", "SIZE", "LAST USED", "IN USE"].map(str::to_owned).to_vec();
     let row = |item: &&Item| {
+        let MountName { id, namespace } = MountName::of(item);
         let id = match number(item) {
-            0 => item.description.clone(),
-            n => format!("{} (private {n})", item.description),
+            0 => id,
+            n => format!("{id} (private {n})"),
         };
         let in_use = if item.is_in_use { "yes" } else { "no" }.to_owned();
-        vec![id, Size(item.size).to_string(), ago(item.last_used, host), in_use]
+        vec![id, namespace, Size(item.size).to_string(), ago(item.last_used, host), in_use]
     };
     Ok(table(&[heading].into_iter().chain(mounts.iter().map(row)).collect::<Vec<_>>()))
+}
+
+/// Which cache mount.
+#[derive(Clone, Debug)]
+pub struct MountName {
+    /// As the Dockerfile has it; one without an id of its own is its target, `@` and the platform.
+    pub id: String,
+    /// What BUILDKIT_CACHE_MOUNT_NS was, or nothing.
+    pub namespace: String,
+}
+
+impl MountName {
+    /// Returns the id that the store knows it by.
+    fn full(&self) -> String {
+        format!("{}/{}", self.namespace, self.id)
+    }
+
+    fn of(item: &Item) -> MountName {
+        let (namespace, id) = item.description.split_once('/').unwrap_or(("", &item.description));
+        MountName { id: id.to_owned(), namespace: namespace.to_owned() }
+    }
 }
 
 /// Says which double of a private mount it is; 0 for the first.
@@ -50,15 +80,15 @@ fn number(item: &Item) -> u32 {
     item.id.name.split_once('.').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
 }
 
-/// Writes the files of the cache mount `id` as a tar archive to `output`, or to standard output.
+/// Writes the files of a cache mount as a tar archive to `output`, or to standard output.
 ///
 /// # Errors
 /// There is no such mount, or it cannot be read or written.
-pub fn export(store: &StoreRequest, id: &str, output: Option<&str>, host: &Host) -> Result<String, Failure> {
+pub fn export(store: &StoreRequest, name: &MountName, output: Option<&str>, host: &Host) -> Result<String, Failure> {
     let store = open(store, host)?;
-    let held = store.held_cache_mount(id, &host.cancel).map_err(|error| store_failure(&error, host))?;
+    let held = store.held_cache_mount(&name.full(), &host.cancel).map_err(|error| store_failure(&error, host))?;
     let held = held.ok_or_else(|| {
-        let failure = Failure::new(Kind::Usage, format!("there is no cache mount `{id}`"));
+        let failure = Failure::new(Kind::Usage, format!("there is no cache mount `{}`", name.id));
         failure.hint("`bake cache mount ls` lists them")
     })?;
     let failed = |error: &FileExportError| Failure::caused(Kind::Environment, error);
@@ -90,18 +120,18 @@ fn write(held: &HeldCacheMount, out: &mut dyn Write) -> Result<(), FileExportErr
     write_tar(&[ArchiveTree { directory: "", root: &root }], u64::MAX, out)
 }
 
-/// Makes the files of the tar archive `input`, or of standard input, the cache mount `id`.
+/// Makes the files of the tar archive `input`, or of standard input, a cache mount.
 ///
 /// # Errors
 /// The archive cannot be read, is none or is malformed, or there is no room for it.
-pub fn import(store: &StoreRequest, id: &str, input: Option<&str>, host: &Host) -> Result<String, Failure> {
+pub fn import(store: &StoreRequest, name: &MountName, input: Option<&str>, host: &Host) -> Result<String, Failure> {
     let tar = match input.filter(|input| *input != "-") {
         Some(path) => File::open(host.directory.join(path))
             .map_err(|error| Failure::new(Kind::Usage, format!("cannot read `{path}`: {error}")))?,
         None => spooled(host)?,
     };
     let store = open(store, host)?;
-    store.import_cache_mount(id, tar, &host.cancel).map_err(|error| store_failure(&error, host))?;
+    store.import_cache_mount(&name.full(), tar, &host.cancel).map_err(|error| store_failure(&error, host))?;
     Ok(String::new())
 }
 
