@@ -1,6 +1,7 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
 pub mod cache;
+mod why;
 
 use std::path::PathBuf;
 
@@ -23,8 +24,8 @@ use crate::platform::Platform;
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 11] =
-    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "help"];
+pub const VERBS: [&str; 12] =
+    ["build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ Exit codes: 0 done · 1 a build step failed · 2 usage · 3 your files are wrong
 pub enum Command {
     /// Build targets, and push or write their images
     Build(BuildFlags),
+    /// Say which steps a build would run, and what changed since the last one
+    Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
     Print(PrintFlags),
     /// List targets or variables
@@ -74,6 +77,7 @@ impl Command {
         match self {
             Command::Build(flags) if flags.quiet => ProgressFlag::Quiet,
             Command::Build(flags) => flags.progress,
+            Command::Why(_) => ProgressFlag::Quiet,
             _ => ProgressFlag::Plain,
         }
     }
@@ -209,6 +213,9 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// Run nothing: fail, and say why, if a step is not in the cache
+    #[arg(long)]
+    fail_on_miss: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -280,9 +287,9 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, store, store_limit, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, fail_on_miss, store, store_limit, metadata_file, allow, .. } = self;
         let project = ProjectRequest { store, ..project.request() };
-        Ok(BuildRequest { project, jobs, keep_going, metadata_file, allow, store_limit, ignored })
+        Ok(BuildRequest { project, jobs, keep_going, fail_on_miss, metadata_file, allow, store_limit, ignored })
     }
 }
 

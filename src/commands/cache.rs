@@ -48,7 +48,7 @@ fn open(request: &StoreRequest, host: &Host) -> Result<Store, Failure> {
 fn store_failure(error: &StoreError, host: &Host) -> Failure {
     match host.cancel.is_cancelled() {
         true => Failure::new(Kind::Interrupted, "interrupted"),
-        false => Failure::new(Kind::Environment, error),
+        false => super::store_failure::store_failure(error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The release transaction: blobs, then manifests by digest, then indexes by digest, then all tags.
 //!
-//! Nothing that a registry has is sent again, and where it has a target's whole image (its index or manifest by digest)
-//! nothing below it is even asked for. Tags move only when every document of every target is in place, so a failure
+//! Nothing that a registry has is sent again, and where it has a target's whole image (its index and manifests by digest)
+//! none of their blobs is even asked for. Tags move only when every document of every target is in place, so a failure
 //! before that leaves all of them where they were.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +71,7 @@ struct WantedBlob<'a> {
 
 #[derive(Clone, Copy)]
 enum Content<'a> {
-    /// The top layer of a stack.
-    Layer(&'a [DiffId]),
+    Layer(DiffId),
     Document(&'a Blob),
 }
 
@@ -101,7 +100,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Returns each repository with the images that it does not have whole.
+    /// Returns each repository with the images that it does not have whole. An index is not whole without its manifests:
+    /// registries let them be deleted, and some collect those that have no tag.
     fn missing<'p>(
         &self,
         publications: &[Publication<'p>],
@@ -115,11 +115,17 @@ impl Publisher<'_> {
                 }
             }
         }
-        let missing = threads::map(wanted, N_CONNECTIONS, |(name, image)| {
-            let is_there = self.client.has_manifest(name, image.root().digest())?;
-            Ok::<_, ExportError>((!is_there).then_some((name, image)))
+        let documents: Vec<(usize, Digest)> = wanted
+            .iter()
+            .enumerate()
+            .flat_map(|(index, (_, image))| image.documents().map(move |document| (index, document.digest())))
+            .collect();
+        let absent = threads::map(documents, N_CONNECTIONS, |(index, digest)| {
+            let is_there = self.client.has_manifest(wanted[index].0, digest)?;
+            Ok::<_, ExportError>((!is_there).then_some(index))
         })?;
-        Ok(missing.into_iter().flatten().collect())
+        let absent: BTreeSet<usize> = absent.into_iter().flatten().collect();
+        Ok(absent.into_iter().map(|index| wanted[index]).collect())
     }
 
     fn push_blobs(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
@@ -153,18 +159,19 @@ impl Publisher<'_> {
         let short = digest_of(descriptor).map_or_else(|_| String::new(), |digest| digest.short());
         let activity = self.activities.start(&format!("push {} {short}", repository.name()));
         let sources = match content {
-            Content::Layer(stack) => stack.last().map_or_else(Vec::new, |top| self.layers.sources(top, descriptor)),
+            Content::Layer(diff_id) => self.layers.sources(diff_id, descriptor),
             Content::Document(_) => Vec::new(),
         };
         let open = || self.open(descriptor, content);
         let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
-        let push = || self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
-        // A blob that rotted here is not what the registry expects. It is fetched or made once more.
-        let is_rotten = |digest: Digest| matches!(content, Content::Layer(_)) && self.store.drop_rotten_blob(&digest);
-        let pushed = push().or_else(|error| match digest_of(descriptor) {
-            Ok(digest) if is_rotten(digest) => push(),
-            _ => Err(error),
-        })?;
+        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
+        if let (Err(_), Content::Layer(_), Ok(digest)) = (&pushed, content, digest_of(descriptor))
+            && self.store.has_blob(&digest)
+        {
+            // The registry may have refused what is not what its digest says.
+            self.store.check_blob(&digest)?;
+        }
+        let pushed = pushed?;
         activity.finish(match pushed {
             Pushed::Exists => "exists",
             Pushed::Mounted => "mounted",
@@ -173,14 +180,13 @@ impl Publisher<'_> {
         Ok((pushed, size))
     }
 
-    /// Opens a blob's bytes; fetches a base layer that was never needed here, and compresses one of ours again whose blob is
-    /// gone.
+    /// Opens a blob's bytes; fetches a base layer that was never needed here.
     fn open(&self, descriptor: &Descriptor, content: &Content<'_>) -> io::Result<Box<dyn Read + Send>> {
         match content {
             Content::Document(document) => Ok(Box::new(io::Cursor::new(document.bytes.clone()))),
-            Content::Layer(stack) => {
+            Content::Layer(diff_id) => {
                 let digest = digest_of(descriptor).map_err(io::Error::other)?;
-                self.layers.bring(stack, descriptor).map_err(io::Error::other)?;
+                self.layers.fetch(diff_id, descriptor).map_err(io::Error::other)?;
                 Ok(Box::new(self.store.open_blob(&digest)?))
             }
         }
@@ -262,7 +268,6 @@ fn lacks_content(error: &registry::Error) -> bool {
 
 /// Returns an image's blobs with what they are made of: layers, oldest first, then the config.
 fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
-    let stacks = (1..=image.stack.len()).map(|height| &image.stack[..height]);
-    let layers = image.layers.iter().zip(stacks).map(|(layer, stack)| (layer, Content::Layer(stack)));
+    let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
     layers.chain([(&image.config.descriptor, Content::Document(&image.config))])
 }

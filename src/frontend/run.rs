@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{CommandLine, Heredoc, RunInstruction};
-use crate::graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, SecurityMode, VertexId};
+use crate::graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, SecurityMode, VertexId, VertexMetadata};
 
 use super::copy::input;
 use super::history::{self, Layer};
@@ -34,8 +34,15 @@ impl Lowerer<'_, '_> {
             self.mount(stage, at, word, &mut inputs, &mut mounts)?;
         }
         let text = self.run_text(stage, &args);
+        let n_args: usize = args.iter().map(String::len).sum();
+        stage.variables.spend_copy(text.len() - n_args.min(text.len()), at.span())?;
         let name = self.step_name(stage, at, Shown::Command, &suffix, &mounts.secret_env);
-        let metadata = self.step_metadata(stage, at, name);
+        let is_argument = |name: &&String| {
+            let set = |entry: &String| entry.split_once('=').is_some_and(|(set, _)| set == name.as_str());
+            !stage.config.config.env.iter().any(set)
+        };
+        let arguments = stage.args.iter().map(|(name, _)| name).filter(is_argument).cloned().collect();
+        let metadata = VertexMetadata { arguments, ..self.step_metadata(stage, at, name) };
         let secret_env = std::mem::take(&mut mounts.secret_env);
         let (mounts, agent) = mounts.finish();
         let mut env = stage.variables.clone();

@@ -17,58 +17,15 @@ impl Store {
         self.lease(blob_key(digest))
     }
 
-    /// Says whether the blob is there and is as large as `size` bytes. One that is not was cut short, and is removed.
-    pub fn has_blob_of_size(&self, digest: &Digest, size: u64) -> bool {
-        if !self.has_blob(digest) {
-            return false;
-        }
-        let is_whole = std::fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size);
-        if !is_whole {
-            self.remove_blob(digest);
-        }
-        is_whole
-    }
-
-    /// Hashes a blob that gave trouble and removes it if it is not what its digest says. Says whether it was removed, or is
-    /// not there.
-    pub fn drop_rotten_blob(&self, digest: &Digest) -> bool {
-        let is_right = self.open_blob(digest).and_then(|mut file| {
-            let mut hashing = crate::digest::Hashing::new(io::sink());
-            io::copy(&mut file, &mut hashing)?;
-            Ok(hashing.finish().1 == *digest)
-        });
-        if matches!(is_right, Ok(true)) {
-            return false;
-        }
-        self.remove_blob(digest);
-        true
-    }
-
-    pub(super) fn remove_blob(&self, digest: &Digest) {
-        _ = std::fs::remove_file(self.path.join("members").join(digest.hex()));
-        _ = std::fs::remove_file(self.blob_path(digest));
-        self.dismiss(blob_key(digest));
-    }
-
-    /// Opens a blob. Its bytes were verified when they were stored.
+    /// Opens a blob. Its bytes were verified when they were stored; [`Store::check_blob`] does it again.
     pub fn open_blob(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.blob_path(digest))
-    }
-
-    /// Opens a blob whose bytes leave this machine: where they are not what the digest says, reading ends with an error, and
-    /// the blob is removed, so that the next build fetches it or makes it again.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub fn open_checked(&self, digest: &Digest) -> io::Result<CheckedBlob> {
-        let (path, hasher) = (self.blob_path(digest), Some(Hasher::default()));
-        Ok(CheckedBlob { path, expected: *digest, file: self.open_blob(digest)?, hasher })
     }
 
     /// Returns a document's bytes, verified anew.
     ///
     /// # Errors
-    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is removed.
+    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is taken away.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
         let failed = |error| StoreError::io("read", &path, error);
@@ -81,8 +38,7 @@ impl Store {
             return Err(failed(io::ErrorKind::FileTooLarge.into()));
         }
         if Digest::of(&bytes) != *digest {
-            self.remove_blob(digest);
-            return Err(StoreError::DigestMismatch { expected: *digest, actual: Digest::of(&bytes) });
+            return Err(self.take_away(&path, format!("blob {digest}")));
         }
         Ok(bytes)
     }
@@ -111,8 +67,9 @@ impl Store {
     /// system has hard links.
     ///
     /// # Errors
-    /// The blob is not there, or `path` cannot be written.
+    /// The blob is not there or damaged, or `path` cannot be written.
     pub fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+        self.check_blob(digest)?;
         let blob = self.blob_path(digest);
         let linked = std::fs::hard_link(&blob, path).or_else(|_| std::fs::copy(&blob, path).map(drop));
         linked.map_err(|error| StoreError::io("link to", path, error))
@@ -134,32 +91,6 @@ impl Store {
 
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path.join("blobs/sha256").join(digest.hex())
-    }
-}
-
-/// A blob that is checked while it is read.
-pub struct CheckedBlob {
-    path: PathBuf,
-    expected: Digest,
-    file: File,
-    /// Gone when all is read.
-    hasher: Option<Hasher>,
-}
-
-impl Read for CheckedBlob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n_read = self.file.read(buffer)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..n_read]);
-        }
-        let is_end = n_read == 0 && !buffer.is_empty();
-        let actual = is_end.then(|| self.hasher.take()).flatten().map(Hasher::finish);
-        if actual.is_some_and(|actual| actual != self.expected) {
-            _ = std::fs::remove_file(&self.path);
-            let reason = format!("{} rotted in the store; it is removed, so build again", self.expected);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        }
-        Ok(n_read)
     }
 }
 
@@ -192,6 +123,7 @@ impl BlobWriter<'_> {
         self.store.admit(blob_key(&actual), inventory::blocks(&metadata))?;
         std::fs::rename(&self.path, &path).map_err(|error| StoreError::io("rename to", &path, error))?;
         self.is_done = true;
+        self.store.health.is_sound(actual);
         Ok((actual, self.size))
     }
 }

@@ -129,6 +129,11 @@ impl Store {
     pub(super) fn note_growth(&self, id: ItemId, lock: &File) {
         // Best effort: it is only older than it should be then.
         _ = rustix::fs::futimens(lock, &just_now());
+        self.grows(id);
+    }
+
+    /// Notes that something grows in its place, to be measured at the end.
+    pub(super) fn grows(&self, id: ItemId) {
         locked(&self.grown).insert(id);
     }
 

@@ -191,6 +191,8 @@ impl Store {
             }
         }
         let left = inventory.items.iter().zip(&is_gone).filter(|(_, is_gone)| !**is_gone);
+        // See `overhead`.
+        let left = left.filter(|(item, _)| item.id.kind != ItemKind::State);
         self.ledger.replace(&self.temporary(), left.map(|(item, _)| (item.id.key(), item.size)))?;
         Ok(Collected { inventory, decisions, freed })
     }
@@ -238,8 +240,9 @@ impl Store {
     fn make_room(&self, size: u64) -> Result<(), StoreError> {
         let limit = self.limit();
         let Some(keep) = limit.checked_sub(size) else { return Ok(()) };
-        // A later run starts from it, and it is small.
-        let spares = |item: &Item| (item.id.kind == ItemKind::State).then(String::new);
+        // A later run starts from it, or explains itself by it, and it is small.
+        let is_small = |kind| matches!(kind, ItemKind::State | ItemKind::History | ItemKind::Listing);
+        let spares = |item: &Item| is_small(item.id.kind).then(String::new);
         self.collect(&Wish { keep: keep.min(limit / 10 * 9), spares: &spares }).map(drop)
     }
 

@@ -15,7 +15,7 @@ use self::index::{Member, MemberIndex};
 use self::members::Splitter;
 use super::{BlobWriter, LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
+use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Store {
     /// has a blob here already, returns that one's.
     ///
     /// # Errors
-    /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
+    /// The snapshot is not there, or is damaged and taken away; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let diff_id = stack.last().expect("a layer is on top");
         if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
@@ -52,7 +52,8 @@ impl Store {
         let write = |tar: &mut dyn Write| diff::write_layer(&changes.path, &lowers, i64::MAX, tar);
         let layer = self.compress(compression, &write)?;
         if layer.diff_id != *diff_id {
-            return Err(StoreError::DigestMismatch { expected: diff_id.0, actual: layer.diff_id.0 });
+            drop(layer);
+            return Err(self.take_away_snapshot(stack));
         }
         layer.keep()
     }
@@ -96,10 +97,7 @@ impl Store {
 
     /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
     fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
-        let is_here = |descriptor: &Descriptor| {
-            digest_of(descriptor).is_ok_and(|digest| self.has_blob_of_size(&digest, descriptor.size()))
-        };
-        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
+        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| self.has_blob_of(descriptor)).cloned()
     }
 }
 

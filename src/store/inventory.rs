@@ -213,7 +213,8 @@ impl Scan<'_> {
                 wanted.described.clone_from(&wanted.refs);
             }
             ItemKind::CacheMount => item.description = self.store.mount_id(&id.name).unwrap_or_default(),
-            ItemKind::Copy | ItemKind::Memo | ItemKind::State | ItemKind::Checkout | ItemKind::Git => {}
+            ItemKind::Copy | ItemKind::Memo | ItemKind::State | ItemKind::History => {}
+            ItemKind::Listing | ItemKind::Checkout | ItemKind::Git => {}
         }
         if id.kind.is_tree() {
             item.made = metadata.ctime();
@@ -314,5 +315,7 @@ pub(super) fn blocks(metadata: &Metadata) -> u64 {
 pub(super) fn read_quietly<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let no_atime = i32::try_from(rustix::fs::OFlags::NOATIME.bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(no_atime).open(path).or_else(|_| File::open(path)).ok()?;
-    serde_json::from_reader(io::BufReader::new(file)).ok()
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::BufReader::new(file), &mut bytes).ok()?;
+    serde_json::from_slice(&super::seal::unseal(bytes)?).ok()
 }

@@ -17,6 +17,10 @@ pub enum ItemKind {
     Memo,
     /// What a later run starts from.
     State,
+    /// Which steps the last build of a target was made of.
+    History,
+    /// What selections of the user's directories held.
+    Listing,
     /// Which blobs hold a layer; refers to those that are here.
     Layer,
     /// A layer's files over its stack; may refer to another one.
@@ -33,11 +37,13 @@ pub enum ItemKind {
 
 impl ItemKind {
     /// All kinds, in order.
-    pub const ALL: [ItemKind; 10] = [
+    pub const ALL: [ItemKind; 12] = [
         ItemKind::Record,
         ItemKind::Copy,
         ItemKind::Memo,
         ItemKind::State,
+        ItemKind::History,
+        ItemKind::Listing,
         ItemKind::Layer,
         ItemKind::Snapshot,
         ItemKind::Checkout,
@@ -53,6 +59,8 @@ impl ItemKind {
             ItemKind::Copy => "copy",
             ItemKind::Memo => "memo",
             ItemKind::State => "state",
+            ItemKind::History => "history",
+            ItemKind::Listing => "listing",
             ItemKind::Layer => "layer",
             ItemKind::Snapshot => "snapshot",
             ItemKind::Checkout => "checkout",
@@ -69,6 +77,8 @@ impl ItemKind {
             ItemKind::Copy => "copies",
             ItemKind::Memo => "memos",
             ItemKind::State => "state",
+            ItemKind::History => "history",
+            ItemKind::Listing => "listings",
             ItemKind::Layer => "layers",
             ItemKind::Snapshot => "snapshots",
             ItemKind::Checkout => "checkouts",
@@ -80,7 +90,8 @@ impl ItemKind {
 
     /// Says whether its items are directories.
     pub(super) fn is_tree(self) -> bool {
-        matches!(self, ItemKind::Snapshot | ItemKind::Checkout | ItemKind::CacheMount | ItemKind::Git)
+        use ItemKind::{CacheMount, Checkout, Git, Listing, Snapshot};
+        matches!(self, Snapshot | Checkout | CacheMount | Git | Listing)
     }
 
     /// Returns the byte that stands for it in files of the store; never changed once given.
@@ -96,6 +107,8 @@ impl ItemKind {
             ItemKind::CacheMount => 8,
             ItemKind::Git => 9,
             ItemKind::Blob => 10,
+            ItemKind::History => 11,
+            ItemKind::Listing => 12,
         }
     }
 
@@ -170,6 +183,15 @@ impl fmt::Display for ItemId {
 impl Store {
     pub(super) fn item_path(&self, key: ItemKey) -> PathBuf {
         self.path.join(key.kind.directory()).join(key.digest.hex())
+    }
+}
+
+impl Store {
+    /// Returns the item that is at `path`, if it is one.
+    pub(super) fn item_at(&self, path: &Path) -> Option<ItemId> {
+        let directory = path.parent()?.strip_prefix(&self.path).ok()?;
+        let kind = ItemKind::ALL.into_iter().find(|kind| directory == Path::new(kind.directory()))?;
+        Some(ItemId { kind, name: path.file_name()?.to_str()?.to_owned() })
     }
 }
 

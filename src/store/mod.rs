@@ -15,6 +15,8 @@
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
+//! ├── history/HEX            by project, target and platform: which steps the last build was made of
+//! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
 //! ├── mounts/HEX[.N]/        cache mounts by their id, which HEX.N.lock says
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
@@ -25,7 +27,9 @@
 //! ```
 //!
 //! Everything but a cache mount and git's own appears under its name by one rename, complete, so a process that is killed leaves only
-//! its temporaries, which the next one to open the store removes. Several processes may use it at once: two that make
+//! its temporaries, which the next one to open the store removes. Records, memos, `layers`, `copies`, `history`, `listings` and
+//! `state` are sealed
+//! (see `seal`); what is damaged all the same is noticed and made anew (see `damage`). Several processes may use it at once: two that make
 //! the same thing make the same bytes, and whoever renames second finds it there.
 //!
 //! | store | this bake | an earlier bake of version 2 |
@@ -44,7 +48,9 @@ mod cache_mount_archive;
 mod checkout;
 mod collect;
 mod compress;
+mod damage;
 pub mod diff;
+mod history;
 mod inventory;
 mod item;
 mod layer;
@@ -54,6 +60,7 @@ mod limit;
 mod lock_wait;
 mod merge;
 mod record;
+mod seal;
 mod snapshot;
 pub mod unpack;
 mod verify;
@@ -68,6 +75,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
+use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
 use item::ItemKey;
@@ -112,6 +120,12 @@ pub enum StoreError {
         expected: Digest,
         /// What came.
         actual: Digest,
+    },
+    /// Something in the store was not what it had been. It was taken away, so that the next attempt makes it anew.
+    #[error("{what} in the store was damaged")]
+    Damaged {
+        /// What it was.
+        what: String,
     },
     /// A layer's snapshot is not there.
     #[error("the store has no snapshot for layer {0}")]
@@ -160,6 +174,7 @@ pub struct Store {
     /// This process's own directory for temporaries.
     temporaries: PathBuf,
     next: AtomicU64,
+    health: damage::Health,
     /// Holds the lock that says that the temporaries are in use.
     leases: Leases,
     gate: Gate,
@@ -169,8 +184,10 @@ pub struct Store {
     limit: OnceLock<u64>,
     overhead: OnceLock<u64>,
     is_counted: OnceLock<()>,
-    /// What this process let grow in its place: cache mounts, and git's repositories. Protects the set alone.
+    /// What this process let grow in its place: cache mounts, git's repositories, listings. Protects the set alone.
     grown: Mutex<BTreeSet<ItemId>>,
+    /// Removes the temporaries where this process does not come to its end.
+    _leftovers: [Leftover; 2],
 }
 
 impl Store {
@@ -205,7 +222,7 @@ impl Store {
             make_layout(path)?;
         }
         // A store of an earlier bake has no such directories.
-        for name in ["checkouts", "git", "uses"].map(|name| path.join(name)) {
+        for name in ["checkouts", "git", "history", "listings", "uses"].map(|name| path.join(name)) {
             std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
         }
         boot::drop_unsynced(path)?;
@@ -222,10 +239,12 @@ impl Store {
         let (temporaries, leases) =
             begun.map_err(|error| failed.unwrap_or_else(|| StoreError::io("lock", path, error)))?;
         sweep(&path.join("tmp"));
+        let leftovers = [Leftover::note(&temporaries), Leftover::note(&temporaries.with_extension("lock"))];
         Ok(Store {
             path: path.to_owned(),
             temporaries,
             next: AtomicU64::new(0),
+            health: damage::Health::default(),
             leases,
             gate,
             ledger: Ledger::new(path),
@@ -234,6 +253,7 @@ impl Store {
             overhead: OnceLock::new(),
             is_counted: OnceLock::new(),
             grown: Mutex::default(),
+            _leftovers: leftovers,
         })
     }
 
@@ -251,7 +271,7 @@ impl Store {
 
     /// Reads what [`Store::write_state`] wrote.
     pub fn read_state(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.path.join("state").join(name)).ok()
+        read_sealed(&self.path.join("state").join(name))
     }
 
     /// Keeps `bytes` under a fixed name for a later run.
@@ -276,20 +296,20 @@ impl Store {
         self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// Puts a small item in place at once.
+    /// Puts a small item in place at once, [sealed](seal).
     fn write_item(&self, key: ItemKey, bytes: &[u8]) -> Result<(), StoreError> {
         let (temporary, path) = (self.temporary(), self.item_path(key));
         let failed = |error| StoreError::io("write", &path, error);
         let write = || -> io::Result<u64> {
             let mut file = File::create_new(&temporary)?;
-            file.write_all(bytes)?;
+            file.write_all(&seal::seal(bytes))?;
             Ok(inventory::blocks(&file.metadata()?))
         };
         let admitted = write().map_err(failed).and_then(|size| self.admit(key, size));
         match (admitted, key.kind) {
             (Ok(()), _) => std::fs::rename(&temporary, &path).map_err(failed),
-            // What saves time alone is left out where there is no room for it.
-            (Err(StoreError::Full { .. }), ItemKind::Memo | ItemKind::Copy) => {
+            // What saves time or explains is left out where there is no room for it.
+            (Err(StoreError::Full { .. }), ItemKind::Memo | ItemKind::Copy | ItemKind::History) => {
                 _ = std::fs::remove_file(&temporary);
                 Ok(())
             }
@@ -300,11 +320,11 @@ impl Store {
         }
     }
 
-    /// Puts a small file in place at once.
+    /// Puts a small file in place at once, [sealed](seal).
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = self.temporary();
         let write = || -> io::Result<()> {
-            File::create_new(&temporary)?.write_all(bytes)?;
+            File::create_new(&temporary)?.write_all(&seal::seal(bytes))?;
             std::fs::rename(&temporary, path)
         };
         write().map_err(|error| StoreError::io("write", path, error))
@@ -320,7 +340,7 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 14] = [
+const LAYOUT: [&str; 16] = [
     "blobs/sha256",
     "layers",
     "members",
@@ -328,6 +348,8 @@ const LAYOUT: [&str; 14] = [
     "records",
     "copies",
     "memos",
+    "history",
+    "listings",
     "mounts",
     "checkouts",
     "git",
@@ -427,6 +449,11 @@ fn sweep(directory: &Path) {
 
 fn is_unlinked(lock: &File) -> bool {
     lock.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
+/// Reads what [`Store::write_file`] wrote; `None` where it is not there or damaged.
+fn read_sealed(path: &Path) -> Option<Vec<u8>> {
+    seal::unseal(std::fs::read(path).ok()?)
 }
 
 /// Reads a small file whole; `None` where it is not there or cannot be read.

@@ -1,11 +1,9 @@
 //! Cache records and memos by digest.
 
-#![expect(clippy::disallowed_methods, reason = "this row owns its files")]
-
 use serde::{Deserialize, Serialize};
 
 use super::item::{ItemKey, ItemKind};
-use super::{Store, StoreError, read_small};
+use super::{Store, StoreError, read_sealed};
 use crate::digest::{DiffId, Digest};
 
 /// What a step made, by its cache key.
@@ -26,7 +24,7 @@ impl Store {
     /// Returns what the step with that key made; it and all that it needs stay there for as long as this process runs.
     pub fn record(&self, key: &Digest) -> Option<CacheRecord> {
         let key = ItemKey::new(ItemKind::Record, *key);
-        let record = serde_json::from_str(&read_small(&self.item_path(key))?).ok()?;
+        let record = serde_json::from_slice(&read_sealed(&self.item_path(key))?).ok()?;
         self.lease(key).then_some(record)
     }
 
@@ -42,7 +40,7 @@ impl Store {
     /// Returns the layer that the copy of a large directory named `name` made the last time, and what it was made of.
     pub fn copied(&self, name: &Digest) -> Option<(DiffId, Vec<u8>)> {
         let key = ItemKey::new(ItemKind::Copy, *name);
-        let bytes = std::fs::read(self.item_path(key)).ok()?;
+        let bytes = read_sealed(&self.item_path(key))?;
         self.note_read(key);
         let (diff_id, entries) = bytes.split_at_checked(32)?;
         Some((DiffId(Digest::from_bytes(diff_id.try_into().ok()?)), entries.to_vec()))
@@ -60,7 +58,7 @@ impl Store {
     /// Returns a text that was kept under `key`.
     pub fn memo(&self, key: &Digest) -> Option<String> {
         let key = ItemKey::new(ItemKind::Memo, *key);
-        let text = read_small(&self.item_path(key))?;
+        let text = String::from_utf8(read_sealed(&self.item_path(key))?).ok()?;
         self.note_read(key);
         Some(text)
     }

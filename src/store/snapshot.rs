@@ -176,6 +176,18 @@ impl Store {
         Some(parts)
     }
 
+    /// Takes away the snapshot of the top of `stack`, with those that it says the differences to.
+    pub(super) fn take_away_snapshot(&self, stack: &[DiffId]) -> StoreError {
+        let top = stack.last().expect("a layer is on top");
+        let parts = chain_id(stack).and_then(|chain| self.parts(chain)).unwrap_or_default();
+        // The one below first: without it the others are as good as gone.
+        for path in parts.iter().skip(1).rev().filter_map(|part| part.parent()) {
+            self.take_away(path, format!("a snapshot below that of layer {top}"));
+        }
+        let path = parts.first().and_then(|part| part.parent()).unwrap_or(Path::new(""));
+        self.take_away(path, format!("the snapshot of layer {top}"))
+    }
+
     fn chain_path(&self, chain: ChainId) -> PathBuf {
         self.path.join("snapshots").join(chain.0.hex())
     }

@@ -9,7 +9,7 @@ use crate::oci::{Descriptor, digest_of};
 use crate::reference::Reference;
 use crate::registry::{self, Client};
 use crate::solver::activity::Activities;
-use crate::store::{Compression, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::sys::threads;
 
 /// Blobs of one image that are fetched at once.
@@ -55,9 +55,7 @@ impl<'a> Layers<'a> {
     pub fn is_available(&self, stack: &[DiffId]) -> bool {
         let is_layer_known = |diff_id: &DiffId| {
             let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
-            blobs.iter().any(|blob| {
-                !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d))
-            })
+            blobs.iter().any(|blob| !blob.sources.is_empty() || self.store.has_blob_of(&blob.descriptor))
         };
         let known = || self.available.lock().unwrap_or_else(PoisonError::into_inner);
         let chains: Vec<ChainId> = chain_ids(stack).collect();
@@ -105,7 +103,7 @@ impl<'a> Layers<'a> {
     pub fn fetch(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Result<(), LayerError> {
         let digest = digest_of(descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         self.once(digest, || {
-            if self.store.has_blob_of_size(&digest, descriptor.size()) {
+            if self.store.has_blob_of(descriptor) {
                 return Ok(());
             }
             self.store.reserve(descriptor.size())?;
@@ -126,22 +124,6 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Makes sure that the blob `descriptor` of the top layer of `stack` is in the store: fetched, or made of its snapshot.
-    ///
-    /// # Errors
-    /// As [`Layers::materialise`].
-    pub fn bring(&self, stack: &[DiffId], descriptor: &Descriptor) -> Result<(), LayerError> {
-        let Some(top) = stack.last() else { return Ok(()) };
-        match self.fetch(top, descriptor) {
-            Err(LayerError::Lost { .. }) if self.store.has_snapshot_of(stack) => {
-                let made = self.store.layer_blob(stack, Compression::default())?;
-                // Another way of compressing made the blob that the image names.
-                if made.digest() == descriptor.digest() { Ok(()) } else { Err(LayerError::Lost { diff_id: *top }) }
-            }
-            fetched => fetched,
-        }
-    }
-
     /// Returns the repositories that are known to have a layer's blob.
     pub fn sources(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Vec<Reference> {
         let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
@@ -152,8 +134,7 @@ impl<'a> Layers<'a> {
     /// Fetches some blob of a layer and returns it.
     fn fetch_any(&self, diff_id: &DiffId) -> Result<Descriptor, LayerError> {
         let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
-        let is_here = |blob: &Descriptor| digest_of(blob).is_ok_and(|d| self.store.has_blob_of_size(&d, blob.size()));
-        let here = blobs.iter().find(|blob| is_here(&blob.descriptor));
+        let here = blobs.iter().find(|blob| self.store.has_blob_of(&blob.descriptor));
         if let Some(blob) = here {
             return Ok(blob.descriptor.clone());
         }
@@ -167,26 +148,22 @@ impl<'a> Layers<'a> {
         Err(last)
     }
 
+    /// Unpacks a layer; one whose blob turns out to be damaged is fetched once more.
     fn unpack(&self, parent: &[DiffId], diff_id: &DiffId) -> Result<(), LayerError> {
+        match self.unpack_here(parent, diff_id) {
+            Err(LayerError::Store(StoreError::Damaged { .. })) => self.unpack_here(parent, diff_id),
+            result => result,
+        }
+    }
+
+    fn unpack_here(&self, parent: &[DiffId], diff_id: &DiffId) -> Result<(), LayerError> {
         let descriptor = self.fetch_any(diff_id)?;
         let digest = digest_of(&descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         let activity = self.activities.start(&format!("unpack {}", digest.short()));
-        let unpack = |descriptor: &Descriptor, digest: Digest| {
-            let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
-            Ok(self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob)?)
-        };
-        let unpacked = unpack(&descriptor, digest);
-        let is_bytes = |error: &LayerError| {
-            matches!(error, LayerError::Store(StoreError::DigestMismatch { .. } | StoreError::Unpack { .. }))
-        };
-        match unpacked {
-            // The blob may have rotted here; whoever had it has it still.
-            Err(error) if is_bytes(&error) && self.store.drop_rotten_blob(&digest) => {
-                let descriptor = self.fetch_any(diff_id)?;
-                let digest = digest_of(&descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
-                unpack(&descriptor, digest)?;
-            }
-            unpacked => unpacked?,
+        let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
+        if let Err(error) = self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob) {
+            self.store.check_blob(&digest)?;
+            return Err(error.into());
         }
         activity.finish("");
         Ok(())

@@ -224,30 +224,6 @@ fn a_rotten_blob_is_fetched_again_by_the_build_that_meets_it() {
 }
 
 #[test]
-fn a_rotten_layer_of_our_own_is_compressed_again_by_the_push_that_meets_it() {
-    let Some(registry) = registry() else { return };
-    let project = support::hello(registry);
-    project.bake(&["build", "all", "--push"]).succeeds();
-    let elsewhere = format!("{}-elsewhere", project.repository);
-    // Documents are made anew each time; the rest are layers.
-    for blob in files(&project, "blobs/sha256") {
-        if std::fs::read(&blob).expect("there").starts_with(&[0x1f, 0x8b]) {
-            flip(&blob);
-        }
-    }
-    let mut command = project.command(&["build", "all", "--output", "type=oci,dest=hello.tar"]);
-    let ran: Ran = command.env("REPOSITORY", &elsewhere).output().expect("bake starts").into();
-    // The archive is not written with wrong bytes.
-    assert!(ran.fails(4).stderr.contains("rotted in the store"));
-    let mut command = project.command(&["build", "all", "--push"]);
-    let ran: Ran = command.env("REPOSITORY", &elsewhere).output().expect("bake starts").into();
-    assert!(ran.succeeds().ran_nothing());
-    let name = format!("docker://{elsewhere}:1");
-    let pushed = run("skopeo", &["inspect", "--tls-verify=false", "--raw", &name]).succeeds().stdout;
-    assert_eq!(Some(pushed), project.raw("1"));
-}
-
-#[test]
 fn steps_that_want_locked_mounts_in_another_order_or_twice_do_not_wait_for_ever() {
     let Some(registry) = registry() else { return };
     let mount = |id: &str, target: &str| format!("--mount=type=cache,id={id},target={target},sharing=locked");

@@ -390,7 +390,7 @@ fn wrong_and_rotten_blobs_are_noticed() {
     assert!(!store.has_blob(&Digest::of(b"one")) && !store.has_blob(&Digest::of(b"two")));
     let digest = store.put_blob(b"good").unwrap();
     std::fs::write(directory.path().join("store/blobs/sha256").join(digest.hex()), "rot").unwrap();
-    assert!(matches!(store.read_blob(&digest), Err(StoreError::DigestMismatch { .. })));
+    assert!(matches!(store.read_blob(&digest), Err(StoreError::Damaged { .. })));
     assert!(!store.has_blob(&digest));
     // A large one is no document, but it is not rotten.
     let large = store.put_blob(&vec![0; (16 << 20) + 1]).unwrap();

@@ -30,7 +30,8 @@ pub struct PruneRequest {
 }
 
 /// What can only be brought back over the network or by long work, and belongs to no result.
-const KEPT_UNLESS_ALL: [ItemKind; 3] = [ItemKind::CacheMount, ItemKind::Git, ItemKind::State];
+const KEPT_UNLESS_ALL: [ItemKind; 5] =
+    [ItemKind::CacheMount, ItemKind::Git, ItemKind::State, ItemKind::History, ItemKind::Listing];
 
 /// Removes what is asked for, the oldest first, and returns what it was.
 ///
