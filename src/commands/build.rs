@@ -15,7 +15,6 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -33,7 +32,7 @@ use crate::solver::inputs::Inputs;
 use crate::solver::key::Content;
 use crate::solver::notice::Listener;
 use crate::source::image::{ImageResolver, ResolvedNames};
-use crate::store::Store;
+use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
 use crate::sys::threads;
 use crate::worker::answers::Answers;
@@ -60,6 +59,8 @@ pub struct BuildRequest {
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// How large the store may become.
+    pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -127,8 +128,7 @@ fn prepared<T>(
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
-    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| store_failure(&error))?;
+    let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));

@@ -3,6 +3,7 @@
 mod added;
 pub mod build;
 mod build_warnings;
+pub mod cache;
 mod call;
 pub mod check;
 pub mod compile;

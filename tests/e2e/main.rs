@@ -7,6 +7,7 @@
 
 mod add;
 mod build;
+mod cache;
 mod checks;
 mod container;
 mod content;
