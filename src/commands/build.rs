@@ -37,6 +37,7 @@ use crate::worker::contexts::Contexts;
 use crate::worker::fetched::Fetched;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
+use crate::worker::network::Networks;
 use crate::worker::platforms::Platforms;
 use crate::worker::sandbox::{self, IdMapping, Launcher, SandboxError};
 use crate::worker::secrets::Secrets;
@@ -199,7 +200,10 @@ impl Build<'_> {
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
-        let settings = LocalSettings { epoch: project::epoch(host)?, resolv_conf, launcher };
+        let settings = LocalSettings { epoch: project::epoch(host)?, launcher };
+        let note = |text: &str| self.activities.start("network").finish(text);
+        let networks =
+            Networks::new(project::network(host)?, &settings.launcher, path(host).collect(), &resolv_conf, &note);
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         let secrets = Secrets::new(given, &host.env, &host.directory);
         let stop = CancelToken::default();
@@ -213,6 +217,7 @@ impl Build<'_> {
             platforms: &platforms,
             secrets: &secrets,
             fetched: &fetched,
+            networks: &networks,
             settings: &settings,
         };
         let drive = Drive {
@@ -337,6 +342,10 @@ pub fn client_options(host: &Host) -> Options {
 
 /// Returns the directories in which emulators are looked for.
 fn search_path(host: &Host) -> Vec<PathBuf> {
-    let path = host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from);
-    path.chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
+    path(host).chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
+}
+
+/// Returns the absolute directories of PATH.
+fn path(host: &Host) -> impl Iterator<Item = PathBuf> {
+    host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from)
 }

@@ -11,6 +11,7 @@ use crate::plan::{self, Plan};
 use crate::platform::Platform;
 use crate::remote::{Home, is_remote};
 use crate::sys::files::DiskFiles;
+use crate::worker::network::NetworkChoice;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
 /// files can hold.
@@ -290,6 +291,15 @@ pub fn epoch(host: &Host) -> Result<i64, Failure> {
         Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH=`{text}` is no time"))
             .hint("give whole seconds since 1970-01-01T00:00:00Z")
     })
+}
+
+/// Returns what the network `default` of RUN steps is: `BAKE_NETWORK`.
+///
+/// # Errors
+/// It is none of the words that there are.
+pub fn network(host: &Host) -> Result<NetworkChoice, Failure> {
+    let Some(text) = host.var("BAKE_NETWORK") else { return Ok(NetworkChoice::default()) };
+    text.parse().map_err(|why| Failure::new(Kind::Usage, format!("BAKE_NETWORK=`{text}` is no network: {why}")))
 }
 
 /// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.

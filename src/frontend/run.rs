@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::dockerfile::{CommandLine, Heredoc, RunInstruction};
-use crate::graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, SecurityMode, VertexId};
+use crate::graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, Op, SecurityMode, VertexId, VertexMetadata};
 
 use super::copy::input;
 use super::history::{self, Layer};
@@ -14,6 +14,9 @@ use super::variables::Shown;
 
 /// Where the file of a heredoc that starts with `#!` is mounted.
 const PIPES: &str = "/dev/pipes/";
+
+/// Where `shm_open` has its files.
+const SHARED_MEMORY: &str = "/dev/shm";
 
 impl Lowerer<'_, '_> {
     /// Lowers RUN.
@@ -33,9 +36,11 @@ impl Lowerer<'_, '_> {
         for word in &run.mounts {
             self.mount(stage, at, word, &mut inputs, &mut mounts)?;
         }
+        self.shared_memory(&mut mounts.list);
         let text = self.run_text(stage, &args);
         let name = self.step_name(stage, at, Shown::Command, &suffix, &mounts.secret_env);
-        let metadata = self.step_metadata(stage, at, name);
+        let resources = self.stages.target.resources.clone();
+        let metadata = VertexMetadata { resources, ..self.step_metadata(stage, at, name) };
         let secret_env = std::mem::take(&mut mounts.secret_env);
         let (mounts, agent) = mounts.finish();
         let mut env = stage.variables.clone();
@@ -65,11 +70,21 @@ impl Lowerer<'_, '_> {
             secret_env,
             extra_hosts: self.stages.target.extra_hosts.clone(),
             proxy: self.proxy.clone(),
+            ulimits: self.stages.target.ulimits.clone(),
             valid_exit_codes: Vec::new(),
         };
         stage.root = Some(self.definition.add(Op::Exec(Box::new(op)), inputs, metadata));
         history::add(&mut stage.config, &self.created, format!("RUN {text} # buildkit"), Layer::Made);
         Ok(())
+    }
+
+    /// Adds the target's `/dev/shm`, where the instruction mounts nothing there itself.
+    fn shared_memory(&self, mounts: &mut Vec<Mount>) {
+        let Some(size) = self.stages.target.shm_size else { return };
+        if mounts.iter().all(|mount| mount.target != SHARED_MEMORY) {
+            let kind = MountKind::Tmpfs { size: Some(size) };
+            mounts.push(Mount { target: SHARED_MEMORY.to_owned(), is_read_only: false, kind });
+        }
     }
 
     /// Returns what is run, with the heredocs in their place, and what the step's name says about them.

@@ -8,6 +8,7 @@ use super::exec;
 use super::fetched::{FetchError, Fetched, OpenFetched};
 use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
+use super::network::Networks;
 use super::platforms::Platforms;
 use super::sandbox::{Launcher, SandboxError};
 use super::secrets::{SecretError, Secrets};
@@ -81,8 +82,6 @@ pub enum WorkerError {
 pub struct LocalSettings {
     /// Latest modification time that a layer may hold, seconds since 1970.
     pub epoch: i64,
-    /// What `/etc/resolv.conf` says inside a step.
-    pub resolv_conf: String,
     /// Starts steps.
     pub launcher: Launcher,
 }
@@ -120,6 +119,8 @@ pub struct LocalWorker<'a> {
     pub secrets: &'a Secrets,
     /// Files from the network.
     pub fetched: &'a Fetched<'a>,
+    /// The networks that steps are in.
+    pub networks: &'a Networks<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
 }

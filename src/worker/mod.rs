@@ -10,6 +10,7 @@ pub mod fetched;
 pub mod file;
 pub mod layers;
 pub mod local;
+pub mod network;
 pub mod platforms;
 mod recopy;
 pub mod sandbox;
