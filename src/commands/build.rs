@@ -33,6 +33,7 @@ use crate::store::Store;
 use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::threads;
+use crate::worker::cgroup::Cgroups;
 use crate::worker::contexts::Contexts;
 use crate::worker::fetched::Fetched;
 use crate::worker::layers::Layers;
@@ -201,7 +202,8 @@ impl Build<'_> {
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
         let settings = LocalSettings { epoch: project::epoch(host)?, launcher };
-        let note = |text: &str| self.activities.start("network").finish(text);
+        let note = |text: &str| self.activities.start(&format!("note: {text}")).finish("");
+        let cgroups = Cgroups::new(&note);
         let networks =
             Networks::new(project::network(host)?, &settings.launcher, path(host).collect(), &resolv_conf, &note);
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
@@ -218,6 +220,7 @@ impl Build<'_> {
             secrets: &secrets,
             fetched: &fetched,
             networks: &networks,
+            cgroups: &cgroups,
             settings: &settings,
         };
         let drive = Drive {

@@ -47,7 +47,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
     }
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
-        WorkerError::ContextChanged { .. } => Kind::Build,
+        WorkerError::ContextChanged { .. } | WorkerError::OutOfMemory { .. } => Kind::Build,
         // What the image lacks is its Dockerfile's matter, not this host's.
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
@@ -59,7 +59,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
             Blame::Remote => Kind::Remote,
         },
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
-        WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
+        WorkerError::Store(_) | WorkerError::Io { .. } | WorkerError::Limit(_) => Kind::Environment,
         WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
     }
 }
@@ -147,6 +147,7 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
     match error {
         WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),
+        WorkerError::Limit(error) => vec![error.hint.to_owned()],
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],

@@ -60,6 +60,8 @@ pub(super) fn run(
     });
     let is_privileged = op.security == SecurityMode::Insecure;
     let network = worker.networks.lease(op.network, is_privileged)?;
+    let resources = &vertex.metadata.resources;
+    let limits = worker.cgroups.for_step(resources)?;
     let spec = Spec {
         args: op.args.clone(),
         env,
@@ -72,17 +74,20 @@ pub(super) fn run(
         mounts: mounts.collect(),
         hosts: hosts(op, &network),
         resolv_conf: network.resolv_conf(),
-        ulimits: op.ulimits.clone(),
-        cgroups: Vec::new(),
-        processors: BTreeSet::new(),
+        // What the bakefile says of a limit counts more than what stands in for a cgroup.
+        ulimits: limits.ulimits.iter().chain(&op.ulimits).cloned().collect(),
+        cgroups: limits.procs(),
+        processors: limits.processors.clone(),
     };
-    match sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)? {
-        Exit::Code(code) if is_success(op, code) => {}
-        Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
-        Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),
+    let exit = sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)?;
+    match (exit, resources.memory.filter(|_| limits.n_killed() > 0)) {
+        (Exit::Code(code), _) if is_success(op, code) => {}
+        (exit, Some(memory)) => return Err(WorkerError::OutOfMemory { code: exit.code(), memory }),
+        (Exit::Code(code), None) => return Err(WorkerError::ExitCode(code)),
+        (Exit::Signal(signal), None) => return Err(WorkerError::Signal(signal)),
     }
     drop(spec);
-    drop((held, network));
+    drop((held, network, limits));
     let diff_id = snapshot.commit(worker.settings.epoch)?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cgroup::{Cgroups, LimitError};
 use super::contexts::{Contexts, OpenContext};
 use super::exec;
 use super::fetched::{FetchError, Fetched, OpenFetched};
@@ -28,6 +29,17 @@ pub enum WorkerError {
     /// The process ended with another code than zero.
     #[error("exit code {0}")]
     ExitCode(i32),
+    /// The process ended with another code than zero, after the kernel killed some of its step for want of memory.
+    #[error("exit code {code}: its processes had used up the {memory} bytes of `memory` in `resources`")]
+    OutOfMemory {
+        /// 128 + 9 where it was the first process of the step.
+        code: i32,
+        /// The limit.
+        memory: u64,
+    },
+    /// A limit of the step cannot be kept.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The process was killed.
     #[error("killed by signal {0}")]
     Signal(i32),
@@ -121,6 +133,8 @@ pub struct LocalWorker<'a> {
     pub fetched: &'a Fetched<'a>,
     /// The networks that steps are in.
     pub networks: &'a Networks<'a>,
+    /// What limits steps.
+    pub cgroups: &'a Cgroups<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
 }

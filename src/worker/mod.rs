@@ -3,6 +3,7 @@
 mod agent;
 mod bound;
 mod cache_mount;
+pub mod cgroup;
 pub mod contexts;
 pub mod emulation;
 mod exec;

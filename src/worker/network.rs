@@ -108,6 +108,9 @@ impl Subnet {
     }
 }
 
+/// The device that interfaces of a user-mode network are made with; everybody's on most hosts.
+const INTERFACES: &str = "/dev/net/tun";
+
 /// Where steps get their networks from.
 pub struct Networks<'a> {
     choice: NetworkChoice,
@@ -128,6 +131,8 @@ struct HostNetwork {
     /// Its address that others reach it by; `None` where it has but loopback.
     address: Option<IpAddr>,
     installed: Vec<(UserNetwork, PathBuf)>,
+    /// Why no user-mode network can have an interface here.
+    no_interfaces: Option<String>,
 }
 
 #[derive(Default)]
@@ -194,7 +199,8 @@ impl<'a> Networks<'a> {
             _ => true,
         };
         let host = self.host.get_or_init(|| HostNetwork::find(&self.search));
-        for (network, program) in host.installed.iter().filter(|(network, _)| is_wanted(*network)) {
+        let is_possible = |network: UserNetwork| is_wanted(network) && host.no_interfaces.is_none();
+        for (network, program) in host.installed.iter().filter(|(network, _)| is_possible(*network)) {
             if self.pool().failed.iter().any(|(failed, _)| failed == network) {
                 continue;
             }
@@ -206,25 +212,21 @@ impl<'a> Networks<'a> {
             }
         }
         if let NetworkChoice::Only(network) = choice {
-            let reasons = self.pool().failed.iter().map(|(_, reason)| reason.clone()).next();
-            let reason = reasons.unwrap_or_else(|| format!("there is no {} on PATH", network.program()));
+            let reason = self.why_none(host, network.program());
             return Err(SandboxError::Setup { what: "the step's network (BAKE_NETWORK)".to_owned(), reason });
         }
-        self.note_once();
+        if !std::mem::replace(&mut self.pool().is_noted, true) {
+            let reason = self.why_none(host, "slirp4netns and no pasta");
+            (self.note)(&format!("RUN steps are on the host's network: {reason}"));
+        }
         Ok(None)
     }
 
-    fn note_once(&self) {
-        let mut pool = self.pool();
-        if std::mem::replace(&mut pool.is_noted, true) {
-            return;
-        }
-        let reason = match pool.failed.first() {
-            Some((_, reason)) => reason.clone(),
-            None => "neither pasta (package passt) nor slirp4netns is on PATH".to_owned(),
-        };
-        drop(pool);
-        (self.note)(&format!("RUN steps are on the host's network: {reason}"));
+    /// Returns why none of the `wanted` programs made a network.
+    fn why_none(&self, host: &HostNetwork, wanted: &str) -> String {
+        let failed = self.pool().failed.first().map(|(_, reason)| reason.clone());
+        let no_interfaces = host.no_interfaces.clone().filter(|_| !host.installed.is_empty());
+        no_interfaces.or(failed).unwrap_or_else(|| format!("there is no {wanted} on PATH"))
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -280,7 +282,12 @@ impl HostNetwork {
             let path = search.iter().map(|directory| directory.join(network.program())).find(is_program)?;
             Some((network, path))
         };
-        HostNetwork { address: outward_address(), installed: UserNetwork::ALL.into_iter().filter_map(find).collect() }
+        let interfaces = accessat(CWD, INTERFACES, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS);
+        HostNetwork {
+            address: outward_address(),
+            installed: UserNetwork::ALL.into_iter().filter_map(find).collect(),
+            no_interfaces: interfaces.err().map(|error| format!("{INTERFACES}: {}", std::io::Error::from(error))),
+        }
     }
 }
 

@@ -185,14 +185,19 @@ fn wait_for_byte(ready: &mut io::PipeReader) -> bool {
     }
 }
 
-/// Returns the last line that a program wrote.
+/// Returns the last line that a program wrote and that says something.
 fn last_words(words: &mut File) -> String {
     let mut text = Vec::new();
     _ = words.rewind().and_then(|()| words.take(64 << 10).read_to_end(&mut text));
     let text = String::from_utf8_lossy(&text);
-    // Where there is no system logger, pasta says so after each of its words.
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with("to syslog"));
-    lines.last().unwrap_or("it ended without a word").to_owned()
+    // Where there is no system logger, pasta says so after each of its words; slirp4netns has a child of its own.
+    let says_nothing = |line: &str| {
+        line.is_empty()
+            || line.ends_with("to syslog")
+            || line.starts_with("WARNING")
+            || line.starts_with("child failed")
+    };
+    text.lines().map(str::trim).rfind(|line| !says_nothing(line)).unwrap_or("it ended without a word").to_owned()
 }
 
 /// Starts process 1 of a new pid namespace, and in it the user-mode network. The pipe tells when that is ready.
