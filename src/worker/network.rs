@@ -8,6 +8,8 @@
 //! | | `pasta`, `slirp4netns` | a pooled namespace with that user-mode network, or the step fails |
 //! | | `host`, `none` | as above |
 //!
+//! `auto` tries slirp4netns, then a pasta that can be relied on.
+//!
 //! A pooled namespace is one that [`NetworkNamespace`] wired for an earlier step that is over; so there are never more of
 //! them than steps that run at once, none where no step runs, and for most steps nothing is started. In a namespace every
 //! machine looks the same: 10.0.2.100/24 at `tap0`, the way out at 10.0.2.2, a resolver at 10.0.2.3 where the host's own
@@ -16,6 +18,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -48,8 +51,7 @@ pub enum UserNetwork {
 }
 
 impl UserNetwork {
-    /// In the order in which they are tried: pasta of early 2023, which is Debian 12's, never ends a connection that the
-    /// step closes first.
+    /// In the order in which they are tried.
     const ALL: [UserNetwork; 2] = [UserNetwork::Slirp4netns, UserNetwork::Pasta];
 
     fn program(self) -> &'static str {
@@ -194,14 +196,14 @@ impl<'a> Networks<'a> {
                 return Ok(Some(namespace));
             }
         }
-        let is_wanted = |network: UserNetwork| match choice {
+        let is_wanted = |network: UserNetwork, program: &Path| match choice {
             NetworkChoice::Only(only) => network == only,
-            _ => true,
+            _ => network != UserNetwork::Pasta || is_sound(program),
         };
         let host = self.host.get_or_init(|| HostNetwork::find(&self.search));
-        let is_possible = |network: UserNetwork| is_wanted(network) && host.no_interfaces.is_none();
-        for (network, program) in host.installed.iter().filter(|(network, _)| is_possible(*network)) {
-            if self.pool().failed.iter().any(|(failed, _)| failed == network) {
+        let installed = host.installed.iter().filter(|_| host.no_interfaces.is_none());
+        for (network, program) in installed {
+            if self.pool().failed.iter().any(|(failed, _)| failed == network) || !is_wanted(*network, program) {
                 continue;
             }
             let has_resolver = needs_resolver(self.resolv_conf);
@@ -216,7 +218,7 @@ impl<'a> Networks<'a> {
             return Err(SandboxError::Setup { what: "the step's network (BAKE_NETWORK)".to_owned(), reason });
         }
         if !std::mem::replace(&mut self.pool().is_noted, true) {
-            let reason = self.why_none(host, "slirp4netns and no pasta");
+            let reason = self.why_none(host, "slirp4netns and no pasta of 2024 or later");
             (self.note)(&format!("RUN steps are on the host's network: {reason}"));
         }
         Ok(None)
@@ -289,6 +291,20 @@ impl HostNetwork {
             no_interfaces: interfaces.err().map(|error| format!("{INTERFACES}: {}", std::io::Error::from(error))),
         }
     }
+}
+
+/// Says whether this pasta can be relied on: it is of 2024 or later. That of early 2023, which is Debian 12's and does not
+/// know its version, does not end connections that the step closes first, and may repeat what was sent on them.
+fn is_sound(program: &Path) -> bool {
+    let Ok(output) = Command::new(program).arg("--version").stdin(Stdio::null()).output() else { return false };
+    year(&String::from_utf8_lossy(&output.stdout)).is_some_and(|year| year >= 2024)
+}
+
+/// Returns the year of a version: `pasta 2024_12_11.09478d5`, `pasta 0.0~git20250503.587980c-2`.
+fn year(version: &str) -> Option<u32> {
+    let line = version.lines().next()?;
+    let starts = line.match_indices("20").filter_map(|(start, _)| line.get(start..start + 4));
+    starts.filter_map(|digits| digits.parse().ok()).next()
 }
 
 /// Returns the address that this machine speaks to others from. Sends nothing.
@@ -382,6 +398,13 @@ mod tests {
         assert_eq!(Subnet::beside(None).own(), Ipv4Addr::new(10, 0, 2, 100));
         assert_eq!(Subnet::beside(host("192.0.2.1")).gateway(), Ipv4Addr::new(10, 0, 2, 2));
         assert_eq!(Subnet::beside(host("10.0.2.15")).resolver(), Ipv4Addr::new(10, 0, 3, 3));
+    }
+
+    #[test]
+    fn versions_have_a_year() {
+        assert_eq!(year("pasta 2024_12_11.09478d5\nCopyright 2020"), Some(2024));
+        assert_eq!(year("pasta 0.0~git20250503.587980c-2"), Some(2025));
+        assert_eq!(year("pasta unknown version\nCopyright 2020"), None);
     }
 
     #[test]
