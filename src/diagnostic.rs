@@ -351,32 +351,36 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let limit = (n_chars / 3).max(1).min(n_chars.saturating_sub(1));
     let is_as_long =
         |candidate: &&str| candidate.len() <= 2 * MAX_WORD && candidate.chars().count().abs_diff(n_chars) <= limit;
-    let near = candidates.into_iter().filter(is_as_long).map(|candidate| (distance(word, candidate), candidate));
-    near.filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let word: Vec<char> = word.chars().collect();
+    let near = candidates.into_iter().filter(is_as_long);
+    let near = near.filter_map(|candidate| Some((distance(&word, candidate, limit)?, candidate)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 /// Bytes of a word that may have been meant to be another.
 const MAX_WORD: usize = 200;
 
-/// Optimal string alignment distance: insert, delete, replace, swap of neighbors cost one each.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if is_swap { best.min(rows[i - 2][j - 2] + 1) } else { best }
-            };
+/// Optimal string alignment distance: insert, delete, replace, swap of neighbors cost one each. `None` for more than
+/// `limit`.
+fn distance(a: &[char], b: &str, limit: usize) -> Option<usize> {
+    let b: Vec<char> = b.chars().collect();
+    let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), vec![0; b.len() + 1]];
+    for i in 1..=a.len() {
+        let [before, last, row] = &mut rows;
+        row[0] = i;
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let best = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            row[j] = if is_swap { best.min(before[j - 2] + 1) } else { best };
         }
+        // What comes is made of these two, and no less than the least in them.
+        if row.iter().chain(last.iter()).all(|distance| *distance > limit) {
+            return None;
+        }
+        rows.rotate_left(1);
     }
-    rows[a.len()][b.len()]
+    rows[1].last().copied().filter(|distance| *distance <= limit)
 }
 
 #[cfg(test)]

@@ -48,14 +48,6 @@ impl Platform {
             normalise(&architecture.to_ascii_lowercase(), variant.map(str::to_ascii_lowercase));
         Platform { os, architecture, variant, os_version: None }
     }
-
-    /// Says whether an image for `self` is what was asked for by `wanted`: equal, or the wanted one names no os version.
-    pub fn satisfies(&self, wanted: &Platform) -> bool {
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && self.variant == wanted.variant
-            && (wanted.os_version.is_none() || self.os_version == wanted.os_version)
-    }
 }
 
 fn normalise(architecture: &str, variant: Option<String>) -> (String, Option<String>) {

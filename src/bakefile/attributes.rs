@@ -158,6 +158,23 @@ fn entry_span(expr: &Expr, key: &str) -> Span {
     }
 }
 
+/// Returns the places of all entries that an object shows; none for what is no plain object.
+fn entry_spans(expr: &Expr) -> BTreeMap<&str, Span> {
+    match &expr.kind {
+        ExprKind::Object(entries) => {
+            let mut spans = BTreeMap::new();
+            for (name, value) in entries {
+                if let ExprKind::String(text) = &name.kind {
+                    spans.entry(text.as_str()).or_insert(value.span);
+                }
+            }
+            spans
+        }
+        ExprKind::Parens(inner) => entry_spans(inner),
+        _ => BTreeMap::new(),
+    }
+}
+
 /// Puts a converted value into the target. Null means: not set.
 pub(super) fn assign(target: &mut Target, name: &'static str, value: &Value, expr: &Expr) -> Result<(), EvalError> {
     if value.is_null() {
@@ -215,12 +232,13 @@ fn assign_texts(target: &mut Target, name: &str, texts: Vec<Spanned<String>>) {
 }
 
 fn assign_map(target: &mut Target, name: &str, entries: &BTreeMap<String, Value>, expr: &Expr) {
-    let nullable = entries
+    let places = entry_spans(expr);
+    let span = |key: &str| places.get(key).copied().unwrap_or(expr.span);
+    let nullable =
+        entries.iter().map(|(key, value)| (key.clone(), Spanned::new(value.as_str().map(str::to_owned), span(key))));
+    let set = entries
         .iter()
-        .map(|(key, value)| (key.clone(), Spanned::new(value.as_str().map(str::to_owned), entry_span(expr, key))));
-    let set = entries.iter().filter_map(|(key, value)| {
-        Some((key.clone(), Spanned::new(value.as_str()?.to_owned(), entry_span(expr, key))))
-    });
+        .filter_map(|(key, value)| Some((key.clone(), Spanned::new(value.as_str()?.to_owned(), span(key)))));
     match name {
         "args" => target.args = nullable.collect(),
         "labels" => target.labels = nullable.collect(),
@@ -233,8 +251,9 @@ fn assign_map(target: &mut Target, name: &str, entries: &BTreeMap<String, Value>
 
 /// Returns maps of texts by name, with their places.
 fn nested(entries: &BTreeMap<String, Value>, expr: &Expr) -> BTreeMap<String, Spanned<Nullables>> {
+    let places = entry_spans(expr);
     let map = |(key, value): (&String, &Value)| {
-        let span = entry_span(expr, key);
+        let span = places.get(key.as_str()).copied().unwrap_or(expr.span);
         let texts = value.as_entries()?.iter();
         let texts = texts.map(|(name, text)| (name.clone(), Spanned::new(text.as_str().map(str::to_owned), span)));
         Some((key.clone(), Spanned::new(texts.collect(), span)))

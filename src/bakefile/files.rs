@@ -19,6 +19,9 @@ pub struct InputFile {
     pub text: String,
 }
 
+/// Bytes of a bakefile at most: what is made of a byte may take a hundred. Twenty thousand targets have a third of it.
+pub const MAX_BAKEFILE: usize = 16 << 20;
+
 /// Our own names, merged in this order.
 const NAMES: [&str; 4] = ["build.toml", "build.hcl", "build.override.toml", "build.override.hcl"];
 /// The peer's names, merged in this order; they count where none of ours is there.
@@ -70,7 +73,7 @@ pub fn default_files(files: &dyn Files) -> Result<Vec<InputFile>, Diagnostics> {
 fn read(files: &dyn Files, name: &str) -> Result<Option<InputFile>, Diagnostics> {
     let wrong =
         |what: String| Diagnostics::from(Diagnostic::error_without_place(format!("cannot read {name}: {what}")));
-    match files.read(Path::new(name)) {
+    match files.read_at_most(Path::new(name), MAX_BAKEFILE) {
         Ok(bytes) if bytes.is_empty() => Ok(None),
         Ok(bytes) => match utf8(name, bytes) {
             Ok(text) => Ok(Some(InputFile { name: name.to_owned(), text })),

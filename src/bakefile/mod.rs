@@ -42,7 +42,7 @@ mod wanted;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use call::Call;
-pub use files::{InputFile, default_files};
+pub use files::{InputFile, MAX_BAKEFILE, default_files};
 pub use limits::{InvalidUlimit, Resources, Swap, Ulimit, set_text, size_in_bytes};
 pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Nullables, Spanned, Target};

@@ -152,14 +152,14 @@ impl Target {
     /// # Errors
     /// The first text that is no platform, and where it stands.
     pub fn parsed_platforms(&self, local: &Platform) -> Result<Vec<Spanned<Platform>>, (Span, InvalidPlatform)> {
-        let mut parsed: Vec<Spanned<Platform>> = Vec::new();
+        let (mut parsed, mut seen) = (Vec::new(), BTreeSet::new());
         for written in &self.platforms {
             for word in written.value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
                 let platform = match word {
                     "local" => local.clone(),
                     word => word.parse().map_err(|why| (written.span, why))?,
                 };
-                if !parsed.iter().any(|known| known.value == platform) {
+                if seen.insert(platform.clone()) {
                     parsed.push(Spanned::new(platform, written.span));
                 }
             }

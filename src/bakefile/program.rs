@@ -103,6 +103,9 @@ pub(super) struct Program<'a> {
 /// Names that bake defines; a bakefile cannot change them.
 pub(super) const BUILT_IN: [&str; 2] = ["BAKE_CMD_CONTEXT", "BAKE_LOCAL_PLATFORM"];
 
+/// How many entries a node of a map has room for: that is what a map of one takes.
+const NODE_ENTRIES: usize = 11;
+
 /// How many levels of `MAX_DEPTH` one definition that another needs counts for.
 const DEFINITION_DEPTH: usize = 2;
 
@@ -294,6 +297,7 @@ impl<'a> Program<'a> {
         if let Some(exclude) = block.body.attribute("exclude") {
             self.exclude(exclude, matrix, &mut rows)?;
         }
+        self.made(rows.len() * TargetCell::size(block), matrix.value.span)?;
         let mut cells: Vec<TargetCell<'a>> = Vec::with_capacity(rows.len());
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for locals in rows {
@@ -336,7 +340,7 @@ impl<'a> Program<'a> {
                 return Err(error(matrix.value.span, "this matrix has more than 100000 cells"));
             }
             // Each cell holds the value of each axis so far.
-            let n_axes = rows.first().map_or(0, BTreeMap::len) + 1;
+            let n_axes = (rows.first().map_or(0, BTreeMap::len) + 1).next_multiple_of(NODE_ENTRIES);
             self.made(
                 rows.len() * items.len() * n_axes * (size_of::<(String, Value)>() + key.len()),
                 matrix.value.span,
@@ -489,6 +493,14 @@ impl<'a> TargetCell<'a> {
             Some((name, kind, attribute, MemoCell::default()))
         };
         TargetCell { name, block, locals, memos: block.body.attributes.iter().filter_map(memo).collect() }
+    }
+
+    /// Returns about how many bytes a cell of a block takes, the values of its axes apart.
+    fn size(block: &Block) -> usize {
+        /// Its name here, and in the maps that it is found in.
+        const NAMES: usize = 1 << 10;
+        let n_attributes = block.body.attributes.len();
+        NAMES + size_of::<TargetCell<'_>>() + n_attributes * size_of::<(&str, Kind, &Attribute, MemoCell)>()
     }
 }
 

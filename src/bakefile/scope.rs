@@ -62,7 +62,8 @@ impl Scope for Program<'_> {
     fn unknown_name(&self, name: &str, span: Span) -> EvalError {
         let finding = Diagnostic::error(span, format!("no variable named \"{name}\""));
         let known = self.variables.keys().chain(self.globals.keys()).copied();
-        let near = if self.may_compare(known.clone().count()) { nearest(name, known) } else { None };
+        let near =
+            if self.may_compare(self.variables.len() + self.globals.len()) { nearest(name, known) } else { None };
         let place = near.and_then(|near| self.variables.get(near)?.block?.labels.first());
         Box::new(match (near, place) {
             (Some(near), Some(place)) => finding

@@ -35,10 +35,11 @@ pub(super) fn value(program: &Program<'_>, name: &str, block: &Block) -> Result<
             let value = default_value(program, &attribute.value)?;
             Some(match &kind {
                 Some(kind) => {
-                    program.made(value.size(), attribute.value.span)?;
-                    convert(&value, kind).map_err(|why| {
+                    let converted = convert(&value, kind).map_err(|why| {
                         error(attribute.value.span, format!("the default of \"{name}\" is not its type: {why}"))
-                    })?
+                    })?;
+                    program.made(converted.size(), attribute.value.span)?;
+                    converted
                 }
                 None => value,
             })

@@ -1,5 +1,6 @@
 //! What the peer looks at before it prints: files of secrets, the agent of ssh, sizes and limits.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -22,7 +23,7 @@ pub struct Surroundings<'a> {
 impl Selection {
     /// Checks what `docker buildx bake --print` checks too: secrets and ssh agents are there, sizes and limits can be read.
     pub fn verify(&self, surroundings: &Surroundings<'_>) -> Diagnostics {
-        let mut findings = Diagnostics::default();
+        let (mut findings, mut seen) = (Diagnostics::default(), BTreeSet::new());
         for (_, target) in &self.targets {
             let mut checks: Vec<Result<(), Diagnostic>> = Vec::new();
             checks.extend(target.secret.iter().map(|secret| surroundings.secret(secret)));
@@ -31,7 +32,8 @@ impl Selection {
             checks.extend(target.ulimits.iter().map(ulimit));
             checks.extend(target.resources.iter().map(resource));
             for finding in checks.into_iter().filter_map(Result::err) {
-                if !findings.iter().any(|known| *known == finding) {
+                // The kind of a finding and what it is about are in its message.
+                if seen.insert((finding.labels.first().map(|label| label.span), finding.message.clone())) {
                     findings.push(finding);
                 }
             }

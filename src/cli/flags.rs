@@ -1,5 +1,7 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
+mod why;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +13,7 @@ use crate::commands::compile::CompileRequest;
 use crate::commands::convert::ConvertRequest;
 use crate::commands::entitlements::Granted;
 use crate::commands::fmt::FmtRequest;
+use crate::commands::jobs::Jobs;
 use crate::commands::list::{ListKind, ListRequest};
 use crate::commands::project::ProjectRequest;
 use crate::commands::{Failure, Kind};
@@ -20,8 +23,8 @@ use crate::platform::Platform;
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 10] =
-    ["build", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "help"];
+pub const VERBS: [&str; 11] =
+    ["build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "help"];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -43,6 +46,8 @@ Exit codes: 0 done · 1 a build step failed · 2 usage · 3 your files are wrong
 pub enum Command {
     /// Build targets, and push or write their images
     Build(BuildFlags),
+    /// Say which steps a build would run, and what changed since the last one
+    Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
     Print(PrintFlags),
     /// List targets or variables
@@ -68,6 +73,7 @@ impl Command {
         match self {
             Command::Build(flags) if flags.quiet => ProgressFlag::Quiet,
             Command::Build(flags) => flags.progress,
+            Command::Why(_) => ProgressFlag::Quiet,
             _ => ProgressFlag::Plain,
         }
     }
@@ -197,12 +203,15 @@ fn entitlement(text: &str) -> Result<String, String> {
 pub struct BuildFlags {
     #[command(flatten)]
     project: ProjectFlags,
-    /// Steps that run at once [default: the number of processors]
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    /// Steps that run at once; `auto` goes by processors and memory
+    #[arg(short, long, value_name = "N|auto", default_value = "auto")]
+    jobs: Jobs,
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// Run nothing: fail, and say why, if a step is not in the cache
+    #[arg(long)]
+    fail_on_miss: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -271,10 +280,9 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, store, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, fail_on_miss, store, metadata_file, allow, .. } = self;
         let project = ProjectRequest { store, ..project.request() };
-        let n_jobs = jobs.map(Into::into);
-        Ok(BuildRequest { project, n_jobs, keep_going, metadata_file, allow, ignored })
+        Ok(BuildRequest { project, jobs, keep_going, fail_on_miss, metadata_file, allow, ignored })
     }
 }
 

@@ -8,13 +8,13 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::Parser;
 
 use crate::commands::{self, Failure, Host, Kind, Progress, Talk};
 use crate::sys::cancel::CancelToken;
+use crate::sys::interrupt;
 use flags::{Arguments, Command, ImageCommand};
 
 /// Runs the command line and returns the exit code.
@@ -68,6 +68,7 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
             Some(list) => commands::list::list(&flags.project(), list, host),
             None => commands::build::build(&flags.request()?, host),
         },
+        Command::Why(flags) => commands::why::why(&flags.request(), host),
         Command::Print(flags) => commands::print::print(&flags.request(), host),
         Command::List(flags) => {
             let (project, list) = flags.request();
@@ -113,21 +114,9 @@ fn host(begin: Instant, arguments: &Arguments, talk: Talk) -> Result<Host, Failu
         flags::ProgressFlag::Auto | flags::ProgressFlag::Plain | flags::ProgressFlag::RawJson => Progress::Plain,
         flags::ProgressFlag::Quiet => Progress::Quiet,
     };
-    stop_on_signals(&host.cancel)?;
+    interrupt::listen(&host.cancel)
+        .map_err(|error| Failure::new(Kind::Environment, format!("cannot listen for signals: {error}")))?;
     Ok(host)
-}
-
-/// The first Ctrl-C asks everything to stop, and ends the process where there is nothing to stop: while files are
-/// evaluated. A second one, for whoever is impatient, ends the process at once, and its steps with it.
-fn stop_on_signals(cancel: &CancelToken) -> Result<(), Failure> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag())
-            .and_then(|_| signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.interruptible_flag()))
-            .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
-            .map_err(|error| Failure::new(Kind::Environment, format!("cannot listen for signals: {error}")))?;
-    }
-    debug_assert!(!cancel.flag().load(Ordering::Relaxed));
-    Ok(())
 }
 
 #[cfg(test)]

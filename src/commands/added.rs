@@ -10,6 +10,7 @@ use crate::graph::{GitSource, HttpSource, SourceOp};
 use crate::remote::{GitUrl, HttpUrl, Mtime, Remote};
 use crate::solver::activity::Activities;
 use crate::source::checksum::Checksum;
+use crate::source::download::Download;
 use crate::source::git::GitSecret;
 use crate::source::http::Authorization;
 use crate::store::Store;
@@ -84,13 +85,7 @@ impl<'a> Added<'a> {
     }
 
     fn http(&self, source: &HttpSource, targets: &BTreeSet<&str>) -> Result<FetchedFiles, FetchError> {
-        let url = HttpUrl(source.url.clone());
-        let activity = self.activities.start(&format!("load {url}"));
-        let authorization = self.authorization(&url, targets).map_err(|error| not_had(&error))?;
-        let checksum = source.checksum.clone().map(Checksum);
-        let download = self.fetcher.download(&url, &source.filename, checksum.as_ref(), authorization.as_ref());
-        let download = download.map_err(failed)?;
-        activity.finish(&download.digest.to_string());
+        let download = self.download(source, targets)?;
         let mut content = FieldHasher::new("bake.http.content.v1");
         content.field("digest", download.digest.as_bytes()).field("name", &download.filename);
         Ok(FetchedFiles {
@@ -100,6 +95,34 @@ impl<'a> Added<'a> {
             modified: download.modified.unwrap_or(0),
             shape: Shape::File(source.mode.unwrap_or(FILE_MODE)),
         })
+    }
+
+    fn download(&self, source: &HttpSource, targets: &BTreeSet<&str>) -> Result<Download, FetchError> {
+        let url = HttpUrl(source.url.clone());
+        let activity = self.activities.start(&format!("load {url}"));
+        let authorization = self.authorization(&url, targets).map_err(|error| not_had(&error))?;
+        let checksum = source.checksum.clone().map(Checksum);
+        let download = self.fetcher.download(&url, &source.filename, checksum.as_ref(), authorization.as_ref());
+        let download = download.map_err(failed)?;
+        activity.finish(&download.digest.to_string());
+        Ok(download)
+    }
+
+    /// Returns when a source was changed, seconds since 1970, as SOURCE_DATE_EPOCH takes it over; `None` where nothing
+    /// says it.
+    ///
+    /// # Errors
+    /// The source cannot be had.
+    pub(super) fn changed(&self, source: &SourceOp, target: &str) -> Result<Option<i64>, FetchError> {
+        let targets = BTreeSet::from([target]);
+        match source {
+            SourceOp::Git(git) => Ok(Some(self.git(git, &targets)?.modified)),
+            SourceOp::Http(http) => {
+                let download = self.download(http, &targets)?;
+                self.fetcher.changed(&HttpUrl(http.url.clone()), &download).map_err(failed)
+            }
+            SourceOp::Image { .. } | SourceOp::Local(_) => Ok(None),
+        }
     }
 
     /// Returns what the targets give for the URL's host, which is named without its port; a token before a header, as the

@@ -7,40 +7,40 @@ use std::sync::Arc;
 use super::added::Added;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
+use super::engine::Solver;
+use super::jobs::Jobs;
+use super::keep_going::Outcomes;
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
-use super::solve::{self, Lowered};
+use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin};
+use super::store_failure::store_failure;
+use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
+use crate::report::why::TargetReport;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
-use crate::solver::drive::{Drive, Solved};
+use crate::solver::drive::Solved;
 use crate::solver::inputs::Inputs;
 use crate::solver::key::Content;
 use crate::solver::notice::Listener;
-use crate::solver::scheduler::OnFailure;
 use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::Store;
-use crate::sys::cancel::CancelToken;
-use crate::sys::files::{DiskFiles, Files};
+use crate::sys::files::DiskFiles;
 use crate::sys::threads;
-use crate::worker::cgroup::Cgroups;
+use crate::worker::answers::Answers;
 use crate::worker::contexts::Contexts;
-use crate::worker::fetched::Fetched;
 use crate::worker::layers::Layers;
-use crate::worker::local::{LocalSettings, LocalWorker, WorkerError};
-use crate::worker::network::Networks;
-use crate::worker::platforms::Platforms;
-use crate::worker::sandbox::{self, IdMapping, Launcher, SandboxError};
+use crate::worker::local::WorkerError;
+use crate::worker::sandbox::{self, IdMapping, SandboxError};
 use crate::worker::secrets::Secrets;
 
 /// What `bake build` is asked.
@@ -48,10 +48,12 @@ use crate::worker::secrets::Secrets;
 pub struct BuildRequest {
     /// Which bakefile, which targets.
     pub project: ProjectRequest,
-    /// Steps that run at once; the number of processors where absent.
-    pub n_jobs: Option<usize>,
+    /// How many steps run at once.
+    pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// Nothing is run: a step that is not in the cache fails the build.
+    pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
@@ -59,6 +61,9 @@ pub struct BuildRequest {
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
+
+/// How often a build begins at most: each new attempt was preceded by the finding of some more damage in the store.
+const MAX_ATTEMPTS: usize = 8;
 
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
@@ -73,44 +78,19 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
-    // Before any thread is started: a process with threads cannot enter a user namespace.
-    let entered =
-        request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
-    let mut project = project::load(&request.project, host)?;
+    let (mut project, entered) = open(request, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
         return call::run(call, &mut project, request.project.store.as_deref(), host);
     }
     for ignored in &request.ignored {
         host.talk.line(&format!("warning: {ignored}"));
     }
-    let place = (project.is_remote(), project.home());
-    let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
-    entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
-    let mut plan = project.plan(host)?;
-    let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
-    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| Failure::new(Kind::Environment, error))?;
     let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
     let listener = listener(host, &tail, &summary)?;
-    let clock = || host.elapsed();
-    let activities = Activities::new(&listener, &clock);
-    let client = Client::new(client_options(host));
-    let (store, client, activities) = (&store, &client, &activities);
-    let home = project.home().and_then(Home::host);
-    let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
-    let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
-    checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
-    let build =
-        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
-    let result = build.run(&mut project, &listener, &tail);
-    // The live view is taken down before anything else is said.
-    drop(listener);
-    // Whatever an interrupt made fail, it was the user who asked.
-    let built = result.map_err(|failure| match failure.kind {
-        Kind::Interrupted => failure,
-        _ if host.cancel.is_cancelled() => Failure::new(Kind::Interrupted, "interrupted"),
-        _ => failure,
-    })?;
+    let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
+        build.run_until_sound(project, listener, &tail)
+    };
+    let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
         if !built.warnings.is_empty() {
@@ -124,6 +104,76 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let images = built.results.iter().filter_map(|result| result.image.as_ref());
     Ok(images.map(|image| format!("{} {}\n", image.name, image.root().digest())).collect())
 }
+/// Reads the bakefile, in the build's user namespace already where that takes the network.
+fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+    // Before any thread is started: a process with threads cannot enter a user namespace.
+    let entered =
+        request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
+    Ok((project::load(&request.project, host)?, entered))
+}
+
+/// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
+fn prepared<T>(
+    request: &BuildRequest,
+    (mut project, entered): (Project, Option<IdMapping>),
+    listener: Fanout,
+    host: &Host,
+    work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
+) -> Result<(T, Plan), Failure> {
+    let place = (project.is_remote(), project.home());
+    let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
+    entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
+    let mut plan = project.plan(host)?;
+    let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
+    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
+        .map_err(|error| store_failure(&error))?;
+    let clock = || host.elapsed();
+    let activities = Activities::new(&listener, &clock);
+    let client = Client::new(client_options(host));
+    let (store, client, activities) = (&store, &client, &activities);
+    let home = project.home().and_then(Home::host);
+    let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
+    let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
+    checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
+    let build =
+        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let done = work(&build, &mut project, &listener);
+    // The live view is taken down before anything else is said.
+    drop(listener);
+    for what in store.damages() {
+        host.talk.line(&format!(
+            "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
+        ));
+    }
+    // Whatever an interrupt made fail, it was the user who asked.
+    let done = done.map_err(|failure| match failure.kind {
+        Kind::Interrupted => failure,
+        _ if host.cancel.is_cancelled() => Failure::new(Kind::Interrupted, "interrupted"),
+        _ => failure,
+    })?;
+    Ok((done, plan))
+}
+
+/// Returns what there is to say of each step that `request` would build. Runs nothing.
+///
+/// # Errors
+/// What a build finds before its first step.
+pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetReport>, Failure> {
+    let opened = open(request, host)?;
+    let (targets, _) = prepared(request, opened, Fanout::default(), host, |build, project, listener| {
+        let secrets = build.secrets();
+        let (_, lowered) = build.lower(project, &secrets)?;
+        let layers = Layers::new(build.store, build.client, build.activities);
+        let contexts = build.contexts();
+        let answers = Answers::default();
+        let (lowered, secrets) = (&lowered, &secrets);
+        let solver = Solver { build, lowered, layers: &layers, contexts: &contexts, secrets, answers: &answers };
+        let (solved, targets) = solver.look(project, listener)?;
+        drop(solved);
+        Ok(targets)
+    })?;
+    Ok(targets)
+}
 
 /// What a successful build made.
 struct Built {
@@ -133,42 +183,59 @@ struct Built {
     warnings: BTreeSet<BuildWarning>,
 }
 
-struct Build<'a> {
-    request: &'a BuildRequest,
-    host: &'a Host,
-    plan: &'a Plan,
+pub(super) struct Build<'a> {
+    pub(super) request: &'a BuildRequest,
+    pub(super) host: &'a Host,
+    pub(super) plan: &'a Plan,
     checkouts: &'a Checkouts,
-    store: &'a Store,
+    pub(super) store: &'a Store,
     mapping: &'a IdMapping,
     client: &'a Client,
-    activities: &'a Activities<'a>,
+    pub(super) activities: &'a Activities<'a>,
 }
 
 impl Build<'_> {
+    /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
+    /// with somebody already.
+    fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        let mut n_damages = self.store.damages().len();
+        for _ in 1..MAX_ATTEMPTS {
+            let result = self.run(project, listener, tail);
+            let n_now = self.store.damages().len();
+            let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
+            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+                return result;
+            }
+            n_damages = n_now;
+        }
+        self.run(project, listener, tail)
+    }
+
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
-        let files = DiskFiles::new(&self.host.directory);
-        let lock = match project.is_remote() {
-            // The lockfile here is that of another bakefile.
-            true => Lockfile::default(),
-            false => lockfile::read(&project.lock_path(), &files, &mut project.sources)?,
-        };
-        let files = self.checkouts.files(self.host)?;
-        let pins = lock.pins().map(|(reference, pin)| (reference.to_string(), pin.digest)).collect();
-        let resolver = ImageResolver {
-            store: self.store,
-            client: self.client,
-            pins: &pins,
-            directory: self.host.directory.clone(),
-            activities: self.activities,
-            resolved: ResolvedNames::default(),
-        };
-        let lowered = solve::lower(self.plan, &files, &resolver, &mut project.sources, self.host)?;
+        let secrets = self.secrets();
+        let (lock, lowered) = self.lower(project, &secrets)?;
         let layers = Layers::new(self.store, self.client, self.activities);
-        let placed = self.checkouts.directories.clone();
-        let contexts = Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now);
-        let solved = self.solve(&lowered, &layers, &contexts, listener)?;
+        let contexts = self.contexts();
+        let answers = Answers::default();
+        let solver = Solver {
+            build: self,
+            lowered: &lowered,
+            layers: &layers,
+            contexts: &contexts,
+            secrets: &secrets,
+            answers: &answers,
+        };
+        let solved = match self.request.fail_on_miss {
+            true => {
+                let (solved, targets) = solver.look(project, listener)?;
+                why::missed(&targets).inspect_err(|_| self.host.talk.line(why::text(&targets).trim_end()))?;
+                solved
+            }
+            false => solver.run(project, listener)?,
+        };
         contexts.save(self.store);
-        self.check(&lowered, solved.failures, project, tail)?;
+        solver.record(project, &solved);
+        self.check(&lowered, &solved, project, tail)?;
         let results = self.assemble(&lowered, &solved.contents)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
@@ -188,70 +255,75 @@ impl Build<'_> {
         Ok(Built { results, released, warnings: lowered.warnings })
     }
 
-    fn solve(
-        &self,
-        lowered: &Lowered,
-        layers: &Layers<'_>,
-        contexts: &Contexts,
-        listener: &dyn Listener,
-    ) -> Result<Solved<WorkerError>, Failure> {
-        let host = self.host;
-        let platforms = Platforms::new(search_path(host), &lowered.definition);
-        let launcher = Launcher::new(&host.program)
-            .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
-        let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
-        let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
-        let settings = LocalSettings { epoch: project::epoch(host)?, launcher };
-        let note = |text: &str| self.activities.start(&format!("note: {text}")).finish("");
-        let cgroups = Cgroups::new(&note);
-        let networks =
-            Networks::new(project::network(host)?, &settings.launcher, path(host).collect(), &resolv_conf, &note);
+    fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
-        let secrets = Secrets::new(given, &host.env, &host.directory);
-        let stop = CancelToken::default();
-        let fetch = Added::new(self.store, host, &stop, &secrets, self.activities)?;
-        let fetched = Fetched::new(&fetch);
-        let worker = LocalWorker {
-            definition: &lowered.definition,
+        Secrets::new(given, &self.host.env, &self.host.directory)
+    }
+
+    /// Returns when a source of a Dockerfile was changed, with what `target` gives to those who read it.
+    fn changed(&self, source: &SourceOp, target: &str, secrets: &Secrets) -> Result<Option<i64>, Failure> {
+        let added = Added::new(self.store, self.host, &self.host.cancel, secrets, self.activities)?;
+        added.changed(source, target).map_err(|error| {
+            let failure = Failure::new(step_failure::kind_of(error.blame), &error).hints(error.hints.clone());
+            failure.note(format!("target \"{target}\" has its SOURCE_DATE_EPOCH from there"))
+        })
+    }
+
+    /// Lowers all targets with the lockfile's pins, and returns both.
+    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+        let files = DiskFiles::new(&self.host.directory);
+        let lock = match project.is_remote() {
+            // The lockfile here is that of another bakefile.
+            true => Lockfile::default(),
+            false => lockfile::read(&project.lock_path(), &files, &mut project.sources)?,
+        };
+        let files = self.checkouts.files(self.host)?;
+        let pins = lock.pins().map(|(reference, pin)| (reference.to_string(), pin.digest)).collect();
+        let resolver = ImageResolver {
             store: self.store,
-            layers,
-            contexts,
-            platforms: &platforms,
-            secrets: &secrets,
-            fetched: &fetched,
-            networks: &networks,
-            cgroups: &cgroups,
-            settings: &settings,
+            client: self.client,
+            pins: &pins,
+            directory: self.host.directory.clone(),
+            activities: self.activities,
+            resolved: ResolvedNames::default(),
         };
-        let drive = Drive {
-            definition: &lowered.definition,
-            wanted: &lowered.roots(),
-            n_slots: self.request.n_jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into)),
-            on_failure: if self.request.keep_going { OnFailure::KeepGoing } else { OnFailure::Stop },
-            listener,
-            begin: host.begin,
-            cancel: &host.cancel,
-            stop: &stop,
+        let times = Times {
+            contexts: &self.checkouts.times,
+            of_source: &|source, target| self.changed(source, target, secrets),
         };
-        Ok(drive.run(&worker))
+        let lowered = solve::lower(self.plan, &files, &resolver, &times, &mut project.sources, self.host)?;
+        Ok((lock, lowered))
+    }
+
+    fn contexts(&self) -> Contexts {
+        let placed = self.checkouts.directories.clone();
+        Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }
 
     /// Fails if a step failed or the user asked to stop.
     fn check(
         &self,
         lowered: &Lowered,
-        failures: Vec<crate::solver::drive::StepFailure<WorkerError>>,
+        solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
         }
+        let failures = &solved.failures;
         if failures.is_empty() {
             return Ok(());
         }
         let surroundings = Surroundings { store: self.store.path(), mapping: self.mapping };
-        Err(step_failure::describe(&failures, &lowered.definition, &project.sources, tail, &surroundings))
+        let failure = step_failure::describe(failures, &lowered.definition, &project.sources, tail, &surroundings);
+        if !self.request.keep_going {
+            return Err(failure);
+        }
+        let (plan, contents) = (self.plan, &solved.contents);
+        let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
+        // Some of it was built: whatever stopped the rest, it is a build with failed steps.
+        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
     }
 
     fn assemble(
@@ -344,11 +416,11 @@ pub fn client_options(host: &Host) -> Options {
 }
 
 /// Returns the directories in which emulators are looked for.
-fn search_path(host: &Host) -> Vec<PathBuf> {
+pub(super) fn search_path(host: &Host) -> Vec<PathBuf> {
     path(host).chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
 }
 
 /// Returns the absolute directories of PATH.
-fn path(host: &Host) -> impl Iterator<Item = PathBuf> {
+pub(super) fn path(host: &Host) -> impl Iterator<Item = PathBuf> {
     host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from)
 }

@@ -29,7 +29,8 @@ pub fn find(
     let mut seen = BTreeSet::new();
     for (target, dockerfile) in loaded.iter().filter(|(target, _)| seen.insert(&target.name)) {
         let file = dockerfile.dockerfile.file;
-        let found = lint::build_warnings(&Request { target, file, sources, ignore: &dockerfile.ignore, resolved });
+        let found =
+            lint::build_warnings(&Request { target, file, sources, ignore: &dockerfile.ignore.lines, resolved });
         if let Some(error) = found.error.filter(|_| found.is_violation) {
             let message = format!("target \"{}\": {}", target.name, error.diagnostic.message);
             let text = lint::lint_text(&found.warnings, file, sources);

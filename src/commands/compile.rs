@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use super::build::client_options;
 use super::project::{build_platform, store_path};
 use super::solve::resolve_failure;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
-use crate::graph::{Definition, NetworkMode, Resources};
+use crate::graph::{Definition, NetworkMode, Resources, SourceOp};
 use crate::plan::{self, BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::registry::Client;
@@ -89,7 +90,8 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
     let first = planned(&platforms[0], request.target.clone());
     let loaded = frontend::load(&first, &files, &mut sources);
     with_images(request, host, &mut |images| {
-        let mut compiler = Compiler { loaded: &loaded, sources: &sources, images, known: BTreeMap::new() };
+        let mut compiler =
+            Compiler { loaded: &loaded, sources: &sources, images, known: BTreeMap::new(), times: BTreeMap::new() };
         let mut document = json!({ "file": name, "parse": parse, "compile": {} });
         for (name, value) in compiler.calls(file, &first) {
             document[name] = value;
@@ -183,7 +185,7 @@ fn with_images(
     if request.is_offline {
         return Ok(work(&mut |need| Err(offline(need))));
     }
-    let store = Store::open(&store_path(None, host)?).map_err(|error| Failure::new(Kind::Environment, error))?;
+    let store = Store::open(&store_path(None, host)?).map_err(|error| store_failure(&error))?;
     let clock = || host.elapsed();
     let activities = Activities::new(&Silent, &clock);
     let client = Client::new(client_options(host));
@@ -221,6 +223,8 @@ struct Compiler<'a> {
     sources: &'a SourceMap,
     images: Images<'a>,
     known: BTreeMap<Need, ResolvedImage>,
+    /// Of sources that SOURCE_DATE_EPOCH names.
+    times: BTreeMap<SourceOp, Option<i64>>,
 }
 
 impl Compiler<'_> {
@@ -275,7 +279,7 @@ impl Compiler<'_> {
     }
 
     fn request<'r>(&'r self, file: FileId, target: &'r PlannedTarget, resolved: &'r Resolved) -> Request<'r> {
-        let ignore = self.loaded.as_ref().map_or(&[][..], |loaded| &loaded.ignore);
+        let ignore = self.loaded.as_ref().map_or(&[][..], |loaded| &loaded.ignore.lines[..]);
         Request { target, file, sources: self.sources, ignore, resolved }
     }
 
@@ -299,11 +303,14 @@ impl Compiler<'_> {
     fn lower(&mut self, target: &PlannedTarget, definition: &mut Definition) -> Result<LoweredTarget, Diagnostics> {
         let loaded = self.loaded.as_ref().map_err(Clone::clone)?;
         loop {
-            let resolved = Resolved { images: self.known.clone(), ..Resolved::default() };
+            let (images, source_times) = (self.known.clone(), self.times.clone());
+            let resolved = Resolved { images, source_times, ..Resolved::default() };
             match frontend::lower(target, loaded, &resolved, definition)? {
                 Lowering::Done(lowered) => return Ok(lowered),
+                // What is on the network is not looked at.
+                Lowering::NeedsTime(source) => _ = self.times.insert(source, None),
                 Lowering::Needs(needs) => {
-                    for need in needs {
+                    for (need, _) in needs {
                         let image = (self.images)(&need)?;
                         self.known.insert(need, image);
                     }

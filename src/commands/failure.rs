@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::diagnostic::{Diagnostic, SourceMap, Span};
+
 /// Whose failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -57,6 +59,15 @@ impl Failure {
         Failure { kind, text, hints: Vec::new(), data: String::new() }
     }
 
+    /// Puts the place that it is about before the message, and the line below it.
+    #[must_use]
+    pub fn at(self, span: Span, sources: &SourceMap) -> Failure {
+        let text = self.text.strip_prefix("error: ").unwrap_or(&self.text);
+        let (message, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+        let text = Diagnostic::error(span, message).render(sources) + rest;
+        Failure { text, ..self }
+    }
+
     /// Adds what goes to standard output.
     #[must_use]
     pub fn data(self, data: String) -> Failure {
@@ -67,6 +78,13 @@ impl Failure {
     #[must_use]
     pub fn note(mut self, note: impl fmt::Display) -> Failure {
         self.text.push_str(&format!("\nnote: {note}"));
+        self
+    }
+
+    /// Adds a text of its own after an empty line.
+    #[must_use]
+    pub fn paragraph(mut self, text: &str) -> Failure {
+        self.text.push_str(&format!("\n\n{text}"));
         self
     }
 

@@ -3,13 +3,10 @@
 use std::io::{self, Read};
 
 use super::{Failure, Host, Kind};
-use crate::bakefile::{self, InputFile};
+use crate::bakefile::{self, InputFile, MAX_BAKEFILE};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::sys::files::Files;
 use crate::text::utf8;
-
-/// Bytes of a bakefile that standard input may give; more is a mistake, and must not fill the memory.
-const MAX_STDIN: u64 = 64 << 20;
 
 /// Returns the names of the bakefiles: `given`, else those of `BUILDX_BAKE_FILE`. Empty where the default names count.
 pub(super) fn names(given: &[String], host: &Host) -> Vec<String> {
@@ -44,20 +41,20 @@ pub(super) fn read_one(name: &str, files: &dyn Files) -> Result<InputFile, Diagn
     let wrong = |what: &str| Diagnostic::error_without_place(format!("cannot read {name}: {what}"));
     let bytes = if name == "-" {
         let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().take(MAX_STDIN + 1).read_to_end(&mut bytes);
+        let read = std::io::stdin().lock().take(MAX_BAKEFILE as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| wrong(&error.to_string()))?;
-        if bytes.len() as u64 > MAX_STDIN {
-            return Err(wrong("it is larger than 64 MiB"));
+        if bytes.len() > MAX_BAKEFILE {
+            return Err(wrong(&format!("it is larger than {} MiB", MAX_BAKEFILE >> 20)));
         }
         bytes
     } else {
-        files.read(name.as_ref()).map_err(|error| match error.kind() {
+        files.read_at_most(name.as_ref(), MAX_BAKEFILE).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => missing(name, files),
             io::ErrorKind::IsADirectory => {
                 let directory = name.trim_end_matches('/');
                 wrong("it is a directory").hint(format!("name a file in it, as in `-f {directory}/build.hcl`"))
             }
-            io::ErrorKind::InvalidInput => wrong(&error.to_string()),
+            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => wrong(&error.to_string()),
             kind => wrong(&kind.to_string()),
         })?
     };

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::project::Project;
 use super::{Failure, Kind};
@@ -15,7 +18,8 @@ use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::source::image::ResolvedPin;
-use crate::sys::files::Files;
+use crate::sys::files::{DiskFiles, Files};
+use crate::sys::replace::Replacement;
 
 /// What a build found and made.
 pub struct Update<'a> {
@@ -47,39 +51,67 @@ pub fn read(path: &str, files: &dyn Files, sources: &mut SourceMap) -> Result<Lo
 /// Writes the lockfile if it changed. Entries of targets that were not built stay; those that the bakefile no longer has
 /// go. What was built with `--set` or `--platform` is not what the bakefile says, so only its pins are kept.
 ///
+/// `old` is what the build began with. What other builds of the project wrote meanwhile stays: the update is made to what is
+/// on the disk now, and while that is done all others wait.
+///
 /// # Errors
 /// It cannot be written; the old one is then as it was.
 pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(), Failure> {
     let mut new = old.clone();
+    apply(project, update, &mut new);
+    if new == *old {
+        return Ok(());
+    }
+    let path = project.lock_path();
+    let full = project.directory.join(&path);
+    let _turn = turn(&full);
+    let mut sources = SourceMap::default();
+    let now = read(&path, &DiskFiles::new(&project.directory), &mut sources)?;
+    let mut new = now.clone();
+    apply(project, update, &mut new);
+    if new == now || new.is_empty() {
+        return Ok(());
+    }
+    replace(&full, new.to_text().as_bytes()).map_err(|error| {
+        Failure::new(Kind::Environment, format!("cannot write {path}: {error}")).note("the build itself is complete")
+    })
+}
+
+fn apply(project: &Project, update: &Update<'_>, lock: &mut Lockfile) {
     if project.is_whole() && !project.is_overridden() {
         let used: BTreeSet<String> = update.pins.iter().map(|pin| pin.reference.to_string()).collect();
-        new.retain_pins(|reference| used.contains(&reference.to_string()));
+        lock.retain_pins(|reference| used.contains(&reference.to_string()));
     }
     for pin in update.pins {
         let media_type = MediaType::from(pin.media_type.as_str());
-        new.add_pin(&pin.reference, pin.digest, media_type, &pin.platform, pin.manifest);
+        lock.add_pin(&pin.reference, pin.digest, media_type, &pin.platform, pin.manifest);
     }
-    new.retain_targets(|name| project.has_target(name));
-    if !project.is_overridden() {
-        for (target, result) in update.plan.targets.iter().zip(update.results) {
-            let Some(image) = &result.image else { continue };
-            let platforms: BTreeSet<&Platform> = image.images.iter().map(|image| &image.platform).collect();
-            new.retain_platforms(&target.name, |platform| platforms.contains(platform));
-            let tags: BTreeSet<Reference> = target.tags.iter().cloned().collect();
-            new.set_image(&target.name, LockedImage { digest: image.root().digest(), tags });
-            for image in &image.images {
-                let inputs = update.inputs.get(&(target.name.clone(), image.platform.clone())).copied();
-                new.set_result(&target.name, &image.platform, locked_result(image, inputs));
-            }
+    lock.retain_targets(|name| project.has_target(name));
+    if project.is_overridden() {
+        return;
+    }
+    for (target, result) in update.plan.targets.iter().zip(update.results) {
+        let Some(image) = &result.image else { continue };
+        let platforms: BTreeSet<&Platform> = image.images.iter().map(|image| &image.platform).collect();
+        lock.retain_platforms(&target.name, |platform| platforms.contains(platform));
+        let tags: BTreeSet<Reference> = target.tags.iter().cloned().collect();
+        lock.set_image(&target.name, LockedImage { digest: image.root().digest(), tags });
+        for image in &image.images {
+            let inputs = update.inputs.get(&(target.name.clone(), image.platform.clone())).copied();
+            lock.set_result(&target.name, &image.platform, locked_result(image, inputs));
         }
     }
-    let path = project.lock_path();
-    if new == *old || new.is_empty() {
-        return Ok(());
-    }
-    replace(&project.directory.join(&path), new.to_text().as_bytes()).map_err(|error| {
-        Failure::new(Kind::Environment, format!("cannot write {path}: {error}")).note("the build itself is complete")
-    })
+}
+
+/// Waits until no other bake writes a lockfile in the directory that `path` is in, and keeps them out until the value goes.
+/// The directory itself is locked, so no file stays behind. A file system without locks has no turns.
+fn turn(path: &Path) -> Option<OwnedFd> {
+    let real = path.canonicalize();
+    let directory = real.as_deref().unwrap_or(path).parent()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags, Mode::empty()).ok()?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive).ok()?;
+    Some(directory)
 }
 
 fn locked_result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult {
@@ -100,14 +132,11 @@ fn locked_result(image: &PlatformImage, inputs: Option<Digest>) -> LockedResult 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let real = path.canonicalize();
     let path = real.as_deref().unwrap_or(path);
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = Replacement::begin(path, 0o644)?;
     file.write_all(bytes)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    rustix::fs::fchmod(file.file(), Mode::from_raw_mode(0o644))?;
+    file.file().sync_all()?;
+    file.persist(path)
 }
 
 #[cfg(test)]
@@ -122,7 +151,7 @@ mod tests {
         std::os::unix::fs::symlink("real.lock", &link).expect("linked");
         replace(&link, b"new").expect("written");
         assert!(link.is_symlink());
-        let files = crate::sys::files::DiskFiles::new(directory.path());
+        let files = DiskFiles::new(directory.path());
         assert_eq!(files.read("real.lock".as_ref()).expect("there"), b"new");
     }
 }

@@ -121,7 +121,7 @@ pub fn select(text: BakefileText, request: &ProjectRequest, host: &Host) -> Resu
     })?;
     let (env, files) = (|name: &str| host.env.get(name).cloned(), DiskFiles::new(&host.directory));
     definition_failure(&selection.verify(&Surroundings { env: &env, files: &files }), &sources)?;
-    let (directory, epoch) = (host.directory.clone(), epoch(host)?);
+    let (directory, epoch) = (host.directory.clone(), epoch(host));
     let request = ProjectRequest { files: names, ..request.clone() };
     Ok(Project { directory, sources, epoch, bakefile, selection, request, home })
 }
@@ -281,16 +281,10 @@ impl Project {
     }
 }
 
-/// Returns the time that SOURCE_DATE_EPOCH gives, or the default.
-///
-/// # Errors
-/// It is no number of seconds.
-pub fn epoch(host: &Host) -> Result<i64, Failure> {
-    let Some(text) = host.var("SOURCE_DATE_EPOCH") else { return Ok(DEFAULT_EPOCH) };
-    text.parse().map_err(|_| {
-        Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH=`{text}` is no time"))
-            .hint("give whole seconds since 1970-01-01T00:00:00Z")
-    })
+/// Returns the time that SOURCE_DATE_EPOCH gives, or the default. A name in it stands for a time of each target's own; only
+/// the Dockerfile shows whether there is a source of that name.
+pub(super) fn epoch(host: &Host) -> i64 {
+    host.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_EPOCH)
 }
 
 /// Returns what the network `default` of RUN steps is: `BAKE_NETWORK`.

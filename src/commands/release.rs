@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
 use crate::digest::DiffId;
 use crate::digest::Digest;
@@ -172,6 +173,8 @@ impl Release<'_> {
             for (diff_id, layer) in image.stack.iter().zip(&image.layers) {
                 self.layers.fetch(diff_id, layer).map_err(|error| layer_failure(&error))?;
                 let digest: Digest = crate::oci::digest_of(layer).map_err(|error| Failure::new(Kind::Remote, error))?;
+                // Nobody after this looks at the bytes that an output gets.
+                self.store.check_blob(&digest).map_err(|error| store_failure(&error))?;
                 add(layer, Box::new(move || Ok(Box::new(self.store.open_blob(&digest)?) as Box<dyn Read>)));
             }
         }
@@ -210,7 +213,7 @@ impl Release<'_> {
 
     fn root(&self, stack: &[DiffId]) -> Result<Root, Failure> {
         self.layers.materialise(stack).map_err(|error| layer_failure(&error))?;
-        let view = self.store.view(stack).map_err(|error| Failure::new(Kind::Environment, error))?;
+        let view = self.store.view(stack).map_err(|error| store_failure(&error))?;
         Ok(Root::from_fd(view))
     }
 
@@ -244,14 +247,18 @@ pub fn export_failure(error: &ExportError) -> Failure {
     match error {
         ExportError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ExportError::Layer(error) => layer_failure(error),
-        ExportError::Store(_) | ExportError::Manifest(_) => Failure::new(Kind::Environment, error),
+        ExportError::Store(error) => store_failure(error),
+        ExportError::Manifest(_) => Failure::new(Kind::Environment, error),
     }
 }
 
 fn layer_failure(error: &LayerError) -> Failure {
     match error {
         LayerError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
-        LayerError::Lost { .. } | LayerError::Store(_) => Failure::new(Kind::Environment, error),
+        LayerError::Lost { .. } => {
+            Failure::new(Kind::Environment, error).hint("build again with --no-cache: its step makes it anew")
+        }
+        LayerError::Store(error) => store_failure(error),
     }
 }
 

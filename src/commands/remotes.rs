@@ -39,6 +39,8 @@ pub struct Checkouts {
     pub directories: BTreeMap<String, PathBuf>,
     /// Commits by the URL of a repository, as it may be shown: what the lockfile can pin.
     pub commits: BTreeMap<String, String>,
+    /// When what was brought in was changed, seconds since 1970, by the same paths; not all sources say it.
+    pub times: BTreeMap<String, i64>,
 }
 
 impl Checkouts {
@@ -85,6 +87,7 @@ pub fn bring_in(
         if let Remote::Git(url) = &context.remote {
             checkouts.commits.insert(url.to_string(), fetched.identity);
         }
+        checkouts.times.extend(fetched.modified.map(|time| (name.clone(), time)));
         checkouts.directories.insert(name, fetched.directory);
     }
     Ok(checkouts)
@@ -109,6 +112,8 @@ struct Fetched {
     /// The commit, or the digest of what was downloaded.
     identity: String,
     is_single_file: bool,
+    /// Seconds since 1970.
+    modified: Option<i64>,
 }
 
 /// Brings in what is on the network.
@@ -142,16 +147,18 @@ impl<'a> Fetcher<'a> {
                     Some(secret) => Some(secret),
                     None => own.and_then(|_| self.bakefile_secret()),
                 };
-                let (directory, commit) =
-                    self.git(url, context.keep_git_dir, secret.as_ref(), context.ssh.as_deref())?;
-                Ok(Fetched { directory, identity: commit, is_single_file: false })
+                let checkout = self.checkout(url, context.keep_git_dir, secret.as_ref(), context.ssh.as_deref())?;
+                let gone = |error| Failure::new(Kind::Environment, format!("cannot read {url}: {error}"));
+                let modified = Some(checkout.modified().map_err(gone)?);
+                let GitCheckout { directory, commit, .. } = checkout;
+                Ok(Fetched { directory, identity: commit, is_single_file: false, modified })
             }
             Remote::Http(url) => {
-                let HttpContext { directory, is_archive, digest } = self.archive(url)?;
+                let HttpContext { directory, is_archive, digest, modified } = self.archive(url)?;
                 let directory = subdirectory(&directory, &context.subdir).map_err(|reason| {
                     Failure::new(Kind::Definition, format!("{url} has no directory `{}`: {reason}", context.subdir))
                 })?;
-                Ok(Fetched { directory, identity: digest.to_string(), is_single_file: !is_archive })
+                Ok(Fetched { directory, identity: digest.to_string(), is_single_file: !is_archive, modified })
             }
         }
     }
@@ -202,6 +209,11 @@ impl<'a> Fetcher<'a> {
         authorization: Option<&Authorization>,
     ) -> Result<Download, Failure> {
         self.http.download(url, filename, checksum, authorization).map_err(|error| http_failure(&error))
+    }
+
+    /// Returns when a download was changed, seconds since 1970.
+    pub(super) fn changed(&self, url: &HttpUrl, download: &Download) -> Result<Option<i64>, Failure> {
+        self.http.changed(url, download.digest, download.modified).map_err(|error| http_failure(&error))
     }
 
     /// Downloads an archive, or a single file, as a directory.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::build_warnings::{self, BuildWarning};
 use super::project::tell;
 use super::rights;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
-use crate::graph::{Definition, FileAction, Id, Op, Vertex, VertexId};
+use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
@@ -38,6 +39,26 @@ impl Lowered {
         let roots: BTreeSet<VertexId> = self.targets.values().filter_map(|target| target.root).collect();
         roots.into_iter().collect()
     }
+
+    /// Returns the steps that make the last layer of an image, and whose result no other step reads.
+    pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
+        let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
+        let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
+        let read: BTreeSet<VertexId> =
+            self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();
+        tops.filter(|top| !read.contains(top)).collect()
+    }
+}
+
+/// Returns when a source was changed, as the target of that name reads it.
+pub type TimeOf<'a> = dyn Fn(&SourceOp, &str) -> Result<Option<i64>, Failure> + 'a;
+
+/// When sources were changed, seconds since 1970: what SOURCE_DATE_EPOCH may name.
+pub struct Times<'a> {
+    /// By the path that stands for a remote context in the plan.
+    pub contexts: &'a BTreeMap<String, i64>,
+    /// Asks for a source of a Dockerfile, for the target of that name; `None` where nothing says it.
+    pub of_source: &'a TimeOf<'a>,
 }
 
 /// Lowers all targets of `plan`. Names that are needed are resolved in rounds, all of a round at once, until nothing more
@@ -49,6 +70,7 @@ pub fn lower(
     plan: &Plan,
     files: &dyn Files,
     resolver: &ImageResolver<'_>,
+    times: &Times<'_>,
     sources: &mut SourceMap,
     host: &Host,
 ) -> Result<Lowered, Failure> {
@@ -68,7 +90,7 @@ pub fn lower(
     definition_failure(&found, sources)?;
     loaded.iter().for_each(|(_, one)| found.extend(one.warnings.clone()));
     tell(&found, sources, host);
-    let mut resolved = Resolved::default();
+    let mut resolved = Resolved { context_times: times.contexts.clone(), ..Resolved::default() };
     let mut pins = Vec::new();
     loop {
         match lower_once(&loaded, &mut resolved, sources)? {
@@ -84,10 +106,15 @@ pub fn lower(
                 if host.cancel.is_cancelled() {
                     return Err(Failure::new(Kind::Interrupted, "interrupted"));
                 }
-                let answers = threads::map(needs.into_iter().collect(), N_RESOLVERS, |need| {
-                    let (need, target) = need;
-                    let (image, pin) =
-                        resolver.resolve(&need).map_err(|error| needed(&error, &need, target, &loaded))?;
+                for (source, target) in needs.times {
+                    let time = (times.of_source)(&source, target)?;
+                    resolved.source_times.insert(source, time);
+                }
+                let answers = threads::map(needs.images.into_iter().collect(), N_RESOLVERS, |need| {
+                    let (need, (target, span)) = need;
+                    let (image, pin) = resolver
+                        .resolve(&need)
+                        .map_err(|error| needed(&error, &need, target, &loaded).at(span, sources))?;
                     Ok::<_, Failure>((need, image, pin))
                 });
                 for (need, image, pin) in answers? {
@@ -133,7 +160,13 @@ fn owner_without_users(vertex: &Vertex) -> Option<Diagnostic> {
 }
 
 /// What has to be resolved, with the first target that asks for it.
-type Needs<'a> = BTreeMap<Need, &'a str>;
+#[derive(Default)]
+struct Needs<'a> {
+    /// Each with the place that asks for it.
+    images: BTreeMap<Need, (&'a str, Span)>,
+    /// Sources whose time is a target's SOURCE_DATE_EPOCH.
+    times: BTreeMap<SourceOp, &'a str>,
+}
 
 /// Lowers every target as far as the images of `resolved` allow: the graph, or what is still needed.
 fn lower_once<'a>(
@@ -143,7 +176,7 @@ fn lower_once<'a>(
 ) -> Result<Result<Definition, Needs<'a>>, Failure> {
     let mut definition = Definition::default();
     resolved.targets.clear();
-    let mut needs = Needs::new();
+    let mut needs = Needs::default();
     let mut waiting: BTreeSet<(&str, &Platform)> = BTreeSet::new();
     let mut found = Diagnostics::default();
     // The plan has a target after those that it links to.
@@ -159,9 +192,13 @@ fn lower_once<'a>(
         match frontend::lower(target, dockerfile, resolved, &mut definition) {
             Ok(Lowering::Needs(more)) => {
                 waiting.insert((&target.name, &target.platform));
-                for need in more {
-                    needs.entry(need).or_insert(&target.name);
+                for (need, span) in more {
+                    needs.images.entry(need).or_insert((&target.name, span));
                 }
+            }
+            Ok(Lowering::NeedsTime(source)) => {
+                waiting.insert((&target.name, &target.platform));
+                needs.times.entry(source).or_insert(&target.name);
             }
             Ok(Lowering::Done(lowered)) => {
                 resolved.targets.insert((target.name.clone(), target.platform.clone()), lowered);
@@ -170,7 +207,7 @@ fn lower_once<'a>(
         }
     }
     definition_failure(&found, sources)?;
-    Ok(if needs.is_empty() { Ok(definition) } else { Err(needs) })
+    Ok(if needs.images.is_empty() && needs.times.is_empty() { Ok(definition) } else { Err(needs) })
 }
 
 /// Fails if one of `found` is an error.
@@ -202,7 +239,7 @@ pub(super) fn resolve_failure(error: &ResolveError) -> Failure {
         ResolveError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         ResolveError::PinGone { image, .. } => Failure::new(Kind::Remote, error)
             .hint(format!("take the entry of `{image}` out of bake.lock, so that the name is resolved anew")),
-        ResolveError::Store(_) => Failure::new(Kind::Environment, error),
+        ResolveError::Store(error) => store_failure(error),
         ResolveError::NoPlatform { available, .. } => {
             Failure::new(Kind::Definition, error).note(format!("it has {}", available.join(", ")))
         }

@@ -7,11 +7,12 @@ use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
 
 use super::remotes::MAX_CONTEXT;
+use super::store_failure::store_failure;
 use super::{Failure, Kind};
 use crate::digest::{Digest, FieldHasher};
 use crate::plan::{BuildContext, DockerfileSource, Plan, PlannedTarget, STDIN_CONTEXT, STDIN_DOCKERFILE};
 use crate::source::context::{ContextError, context_files};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The name of a Dockerfile from standard input in messages.
 const NAME: &str = "standard input";
@@ -43,7 +44,7 @@ fn context(plan: &mut Plan, store: &Store, input: &mut dyn Read) -> Result<PathB
         ContextError::Archive(reason) => {
             Failure::new(Kind::Definition, format!("cannot unpack the context from {NAME}: {reason}"))
         }
-        ContextError::Store(error) => Failure::new(Kind::Environment, error),
+        ContextError::Store(error) => store_failure(&error),
     })?;
     if files.is_archive {
         return Ok(files.directory);
@@ -75,7 +76,7 @@ fn is_path(dockerfile: &DockerfileSource, wanted: &str) -> bool {
 
 fn keep(store: &Store, input: &mut dyn Read) -> Result<Digest, Failure> {
     let failed = |error: io::Error| Failure::new(Kind::Environment, format!("cannot read {NAME}: {error}"));
-    let environment = |error| Failure::new(Kind::Environment, error);
+    let environment = |error: StoreError| store_failure(&error);
     let mut writer = store.blob_writer().map_err(environment)?;
     let size = io::copy(&mut input.take(MAX_CONTEXT + 1), &mut writer).map_err(failed)?;
     writer.flush().map_err(failed)?;
@@ -96,7 +97,7 @@ fn text(store: &Store, digest: Digest) -> Result<String, Failure> {
 
 /// Returns a directory with nothing in it.
 fn empty(store: &Store) -> Result<PathBuf, Failure> {
-    let environment = |error| Failure::new(Kind::Environment, error);
+    let environment = |error: StoreError| store_failure(&error);
     let key = FieldHasher::new("bake.empty.context.v1").finish();
     if let Some(directory) = store.checkout(&key) {
         return Ok(directory);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::failure::with_causes;
 use super::{Failure, Kind};
-use crate::diagnostic::SourceMap;
+use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
@@ -48,19 +48,25 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
         WorkerError::ContextChanged { .. } | WorkerError::OutOfMemory { .. } => Kind::Build,
+        WorkerError::WouldRun | WorkerError::NotHere => Kind::Build,
         // What the image lacks is its Dockerfile's matter, not this host's.
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
         ) => Kind::Build,
         WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
-        WorkerError::Fetch(error) => match error.blame {
-            Blame::Definition => Kind::Definition,
-            Blame::Host => Kind::Environment,
-            Blame::Remote => Kind::Remote,
-        },
+        WorkerError::Fetch(error) => kind_of(error.blame),
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } | WorkerError::Limit(_) => Kind::Environment,
         WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
+    }
+}
+
+/// Returns what kind of failure it is that files could not be brought in.
+pub(super) fn kind_of(blame: Blame) -> Kind {
+    match blame {
+        Blame::Definition => Kind::Definition,
+        Blame::Host => Kind::Environment,
+        Blame::Remote => Kind::Remote,
     }
 }
 
@@ -102,17 +108,30 @@ fn text(
     surroundings: &Surroundings<'_>,
 ) -> String {
     let vertex = definition.vertex(failure.vertex);
-    let mut text = format!("error: step failed: {}", with_causes(&failure.error));
-    if let Some(span) = vertex.metadata.span {
-        let place = sources.place(span);
-        let instruction = sources.snippet(span).lines().next().unwrap_or("");
-        text.push_str(&format!("\n --> {}:{}  {instruction}", place.file, place.line));
+    let message = format!("step failed: {}", with_causes(&failure.error));
+    let error = match vertex.metadata.span {
+        Some(span) => Diagnostic::error(span, message),
+        None => Diagnostic::error_without_place(message),
+    };
+    let mut text = error.render(sources);
+    if let Some(trigger) = trigger(vertex, sources) {
+        text.push_str(&format!("\nnote: in the trigger `ONBUILD {trigger}` of the base image"));
     }
     text.push_str(&format!("\nnote: {}", place_in_build(failure, vertex, definition)));
     for hint in hints(&failure.error, surroundings) {
         text.push_str(&format!("\nhint: {hint}"));
     }
     let lines = tail.lines(failure.vertex);
+    if let IdMapping::Single { reason } = surroundings.mapping
+        && is_refused_ids(&failure.error, &lines)
+    {
+        text.push_str(&format!(
+            "\nnote: only one user id exists here, so files and programs can have no other owner: {reason}"
+        ));
+    }
+    if matches!(failure.error, WorkerError::ExitCode(_)) && is_full(surroundings.store) {
+        text.push_str(&format!("\nnote: the disk of the store, {}, is full", surroundings.store.display()));
+    }
     if !lines.is_empty() {
         let count = if lines.len() == 1 { "line".to_owned() } else { format!("{} lines", lines.len()) };
         text.push_str(&format!("\nnote: the last {count} of its output:"));
@@ -121,6 +140,26 @@ fn text(
         }
     }
     text
+}
+
+/// Returns the instruction of a step that the base image brought: it stands nowhere, and the place is that of FROM.
+fn trigger<'v>(vertex: &'v Vertex, sources: &SourceMap) -> Option<&'v str> {
+    let command = vertex.metadata.command.as_str();
+    let keyword = |text: &str| text.split_whitespace().next().map(str::to_uppercase);
+    let is_there = keyword(sources.snippet(vertex.metadata.span?)) == keyword(command);
+    (!command.is_empty() && !is_there).then_some(command)
+}
+
+/// Says whether a program's last words are those of one that was to be, or to give a file to, another user.
+fn is_refused_ids(error: &WorkerError, lines: &[String]) -> bool {
+    const WORDS: [&str; 7] = ["chown", "chgrp", "setgroups", "seteuid", "setegid", "setresuid", "initgroups"];
+    matches!(error, WorkerError::ExitCode(_)) && lines.iter().any(|line| WORDS.iter().any(|word| line.contains(word)))
+}
+
+/// Says whether the file system of a directory has no room for a program that would write more than nothing.
+fn is_full(directory: &Path) -> bool {
+    let room = rustix::fs::statvfs(directory);
+    room.is_ok_and(|room| room.f_bavail == 0 || (room.f_files > 0 && room.f_favail == 0))
 }
 
 fn place_in_build(failure: &StepFailure<WorkerError>, vertex: &Vertex, definition: &Definition) -> String {

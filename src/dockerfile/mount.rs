@@ -180,14 +180,14 @@ fn set(word: &Word, key: &str, value: String, options: &mut MountOptions) -> Res
         _ => Err(wrong()),
     };
     match key {
-        "type" => options.kind = mount_type(&value).ok_or_else(wrong)?,
+        "type" => options.kind = mount_type(&value).ok_or_else(|| hinted(wrong(), &value, &TYPES))?,
         "from" => options.from = Some(value),
         "source" | "src" => options.source = Some(value),
         "target" | "dst" | "destination" => options.target = Some(value),
         "ro" | "readonly" => options.is_read_only = Some(boolean()?),
         "rw" | "readwrite" => options.is_read_only = Some(!boolean()?),
         "id" => options.id = Some(value),
-        "sharing" => options.sharing = Some(sharing(&value).ok_or_else(wrong)?),
+        "sharing" => options.sharing = Some(sharing(&value).ok_or_else(|| hinted(wrong(), &value, &SHARINGS))?),
         "required" if matches!(options.kind, MountType::Secret | MountType::Ssh) => {
             options.is_required = boolean()?;
         }
@@ -201,6 +201,16 @@ fn set(word: &Word, key: &str, value: String, options: &mut MountOptions) -> Res
         _ => return Err(unknown_key(word, key)),
     }
     Ok(())
+}
+
+const TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
+const SHARINGS: [&str; 3] = ["shared", "private", "locked"];
+
+fn hinted(error: Diagnostic, value: &str, known: &[&str]) -> Diagnostic {
+    match nearest(&value.to_lowercase(), known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("use one of: {}", known.join(", "))),
+    }
 }
 
 fn mount_type(text: &str) -> Option<MountType> {

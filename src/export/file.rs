@@ -2,12 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "outputs are files of the user's")]
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::{FileExportError, io_error};
+use crate::sys::replace::Replacement;
 
 /// Makes the file `dest` of what `write` writes. It appears whole or, where `write` or the disk fails, stays as it was. A
 /// destination that is a pipe or a device is written to as it is.
@@ -34,15 +34,10 @@ pub fn write_file(
     };
     std::fs::create_dir_all(parent).map_err(io_error("make", parent))?;
     // As any new file: what the umask leaves.
-    let partial = tempfile::Builder::new()
-        .prefix(".bake-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(parent)
-        .map_err(&failed)?;
-    let mut out = BufWriter::with_capacity(1 << 17, partial);
+    let mut out = BufWriter::with_capacity(1 << 17, Replacement::begin(dest, 0o666).map_err(&failed)?);
     write(&mut out)?;
-    let partial = out.into_inner().map_err(|error| failed(error.into_error()))?;
-    partial.persist(dest).map_err(|error| failed(error.error))?;
+    let replacement = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    replacement.persist(dest).map_err(&failed)?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, digest_of, image_index, image_manifest, parse_manifest,
+    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -69,6 +69,11 @@ impl TargetImage {
         TargetImage { name, images, index }
     }
 
+    /// Returns the manifests, and the index where there is one.
+    pub fn documents(&self) -> impl Iterator<Item = &Blob> {
+        self.images.iter().map(|image| &image.manifest).chain(&self.index)
+    }
+
     /// Returns the document that a tag names: the index, or the only manifest.
     pub fn root(&self) -> &Blob {
         self.index.as_ref().unwrap_or(&self.images[0].manifest)
@@ -101,9 +106,7 @@ pub fn assemble(
     layers.truncate(stack.len());
     for (index, diff_id) in stack.iter().enumerate().skip(layers.len()) {
         // A blob that is neither here nor known to be elsewhere is made anew.
-        let is_there = |blob: &LayerBlob| {
-            !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|digest| store.has_blob(&digest))
-        };
+        let is_there = |blob: &LayerBlob| !blob.sources.is_empty() || store.has_blob_of(&blob.descriptor);
         let known = store.layer(diff_id).and_then(|layer| layer.blobs.into_iter().find(is_there));
         layers.push(match known {
             Some(blob) => blob.descriptor,

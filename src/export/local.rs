@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::{FileExportError, io_error};
@@ -129,16 +129,33 @@ impl Copy<'_> {
     /// Makes the partial file with all its content and attributes.
     fn file(&self, entry: &Entry, parent: &OwnedFd) -> Result<(), FileExportError> {
         let mut source = entry.open(self.root)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let failed = self.failed(&entry.path);
-        let file = rustix::fs::openat(parent, &self.partial, flags, Mode::RUSR | Mode::WUSR).map_err(&failed)?;
+        let (file, has_name) = self.begin(parent).map_err(&failed)?;
         let mut file = File::from(file);
         let copied = io::copy(&mut source, &mut file).map_err(io_error("copy", &self.dest.join(&entry.path)));
         if copied.is_err() {
             self.clear(parent)?;
         }
         copied?;
-        set_attributes(&file, &self.attributes(entry)).map_err(&failed)
+        set_attributes(&file, &self.attributes(entry)).map_err(&failed)?;
+        if has_name {
+            return Ok(());
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, path.as_str(), parent, &self.partial, AtFlags::SYMLINK_FOLLOW).map_err(&failed)
+    }
+
+    /// Begins a file in `parent` and says whether it is the partial one already. Where the file system has files without a
+    /// name it is one of those, so that nothing of it is left wherever the process is killed.
+    fn begin(&self, parent: &OwnedFd) -> rustix::io::Result<(OwnedFd, bool)> {
+        let (flags, mode) = (OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        match rustix::fs::openat(parent, ".", flags | OFlags::TMPFILE, mode) {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                rustix::fs::openat(parent, &self.partial, flags, mode).map(|file| (file, true))
+            }
+            made => made.map(|file| (file, false)),
+        }
     }
 
     /// Makes the partial file another name of the file at `first`.

@@ -1,7 +1,7 @@
 //! The release transaction: blobs, then manifests by digest, then indexes by digest, then all tags.
 //!
-//! Nothing that a registry has is sent again, and where it has a target's whole image (its index or manifest by digest)
-//! nothing below it is even asked for. Tags move only when every document of every target is in place, so a failure
+//! Nothing that a registry has is sent again, and where it has a target's whole image (its index and manifests by digest)
+//! none of their blobs is even asked for. Tags move only when every document of every target is in place, so a failure
 //! before that leaves all of them where they were.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +100,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Returns each repository with the images that it does not have whole.
+    /// Returns each repository with the images that it does not have whole. An index is not whole without its manifests:
+    /// registries let them be deleted, and some collect those that have no tag.
     fn missing<'p>(
         &self,
         publications: &[Publication<'p>],
@@ -114,11 +115,17 @@ impl Publisher<'_> {
                 }
             }
         }
-        let missing = threads::map(wanted, N_CONNECTIONS, |(name, image)| {
-            let is_there = self.client.has_manifest(name, image.root().digest())?;
-            Ok::<_, ExportError>((!is_there).then_some((name, image)))
+        let documents: Vec<(usize, Digest)> = wanted
+            .iter()
+            .enumerate()
+            .flat_map(|(index, (_, image))| image.documents().map(move |document| (index, document.digest())))
+            .collect();
+        let absent = threads::map(documents, N_CONNECTIONS, |(index, digest)| {
+            let is_there = self.client.has_manifest(wanted[index].0, digest)?;
+            Ok::<_, ExportError>((!is_there).then_some(index))
         })?;
-        Ok(missing.into_iter().flatten().collect())
+        let absent: BTreeSet<usize> = absent.into_iter().flatten().collect();
+        Ok(absent.into_iter().map(|index| wanted[index]).collect())
     }
 
     fn push_blobs(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
@@ -157,7 +164,14 @@ impl Publisher<'_> {
         };
         let open = || self.open(descriptor, content);
         let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
-        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress)?;
+        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
+        if let (Err(_), Content::Layer(_), Ok(digest)) = (&pushed, content, digest_of(descriptor))
+            && self.store.has_blob(&digest)
+        {
+            // The registry may have refused what is not what its digest says.
+            self.store.check_blob(&digest)?;
+        }
+        let pushed = pushed?;
         activity.finish(match pushed {
             Pushed::Exists => "exists",
             Pushed::Mounted => "mounted",

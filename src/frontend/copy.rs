@@ -163,7 +163,8 @@ impl Lowerer<'_, '_> {
         }
         match remote {
             Some(Remote::Git { source, keep_git_dir }) => {
-                let source = git_source(source, keep_git_dir, sources, span)?;
+                let flags = (sources.keep_git_dir, sources.checksum.as_ref());
+                let source = git_source(source, keep_git_dir, flags, span)?;
                 let vertex = self.definition.add(Op::Source(SourceOp::Git(source)), Vec::new(), metadata);
                 step.copy(vertex, literal(template, "/".to_owned()));
             }
@@ -242,20 +243,20 @@ fn has_wildcards(text: &str) -> bool {
     false
 }
 
-/// Adds what the flags say to what the URL says; they may not differ.
-fn git_source(
+/// Adds what the flags `--keep-git-dir` and `--checksum` say to what the URL says; they may not differ.
+pub(super) fn git_source(
     mut source: GitSource,
     keep_git_dir: Option<bool>,
-    sources: &Sources<'_>,
+    (keep_flag, checksum_flag): (Option<bool>, Option<&Word>),
     span: Span,
 ) -> Result<GitSource, Diagnostic> {
-    if let (Some(flag), Some(query)) = (sources.keep_git_dir, keep_git_dir)
+    if let (Some(flag), Some(query)) = (keep_flag, keep_git_dir)
         && flag != query
     {
         return Err(Diagnostic::error(span, "`--keep-git-dir` and the query of the URL differ"));
     }
-    source.keep_git_dir = keep_git_dir.or(sources.keep_git_dir).unwrap_or(false);
-    if let Some(flag) = &sources.checksum {
+    source.keep_git_dir = keep_git_dir.or(keep_flag).unwrap_or(false);
+    if let Some(flag) = checksum_flag {
         if source.checksum.as_ref().is_some_and(|query| *query != flag.text) {
             return Err(Diagnostic::error(flag.span, "`--checksum` and the query of the URL differ"));
         }
@@ -265,7 +266,7 @@ fn git_source(
 }
 
 /// Checks `algorithm:hex`.
-fn content_checksum(word: &Word) -> Result<String, Diagnostic> {
+pub(super) fn content_checksum(word: &Word) -> Result<String, Diagnostic> {
     let length = match word.text.split_once(':') {
         Some(("sha256", hex)) => (hex, 64),
         Some(("sha384", hex)) => (hex, 96),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span};
+use crate::dockerfile::ignore::Matcher;
 use crate::dockerfile::{self, Dockerfile};
 use crate::plan::{BuildContext, DockerfileSource, PlannedTarget};
 use crate::sys::files::Files;
@@ -19,11 +20,20 @@ pub struct Loaded {
     pub dockerfile: Dockerfile,
     /// What is odd in it.
     pub warnings: Diagnostics,
-    /// The lines of the ignore file that applies to the main context, as read: `<Dockerfile>.dockerignore`, else
+    /// The ignore file that applies to the main context: `<Dockerfile>.dockerignore`, else
     /// `.dockerignore` in the context's root, else none. A byte order mark is dropped.
-    pub ignore: Vec<String>,
-    /// The lines of `.dockerignore` in the root of each named local context, by the context's name.
-    pub context_ignores: BTreeMap<String, Vec<String>>,
+    pub ignore: Ignore,
+    /// `.dockerignore` in the root of each named local context, by the context's name.
+    pub context_ignores: BTreeMap<String, Ignore>,
+}
+
+/// An ignore file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ignore {
+    /// Its lines, as read; none where there is no file.
+    pub lines: Vec<String>,
+    /// What is wrong with its first wrong pattern. That matters only to who reads the context.
+    pub error: Option<Diagnostic>,
 }
 
 /// Reads what `target` is made from. Does not depend on the target's platform.
@@ -31,15 +41,21 @@ pub struct Loaded {
 /// # Errors
 /// A file is missing or unreadable, or the Dockerfile is wrong.
 pub fn load(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) -> Result<Loaded, Diagnostics> {
-    let (file, ignore) = read(target, files, sources)?;
+    let file = read_file(target, files, sources)?;
+    let ignore = match main_ignore(target, files)? {
+        Some(ignore) => ignore.checked(sources),
+        None => Ignore::default(),
+    };
     let (dockerfile, found) = dockerfile::parse(file, sources);
     if found.has_errors() {
         return Err(found);
     }
     let mut context_ignores = BTreeMap::new();
     for (name, context) in &target.contexts {
-        if let BuildContext::Local(root) = context {
-            context_ignores.insert(name.clone(), ignore_lines(root, ".dockerignore", files)?.unwrap_or_default());
+        if let BuildContext::Local(root) = context
+            && let Some(ignore) = ignore_file(root, ".dockerignore", files)?
+        {
+            context_ignores.insert(name.clone(), ignore.checked(sources));
         }
     }
     Ok(Loaded { dockerfile, warnings: found, ignore, context_ignores })
@@ -54,12 +70,16 @@ pub fn read(
     files: &dyn Files,
     sources: &mut SourceMap,
 ) -> Result<(FileId, Vec<String>), Diagnostics> {
+    let file = read_file(target, files, sources)?;
+    Ok((file, main_ignore(target, files)?.map(|ignore| ignore.lines).unwrap_or_default()))
+}
+
+fn read_file(target: &PlannedTarget, files: &dyn Files, sources: &mut SourceMap) -> Result<FileId, Diagnostics> {
     let (name, text) = match &target.dockerfile {
         DockerfileSource::Inline { name, text } => (name.clone(), text.clone()),
         DockerfileSource::Path(path) => read_dockerfile(target, path, files)?,
     };
-    let ignore = main_ignore(target, files)?;
-    Ok((sources.add(name, text), ignore))
+    Ok(sources.add(name, text))
 }
 
 fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Result<(String, String), Diagnostics> {
@@ -88,20 +108,38 @@ fn read_dockerfile(target: &PlannedTarget, path: &str, files: &dyn Files) -> Res
     Ok((name, dockerfile::decode(bytes)))
 }
 
-fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Vec<String>, Diagnostics> {
-    let BuildContext::Local(root) = &target.context else { return Ok(Vec::new()) };
+/// An ignore file, its patterns unread.
+struct IgnoreFile {
+    name: String,
+    lines: Vec<String>,
+}
+
+impl IgnoreFile {
+    fn checked(self, sources: &mut SourceMap) -> Ignore {
+        let error = Matcher::new(&self.lines).err().map(|error| {
+            let before = self.lines[..error.line_index].iter().map(|line| line.len() + 1).sum();
+            let end = before + self.lines[error.line_index].len();
+            let file = sources.add(self.name, self.lines.join("\n"));
+            Diagnostic::error(Span::new(file, before, end), error.to_string())
+        });
+        Ignore { lines: self.lines, error }
+    }
+}
+
+fn main_ignore(target: &PlannedTarget, files: &dyn Files) -> Result<Option<IgnoreFile>, Diagnostics> {
+    let BuildContext::Local(root) = &target.context else { return Ok(None) };
     if let DockerfileSource::Path(path) = &target.dockerfile
         && let (directory, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
-        && let Some(lines) = ignore_lines(directory, &format!("{name}.dockerignore"), files)?
+        && let Some(ignore) = ignore_file(directory, &format!("{name}.dockerignore"), files)?
     {
-        return Ok(lines);
+        return Ok(Some(ignore));
     }
-    Ok(ignore_lines(root, ".dockerignore", files)?.unwrap_or_default())
+    ignore_file(root, ".dockerignore", files)
 }
 
 /// Reads an ignore file. One that is a link out of its directory is not there, as for BuildKit; whoever filled the context
 /// could otherwise have any file of the user's shown in an error.
-fn ignore_lines(directory: &str, name: &str, files: &dyn Files) -> Result<Option<Vec<String>>, Diagnostics> {
+fn ignore_file(directory: &str, name: &str, files: &dyn Files) -> Result<Option<IgnoreFile>, Diagnostics> {
     let result = files.tree(Path::new(directory)).and_then(|tree| tree.read(name, MAX_IGNORE_FILE));
     if matches!(&result, Err(error) if error.kind() == io::ErrorKind::CrossesDevices) {
         return Ok(None);
@@ -114,7 +152,7 @@ fn ignore_lines(directory: &str, name: &str, files: &dyn Files) -> Result<Option
     })?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(Some(text.lines().map(str::to_owned).collect()))
+    Ok(Some(IgnoreFile { name: join(directory, name), lines: text.lines().map(str::to_owned).collect() }))
 }
 
 fn is_missing(result: &io::Result<Vec<u8>>) -> bool {

@@ -14,12 +14,13 @@ use crate::plan::{BuildContext, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+use super::epoch::{self, Epoch};
 use super::paths;
 use super::stages::{Origin, StagePlan, Stages, empty_config};
-use super::variables::{Shown, Variables, cross_suffix};
-use super::{DEFAULT_EPOCH, Loaded, LoweredTarget, Lowering, Need, Resolved};
+use super::variables::{Shown, Variables, cross_suffix, globals};
+use super::{DEFAULT_EPOCH, Ignore, Loaded, LoweredTarget, Lowering, Need, Resolved};
 
-/// Adds the steps of `target` to `definition`, or says which images have to be resolved first: all that can be known now.
+/// Adds the steps of `target` to `definition`, or says what has to be known first: all that can be told now.
 ///
 /// # Errors
 /// The Dockerfile asks for what is not there, or for what cannot be done yet.
@@ -29,13 +30,17 @@ pub fn lower(
     resolved: &Resolved,
     definition: &mut Definition,
 ) -> Result<Lowering, Diagnostics> {
-    let stages = Stages::find(target, loaded, resolved)?;
+    let mut globals = globals(target, &loaded.dockerfile)?;
+    let (target, time) = match epoch::settle(target, loaded, resolved, &mut globals)? {
+        Epoch::Settled { target, time } => (target, time),
+        Epoch::Needs(source) => return Ok(Lowering::NeedsTime(source)),
+    };
+    let target = &*target;
+    let stages = Stages::find(target, loaded, resolved, globals)?;
     if !stages.needs.is_empty() {
         return Ok(Lowering::Needs(stages.needs));
     }
-    let epoch = epoch(target, &stages)?;
-    let created = epoch.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
-    let epoch = epoch.map(|time| time.as_second());
+    let created = time.map_or_else(|| DEFAULT_EPOCH.to_owned(), |time| time.to_string());
     let mut lowerer = Lowerer {
         stages: &stages,
         definition,
@@ -68,21 +73,12 @@ pub fn lower(
     if let Some(root) = result.root {
         definition.wanted_by(root, &target.name);
     }
-    Ok(Lowering::Done(LoweredTarget { root: result.root, config, context_paths, epoch }))
-}
-
-/// Returns SOURCE_DATE_EPOCH, of the build arguments or of an ARG before the first FROM.
-fn epoch(target: &PlannedTarget, stages: &Stages<'_>) -> Result<Option<jiff::Timestamp>, Diagnostic> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = target.args.get(NAME).map(String::as_str).or_else(|| stages.globals.get(NAME));
-    let Some(epoch) = given.filter(|epoch| !epoch.is_empty()) else {
-        return Ok(None);
-    };
-    let time = epoch.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map(Some).ok_or_else(|| {
-        let message = format!("target \"{}\": SOURCE_DATE_EPOCH=`{epoch}` is no time", target.name);
-        Diagnostic::error_without_place(message).hint("give whole seconds since 1970-01-01T00:00:00Z")
-    })
+    Ok(Lowering::Done(LoweredTarget {
+        root: result.root,
+        config,
+        context_paths,
+        epoch: time.map(|time| time.as_second()),
+    }))
 }
 
 /// Returns the proxies among the build arguments; of two spellings of a name, the last in byte order counts.
@@ -170,6 +166,13 @@ impl StageResult {
     }
 }
 
+/// Returns about how many bytes of text a config has.
+fn config_size(config: &ImageConfig) -> usize {
+    let labels = config.config.labels.iter().map(|(name, value)| name.len() + value.len());
+    let history = config.history.iter().map(|entry| entry.created_by.len());
+    config.config.env.iter().map(String::len).chain(labels).chain(history).sum()
+}
+
 fn image_name(need: &Need) -> String {
     match &need.image {
         ImageSource::Registry(reference) => reference.to_string(),
@@ -226,6 +229,7 @@ impl Lowerer<'_, '_> {
         let mut names = self.step_names(index, plan);
         if let Origin::Stage(parent) = plan.origin {
             let mut result = self.results[&parent].clone();
+            result.variables.spend_copy(config_size(&result.config), stage.span)?;
             result.config.config.on_build.clear();
             // The parent's ENV counts again: an ARG of the parent that hid it does not hide it here.
             result.set_config_env();
@@ -239,7 +243,9 @@ impl Lowerer<'_, '_> {
                 let name = self.prefix(&mut names, platform, &Variables::default()) + "FROM " + &text;
                 let mut config = image.config.clone();
                 config.created = None;
-                (self.image(&plan.origin, Some((stage.span, stage.original.trim().to_owned())), name), config)
+                let command = stage.original.trim().to_owned();
+                let metadata = VertexMetadata { command, ..self.metadata(index, stage.span, name, platform) };
+                (self.image(&plan.origin, metadata), config)
             }
             Origin::Target(name) => {
                 let target = self.stages.target_result(name, stage.span)?;
@@ -265,6 +271,7 @@ impl Lowerer<'_, '_> {
         let variables = self.stages.globals.without_any();
         let mut result = StageResult { root, config, variables, args, platform, has_own_cmd: false, steps: names };
         result.set_config_env();
+        result.variables.spend_copy(config_size(&result.config), stage.span)?;
         Ok(result)
     }
 
@@ -290,7 +297,8 @@ impl Lowerer<'_, '_> {
             Origin::Scratch => None,
             Origin::Stage(index) => self.results.get(index).and_then(|stage| stage.root),
             Origin::Image(need) => {
-                self.image(origin, Some((span, String::new())), format!("FROM {}", image_name(need)))
+                let name = format!("FROM {}", image_name(need));
+                self.image(origin, VertexMetadata { name, span: Some(span), ..VertexMetadata::default() })
             }
             Origin::Target(name) => self.stages.target_result(name, span)?.root,
             Origin::MainContext => {
@@ -298,14 +306,15 @@ impl Lowerer<'_, '_> {
                     return Err(Diagnostic::error(span, "the build context is no directory"));
                 };
                 let name = "[internal] load build context".to_owned();
-                Some(self.local(path, "context", self.stages.loaded.ignore.clone(), name))
+                Some(self.local(path, "context", &self.stages.loaded.ignore, name)?)
             }
             Origin::Local(key) => {
                 let Some(BuildContext::Local(path)) = target.contexts.get(key) else {
                     return Err(Diagnostic::error(span, format!("context `{key}` is no directory")));
                 };
-                let ignore = self.stages.loaded.context_ignores.get(key).cloned().unwrap_or_default();
-                Some(self.local(path, key, ignore, format!("[context {key}] load from {path}")))
+                let none = Ignore::default();
+                let ignore = self.stages.loaded.context_ignores.get(key).unwrap_or(&none);
+                Some(self.local(path, key, ignore, format!("[context {key}] load from {path}"))?)
             }
         };
         Ok(root)
@@ -313,14 +322,18 @@ impl Lowerer<'_, '_> {
 
     /// Adds a local source. bake's own lockfile is left out of it unless the ignore file takes it back: each build may
     /// write it, and a `COPY .` that read it would never give the same image twice.
-    fn local(&mut self, path: &str, key: &str, ignore: Vec<String>, name: String) -> VertexId {
-        let ignore = iter::once("**/bake.lock".to_owned()).chain(ignore).collect();
+    fn local(&mut self, path: &str, key: &str, ignore: &Ignore, name: String) -> Result<VertexId, Diagnostic> {
+        if let Some(error) = &ignore.error {
+            return Err(error.clone());
+        }
+        let ignore = iter::once("**/bake.lock".to_owned()).chain(ignore.lines.iter().cloned()).collect();
         let op = Op::Source(SourceOp::Local(LocalSource { path: path.to_owned(), ignore }));
         let metadata = VertexMetadata { name, source_name: key.to_owned(), ..VertexMetadata::default() };
-        self.definition.add(op, Vec::new(), metadata)
+        Ok(self.definition.add(op, Vec::new(), metadata))
     }
 
-    fn image(&mut self, origin: &Origin, at: Option<(Span, String)>, name: String) -> Option<VertexId> {
+    /// Adds an image; `metadata` is what is known of the instruction that names it.
+    fn image(&mut self, origin: &Origin, metadata: VertexMetadata) -> Option<VertexId> {
         let Origin::Image(need) = origin else { return None };
         let image = &self.stages.resolved.images[need];
         let diff_ids = image.config.rootfs.diff_ids.clone();
@@ -337,15 +350,14 @@ impl Lowerer<'_, '_> {
         };
         let op = Op::Source(SourceOp::Image { manifest: image.manifest, diff_ids });
         let platform = Some(need.platform.clone());
-        let (span, command) = at.map_or((None, String::new()), |(span, command)| (Some(span), command));
-        let metadata = VertexMetadata { name, span, command, source_name, platform, ..VertexMetadata::default() };
+        let metadata = VertexMetadata { source_name, platform, ignore_cache: false, ..metadata };
         Some(self.definition.add(op, Vec::new(), metadata))
     }
 
     /// Returns the files of an image that no FROM or COPY names.
     pub(super) fn unnamed_image(&mut self, need: &Need) -> Option<VertexId> {
         let name = format!("FROM {}", image_name(need));
-        self.image(&Origin::Image(need.clone()), None, name)
+        self.image(&Origin::Image(need.clone()), VertexMetadata { name, ..VertexMetadata::default() })
     }
 
     /// Returns a step without files, for those that read a stage that has none.
@@ -401,13 +413,14 @@ impl Lowerer<'_, '_> {
 
     fn metadata(&self, stage_index: usize, span: Span, name: String, platform: &Platform) -> VertexMetadata {
         let stage_name = self.stages.loaded.dockerfile.stages[stage_index].name.as_ref();
+        let stage = stage_name.map_or_else(|| format!("stage-{stage_index}"), |name| name.text.clone());
         let ignore_cache = match &self.stages.target.no_cache {
             NoCache::Off => false,
             NoCache::All => true,
             NoCache::Stages(names) => stage_name.is_some_and(|word| names.contains(&word.text)),
         };
         let platform = Some(platform.clone());
-        VertexMetadata { name, span: Some(span), platform, ignore_cache, ..VertexMetadata::default() }
+        VertexMetadata { name, span: Some(span), stage, platform, ignore_cache, ..VertexMetadata::default() }
     }
 
     fn step_names(&self, index: usize, plan: &StagePlan) -> StepNames {

@@ -10,6 +10,7 @@
 pub mod compiled;
 mod copy;
 mod cycles;
+mod epoch;
 mod history;
 pub mod lint;
 mod load;
@@ -25,13 +26,14 @@ mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::diagnostic::Span;
 use crate::digest::Digest;
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 use crate::oci::ImageConfig;
 use crate::plan::ImageSource;
 use crate::platform::Platform;
 
-pub use load::{Loaded, load, read};
+pub use load::{Ignore, Loaded, load, read};
 pub use lower::lower;
 pub use syntax::foreign_frontend;
 
@@ -41,8 +43,11 @@ pub const DEFAULT_EPOCH: &str = "1980-01-01T00:00:00Z";
 /// How far lowering came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lowering {
-    /// These images have to be resolved first; non-empty. Nothing was added to the definition.
-    Needs(BTreeSet<Need>),
+    /// These images have to be resolved first, each with a place that asks for it; non-empty. Nothing was added to the
+    /// definition.
+    Needs(BTreeMap<Need, Span>),
+    /// It has to be known when this source was changed. Nothing was added to the definition.
+    NeedsTime(SourceOp),
     /// The target's steps are in the definition.
     Done(LoweredTarget),
 }
@@ -63,6 +68,11 @@ pub struct Resolved {
     pub images: BTreeMap<Need, ResolvedImage>,
     /// Targets that were lowered before, by name and platform; `target:` contexts read those of their own platform.
     pub targets: BTreeMap<(String, Platform), LoweredTarget>,
+    /// When remote contexts were changed, seconds since 1970, by the path that stands for each in the plan; those that say
+    /// nothing of it are not there.
+    pub context_times: BTreeMap<String, i64>,
+    /// When the sources were changed that were asked for; `None` for what says nothing of it.
+    pub source_times: BTreeMap<SourceOp, Option<i64>>,
 }
 
 impl Resolved {
@@ -90,6 +100,6 @@ pub struct LoweredTarget {
     pub config: ImageConfig,
     /// The paths that the reached stages name of the main context, cleaned, absolute; with `/` among them, all of it.
     pub context_paths: BTreeSet<String>,
-    /// SOURCE_DATE_EPOCH, where it is given: seconds since 1970.
+    /// SOURCE_DATE_EPOCH, where it is given and stands for a time: seconds since 1970.
     pub epoch: Option<i64>,
 }

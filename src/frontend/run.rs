@@ -38,9 +38,16 @@ impl Lowerer<'_, '_> {
         }
         self.shared_memory(&mut mounts.list);
         let text = self.run_text(stage, &args);
+        let n_args: usize = args.iter().map(String::len).sum();
+        stage.variables.spend_copy(text.len() - n_args.min(text.len()), at.span())?;
         let name = self.step_name(stage, at, Shown::Command, &suffix, &mounts.secret_env);
+        let is_argument = |name: &&String| {
+            let set = |entry: &String| entry.split_once('=').is_some_and(|(set, _)| set == name.as_str());
+            !stage.config.config.env.iter().any(set)
+        };
+        let arguments = stage.args.iter().map(|(name, _)| name).filter(is_argument).cloned().collect();
         let resources = self.stages.target.resources.clone();
-        let metadata = VertexMetadata { resources, ..self.step_metadata(stage, at, name) };
+        let metadata = VertexMetadata { arguments, resources, ..self.step_metadata(stage, at, name) };
         let secret_env = std::mem::take(&mut mounts.secret_env);
         let (mounts, agent) = mounts.finish();
         let mut env = stage.variables.clone();

@@ -1,6 +1,6 @@
 //! Which stages a target reaches, what each comes from, and which images that takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use crate::dockerfile::{
@@ -12,7 +12,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::cycles;
-use super::variables::{Variables, globals};
+use super::variables::Variables;
 use super::{Loaded, LoweredTarget, Need, Resolved, ResolvedImage};
 
 /// Where files come from.
@@ -52,20 +52,21 @@ pub(super) struct Stages<'a> {
     pub(super) globals: Variables,
     /// Those that are reached, in order; complete only if nothing is needed.
     pub(super) plans: BTreeMap<usize, StagePlan>,
-    pub(super) needs: BTreeSet<Need>,
+    /// Images that have to be resolved first, each with the place that asks first.
+    pub(super) needs: BTreeMap<Need, Span>,
     bases: Vec<String>,
     platforms: Vec<Option<Platform>>,
 }
 
 impl<'a> Stages<'a> {
-    /// Finds the stages that `target` reaches.
+    /// Finds the stages that `target` reaches; `globals` are the variables that FROM sees.
     pub(super) fn find(
         target: &'a PlannedTarget,
         loaded: &'a Loaded,
         resolved: &'a Resolved,
+        globals: Variables,
     ) -> Result<Stages<'a>, Diagnostics> {
-        let globals = globals(target, &loaded.dockerfile)?;
-        let (plans, needs) = (BTreeMap::new(), BTreeSet::new());
+        let (plans, needs) = (BTreeMap::new(), BTreeMap::new());
         let (bases, platforms) = (Vec::new(), Vec::new());
         let mut stages = Stages { target, loaded, resolved, globals, plans, needs, bases, platforms };
         let mut found = stages.expand_bases();
@@ -80,10 +81,10 @@ impl<'a> Stages<'a> {
                 continue;
             }
             let (plan, origins) = stages.plan(index, &mut found);
-            for origin in origins {
+            for (origin, span) in origins {
                 match origin {
                     Origin::Stage(index) => queue.push(index),
-                    Origin::Image(need) => _ = stages.need(need),
+                    Origin::Image(need) => _ = stages.need(need, span),
                     _ => {}
                 }
             }
@@ -163,27 +164,27 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Returns a reached stage and all origins that it reads, as far as they can be told.
-    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<Origin>) {
+    /// Returns a reached stage and all origins that it reads, as far as they can be told, each with the place that names it.
+    fn plan(&mut self, index: usize, found: &mut Diagnostics) -> (StagePlan, Vec<(Origin, Span)>) {
         let stage = &self.loaded.dockerfile.stages[index];
         let platform = self.platforms[index].clone().unwrap_or_else(|| self.target.platform.clone());
         let context = stage.name.as_ref().and_then(|name| self.context(&name.text, &platform));
         if let Some((key, context)) = context {
             let origin = origin_of_context(&key, &context, &platform);
             let plan = StagePlan { origin: origin.clone(), platform, instructions: Vec::new(), n_triggers: 0 };
-            return (plan, vec![origin]);
+            return (plan, vec![(origin, stage.span)]);
         }
         let (origin, platform) = self.base_origin(index, platform.clone()).unwrap_or_else(|error| {
             found.push(error);
             (Origin::Scratch, platform)
         });
-        let mut instructions = self.triggers(&origin, stage.span).unwrap_or_else(|error| {
+        let mut instructions = self.triggers(&origin, stage.base.span).unwrap_or_else(|error| {
             found.push(error);
             Vec::new()
         });
         let n_triggers = instructions.len();
         instructions.extend(stage.instructions.iter().cloned());
-        let mut origins = vec![origin.clone()];
+        let mut origins = vec![(origin.clone(), stage.base.span)];
         for instruction in &instructions {
             match self.reads(index, instruction) {
                 Ok(read) => origins.extend(read),
@@ -241,7 +242,7 @@ impl<'a> Stages<'a> {
     /// Returns what the base holds back for the stages that come from it.
     fn triggers(&mut self, origin: &Origin, span: Span) -> Result<Vec<Instruction>, Diagnostic> {
         let texts = match origin {
-            Origin::Image(need) => match self.need(need.clone()) {
+            Origin::Image(need) => match self.need(need.clone(), span) {
                 Some(image) => image.config.config.on_build.clone(),
                 None => Vec::new(),
             },
@@ -272,20 +273,24 @@ impl<'a> Stages<'a> {
         Ok(instructions)
     }
 
-    /// Returns the origins that an instruction of stage `index` reads besides the stage's own files.
-    fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<Origin>, Diagnostic> {
+    /// Returns the origins that an instruction of stage `index` reads besides the stage's own files, each with the place that
+    /// names it.
+    fn reads(&self, index: usize, instruction: &Instruction) -> Result<Vec<(Origin, Span)>, Diagnostic> {
         match &instruction.kind {
             InstructionKind::Copy(CopyInstruction { from: None, .. }) | InstructionKind::Add(_) => {
-                Ok(vec![self.main_context()])
+                Ok(vec![(self.main_context(), instruction.span)])
             }
-            InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => Ok(vec![self.copy_origin(index, from)?]),
+            InstructionKind::Copy(CopyInstruction { from: Some(from), .. }) => {
+                Ok(vec![(self.copy_origin(index, from)?, from.span)])
+            }
             InstructionKind::Run(run) => {
                 let mut origins = Vec::new();
                 for word in &run.mounts {
-                    origins.push(match MountOptions::from_of(word) {
+                    let origin = match MountOptions::from_of(word) {
                         Some(from) => self.mount_origin(index, &from, word.span)?,
                         None => self.main_context(),
-                    });
+                    };
+                    origins.push((origin, word.span));
                 }
                 Ok(origins)
             }
@@ -302,7 +307,7 @@ impl<'a> Stages<'a> {
             InstructionKind::Run(run) => !run.mounts.is_empty(),
             _ => {
                 let origins = self.reads(index, instruction).unwrap_or_default();
-                origins.iter().any(|origin| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
+                origins.iter().any(|(origin, _)| !matches!(origin, Origin::Stage(_) | Origin::MainContext))
             }
         })
     }
@@ -328,7 +333,7 @@ impl<'a> Stages<'a> {
         }
         if let Ok(wanted) = from.text.parse::<usize>() {
             if wanted < index {
-                return Ok(Origin::Stage(wanted));
+                return Ok(self.stage_origin(wanted));
             }
             let error = Diagnostic::error(from.span, format!("there is no stage {wanted} before this one"));
             return Err(error.note(format!("this is stage {index}; the first is stage 0")));
@@ -344,11 +349,21 @@ impl<'a> Stages<'a> {
         })
     }
 
+    /// Returns what reading a stage reads: the named context that stands in for it, where there is one, of which then only
+    /// what is read counts.
+    fn stage_origin(&self, index: usize) -> Origin {
+        let (name, platform) = (self.loaded.dockerfile.stages[index].name.as_ref(), self.platform_of(index));
+        match name.and_then(|name| self.context(&name.text, &platform)) {
+            Some((key, context)) => origin_of_context(&key, &context, &platform),
+            None => Origin::Stage(index),
+        }
+    }
+
     /// Returns what a mount's `from` means: a stage by name, a named context, an image.
     pub(super) fn mount_origin(&self, index: usize, from: &str, span: Span) -> Result<Origin, Diagnostic> {
         let dockerfile = &self.loaded.dockerfile;
         if let Some(earlier) = dockerfile.stage_named(from, index) {
-            return Ok(Origin::Stage(earlier));
+            return Ok(self.stage_origin(earlier));
         }
         if let Some(later) = dockerfile.stage_named(from, dockerfile.stages.len()) {
             let error = Diagnostic::error(span, format!("stage `{from}` is not defined before this one"));
@@ -357,11 +372,11 @@ impl<'a> Stages<'a> {
         self.external(from, &self.target.platform, span)
     }
 
-    /// Returns an image if it is resolved; notes that it is needed otherwise.
-    fn need(&mut self, need: Need) -> Option<&'a ResolvedImage> {
+    /// Returns an image if it is resolved; notes that the place `span` needs it otherwise.
+    fn need(&mut self, need: Need, span: Span) -> Option<&'a ResolvedImage> {
         let image = self.resolved.images.get(&need);
         if image.is_none() {
-            self.needs.insert(need);
+            self.needs.entry(need).or_insert(span);
         }
         image
     }
@@ -395,6 +410,12 @@ pub(super) fn named_context(target: &PlannedTarget, name: &str, platform: &Platf
 fn origin_of_context(key: &str, context: &BuildContext, platform: &Platform) -> Origin {
     match context {
         BuildContext::Local(_) => Origin::Local(key.to_owned()),
+        // `docker-image://scratch`: the word, and no image of that name.
+        BuildContext::Image(ImageSource::Registry(Reference { registry, repository, tag: None, digest: None }))
+            if (registry.as_str(), repository.as_str()) == ("docker.io", "library/scratch") =>
+        {
+            Origin::Scratch
+        }
         BuildContext::Image(image) => Origin::Image(Need { image: image.clone(), platform: platform.clone() }),
         BuildContext::Target(name) => Origin::Target(name.clone()),
     }

@@ -13,11 +13,11 @@ use crate::platform::Platform;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
     entries: Vec<(String, String)>,
-    /// Bytes that these and the variables they were cloned from, or to, were expanded to.
+    /// Bytes that these and the variables they were cloned from, or to, were expanded and copied to.
     n_inserted: Rc<Cell<usize>>,
 }
 
-/// The most that variables are expanded to in all words of a Dockerfile together, in bytes.
+/// The most that variables are expanded to in all words of a Dockerfile, and copied to its steps and stages, in bytes.
 const MAX_TOTAL: usize = 64 << 20;
 
 impl Variables {
@@ -25,6 +25,11 @@ impl Variables {
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.entries.retain(|(known, _)| known != name);
         self.entries.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Forgets a variable.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.entries.retain(|(known, _)| known != name);
     }
 
     /// Returns no variables, whose expansions count with these.
@@ -70,6 +75,13 @@ impl Variables {
         let message =
             format!("the values of variables in this Dockerfile make more than {} MiB of text", MAX_TOTAL >> 20);
         Err(Diagnostic::error(at, message))
+    }
+
+    /// Counts a copy of all variables, and `n_more` bytes that repeat some of them: each RUN has an environment of its own,
+    /// and each stage begins with that of another. One long value would otherwise be kept as often as there are steps.
+    pub(super) fn spend_copy(&self, n_more: usize, at: Span) -> Result<(), Diagnostic> {
+        let n_copied: usize = self.entries.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.spend(n_copied + n_more, at)
     }
 
     fn can_spend(&self, n_inserted: usize) -> bool {

@@ -68,6 +68,10 @@ pub struct VertexMetadata {
     pub also: Vec<Span>,
     /// The instruction's text, for those who look for it in the graph; empty where there is none.
     pub command: String,
+    /// The stage that the instruction stands in: its name, or `stage-N`; empty where there is none.
+    pub stage: String,
+    /// Names of those variables of a process that ARG declared.
+    pub arguments: Vec<String>,
     /// The name that a source was asked for by, where its op does not say it.
     pub source_name: String,
     /// The platform it is for, where it is for one.

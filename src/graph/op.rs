@@ -40,7 +40,7 @@ impl Op {
 }
 
 /// What is brought in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceOp {
     /// The root file system of an image: its layers. The name is not part of it: two names of one manifest are one step.

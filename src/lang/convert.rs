@@ -2,14 +2,61 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::{ELEMENT, MAX_VALUE, value_fits};
 use super::number::Number;
 use super::value::{Field, Type, Value};
 
 /// Converts a value.
 ///
 /// # Errors
-/// A phrase that names the wanted type: "list of string required, but have string".
+/// A phrase that names the wanted type: "list of string required, but have string". The nulls for what is absent would be
+/// larger than a value may be.
 pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
+    if has_optional(wanted) {
+        value_fits(filled_size(value, wanted, value.size()))?;
+    }
+    converted(value, wanted)
+}
+
+/// Says whether a conversion to it may add something that the value does not have.
+fn has_optional(kind: &Type) -> bool {
+    match kind {
+        Type::Dynamic | Type::Bool | Type::Number | Type::String => false,
+        Type::List(element) | Type::Set(element) | Type::Map(element) => has_optional(element),
+        Type::Tuple(items) => items.iter().any(has_optional),
+        Type::Object(fields) => fields.values().any(|field| field.is_optional || has_optional(&field.kind)),
+    }
+}
+
+/// Returns `size` and what nulls for absent attributes add to it; a few lines of types and elements can ask for any amount.
+/// `None` as soon as it is more than a value may be.
+fn filled_size(value: &Value, wanted: &Type, size: usize) -> Option<usize> {
+    let (items, entries) = (value.as_items().unwrap_or(&[]), value.as_entries());
+    let size = match wanted {
+        _ if value.is_null() => size.checked_add(wanted.size())?,
+        Type::List(element) | Type::Set(element) => {
+            items.iter().try_fold(size, |size, item| filled_size(item, element, size))?
+        }
+        Type::Tuple(kinds) => {
+            items.iter().zip(kinds).try_fold(size, |size, (item, kind)| filled_size(item, kind, size))?
+        }
+        Type::Map(element) => {
+            let mut items = entries.into_iter().flat_map(BTreeMap::values);
+            items.try_fold(size, |size, item| filled_size(item, element, size))?
+        }
+        Type::Object(fields) => {
+            let added = |name: &str, field: &Field| 2 * ELEMENT + name.len() + field.kind.size();
+            fields.iter().try_fold(size, |size, (name, field)| match entries.and_then(|entries| entries.get(name)) {
+                Some(item) => filled_size(item, &field.kind, size),
+                None => size.checked_add(added(name, field)).filter(|size| *size <= MAX_VALUE),
+            })?
+        }
+        _ => size,
+    };
+    Some(size).filter(|size| *size <= MAX_VALUE)
+}
+
+fn converted(value: &Value, wanted: &Type) -> Result<Value, String> {
     if let Value::Null(kind) = value {
         return match converts(kind, wanted, Safety::AnyValue) {
             true => Ok(Value::Null(wanted.clone())),
@@ -38,7 +85,7 @@ pub fn convert(value: &Value, wanted: &Type) -> Result<Value, String> {
         (Type::Map(element), _) => entries(value, element, wanted).map(Value::map),
         (Type::Tuple(types), _) => match value {
             Value::Tuple(items) if items.len() == types.len() => {
-                items.iter().zip(types).map(|(v, t)| convert(v, t)).collect::<Result<_, _>>().map(Value::tuple)
+                items.iter().zip(types).map(|(v, t)| converted(v, t)).collect::<Result<_, _>>().map(Value::tuple)
             }
             _ => Err(mismatch(wanted, value)),
         },
@@ -63,13 +110,13 @@ pub fn primitive_text(value: &Value) -> Option<String> {
 
 fn elements(value: &Value, element: &Type, wanted: &Type) -> Result<Vec<Value>, String> {
     let items = value.as_items().ok_or_else(|| mismatch(wanted, value))?;
-    let convert_at = |(i, item): (usize, &Value)| convert(item, element).map_err(|e| format!("element {i}: {e}"));
+    let convert_at = |(i, item): (usize, &Value)| converted(item, element).map_err(|e| format!("element {i}: {e}"));
     let items: Vec<Value> = items.iter().enumerate().map(convert_at).collect::<Result<_, _>>()?;
     if !is_open(element) {
         return Ok(items);
     }
     let common = unify(&items).ok_or_else(|| format!("{wanted} required, but the elements have different types"))?;
-    items.iter().map(|item| convert(item, &common)).collect()
+    items.iter().map(|item| converted(item, &common)).collect()
 }
 
 /// Says whether a type leaves any part of it to the value.
@@ -90,7 +137,7 @@ fn entries(value: &Value, element: &Type, wanted: &Type) -> Result<BTreeMap<Stri
         _ => Some(element.clone()),
     };
     let common = common.ok_or_else(|| format!("{wanted} required, but the values have different types"))?;
-    let convert_at = |(key, item): (&String, &Value)| match convert(item, &common) {
+    let convert_at = |(key, item): (&String, &Value)| match converted(item, &common) {
         Ok(item) => Ok((key.clone(), item)),
         Err(e) => Err(format!("element \"{key}\": {e}")),
     };
@@ -99,16 +146,16 @@ fn entries(value: &Value, element: &Type, wanted: &Type) -> Result<BTreeMap<Stri
 
 fn object(value: &Value, fields: &BTreeMap<String, Field>, wanted: &Type) -> Result<Value, String> {
     let items = value.as_entries().ok_or_else(|| mismatch(wanted, value))?;
-    let mut converted = BTreeMap::new();
+    let mut attributes = BTreeMap::new();
     for (name, field) in fields {
         let item = match items.get(name) {
-            Some(item) => convert(item, &field.kind).map_err(|e| format!("attribute \"{name}\": {e}"))?,
+            Some(item) => converted(item, &field.kind).map_err(|e| format!("attribute \"{name}\": {e}"))?,
             None if field.is_optional => Value::Null(field.kind.clone()),
             None => return Err(format!("attribute \"{name}\" is required")),
         };
-        converted.insert(name.clone(), item);
+        attributes.insert(name.clone(), item);
     }
-    Ok(Value::object(converted))
+    Ok(Value::object(attributes))
 }
 
 /// Returns a type that all values convert to; `None` where there is none. Nulls of no type fit every type.

@@ -9,6 +9,7 @@ use super::convert::{convert, unify};
 use super::element::{attribute, element};
 use super::functions::{self, Argument, Function};
 use super::limits::{BYTES_PER_STEP, ELEMENT, MAX_ARGUMENTS, MAX_DEPTH, MAX_STEPS, MAX_TEXT, MAX_VALUE, MAX_VALUES};
+use super::number::Number;
 use super::operand::{boolean, logical, number};
 use super::type_expr::{all_required, type_from_expr};
 use super::value::{Type, Value};
@@ -339,7 +340,7 @@ impl<'a> EvalContext<'a> {
     fn unary(&self, operator: UnaryOperator, operand: &Expr) -> Result<Value, EvalError> {
         let value = self.eval(operand)?;
         match operator {
-            UnaryOperator::Negate => Ok(Value::Number(number(&value, operand.span)?.negate())),
+            UnaryOperator::Negate => Ok(Value::Number(self.number(&value, operand.span)?.negate())),
             UnaryOperator::Not => Ok(Value::Bool(!boolean(&value, operand.span)?)),
         }
     }
@@ -366,7 +367,8 @@ impl<'a> EvalContext<'a> {
             B::NotEqual => return Ok(Value::Bool(!equal(&a, &b))),
             _ => {}
         }
-        let (a, b) = (number(&a, left.span)?, number(&b, right.span)?);
+        let (a, b) = (self.number(&a, left.span)?, self.number(&b, right.span)?);
+        self.scope.handled(arithmetic_effort(operator, &a, &b), span)?;
         let result = match operator {
             B::Add => a.add(&b),
             B::Subtract => a.subtract(&b),
@@ -379,6 +381,13 @@ impl<'a> EvalContext<'a> {
             _ => return Ok(Value::Bool(a >= b)),
         };
         result.map(Value::Number).ok_or_else(|| error(span, "this division has no result"))
+    }
+
+    /// Returns the number that an operand is or converts to. Reading digits takes longer than going through a text.
+    fn number(&self, value: &Value, span: Span) -> Result<Number, EvalError> {
+        const BYTES_PER_DIGIT: usize = 32;
+        self.scope.handled(value.as_str().map_or(0, str::len).saturating_mul(BYTES_PER_DIGIT), span)?;
+        number(value, span)
     }
 
     fn call(&self, call: &Call, span: Span) -> Result<Value, EvalError> {
@@ -426,7 +435,7 @@ impl<'a> EvalContext<'a> {
             return Err(too_much(span, message));
         }
         // Before it is called: what takes too long is not begun.
-        self.scope.handled(if function.looks_at_all() { size } else { 0 }, span)?;
+        self.scope.handled(if function.looks_at_all() { size.saturating_mul(function.slowness()) } else { 0 }, span)?;
         let world = self.scope.world();
         let value = function.call(world, span, arguments)?;
         self.scope.handled(world.take_effort(), span)?;
@@ -453,12 +462,23 @@ impl<'a> EvalContext<'a> {
             ("can", [expr]) => Some(Ok(Value::Bool(self.eval(expr).is_ok()))),
             ("convert", [value, wanted]) => Some(self.eval(value).and_then(|value| {
                 let wanted = all_required(type_from_expr(wanted)?);
-                self.scope.made(value.size(), span)?;
-                convert(&value, &wanted).map_err(|why| error(span, why))
+                let converted = convert(&value, &wanted).map_err(|why| error(span, why))?;
+                self.scope.made(converted.size(), span)?;
+                Ok(converted)
             })),
             _ => None,
         }
     }
+}
+
+/// Returns what an operation takes, in bytes handled: nothing to speak of for sums of short numbers.
+fn arithmetic_effort(operator: BinaryOperator, a: &Number, b: &Number) -> usize {
+    const DIVISION: usize = 1 << 10;
+    const SHORT: usize = 32;
+    const BYTES_PER_DIGIT: usize = 4;
+    let is_division = matches!(operator, BinaryOperator::Divide | BinaryOperator::Modulo);
+    let n_long = (a.max_digits() + b.max_digits()).saturating_sub(SHORT);
+    n_long * BYTES_PER_DIGIT + if is_division { DIVISION } else { 0 }
 }
 
 /// Equality of the `==` operator: of one type and content; a tuple equals no list.

@@ -1,6 +1,7 @@
 //! Natural numbers of any size: the few operations that [`super::number`] needs, written for clarity, not speed.
 
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 /// A natural number: base 2^32, least significant limb first, no zero limb at the top.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +19,20 @@ impl Natural {
 
     /// Reads the values of digits, the most significant first.
     pub(super) fn from_values(values: impl IntoIterator<Item = u32>, radix: u32) -> Natural {
-        values.into_iter().fold(Natural::default(), |mut n, digit| {
-            n.multiply_add(radix, digit);
-            n
-        })
+        let mut n = Natural::default();
+        // As many digits at once as a limb holds.
+        let (mut factor, mut summand) = (1u32, 0u32);
+        for digit in values {
+            match factor.checked_mul(radix) {
+                Some(next) => (factor, summand) = (next, summand * radix + digit),
+                None => {
+                    n.multiply_add(factor, summand);
+                    (factor, summand) = (radix, digit);
+                }
+            }
+        }
+        n.multiply_add(factor, summand);
+        n
     }
 
     /// Returns its digits to base 2, 8, 10 or 16.
@@ -149,24 +160,37 @@ impl Natural {
         Natural(limbs).trimmed()
     }
 
-    /// Quotient and remainder; `None` for a division by zero.
+    /// Quotient and remainder; `None` for a division by zero. Limb by limb, as Knuth's algorithm D.
     pub(super) fn divide(&self, divisor: &Natural) -> Option<(Natural, Natural)> {
-        if divisor.is_zero() {
-            return None;
+        let shift = divisor.0.last()?.leading_zeros() as usize;
+        if self < divisor {
+            return Some((Natural::default(), self.clone()));
         }
-        let mut quotient = vec![0u32; self.0.len()];
-        let mut rest = Natural::default();
-        for index in (0..self.bits()).rev() {
-            rest = rest.shift_left(1);
-            if self.bit(index) {
-                rest = rest.add(&Natural::from_u64(1));
-            }
-            if rest >= *divisor {
-                rest = rest.subtract(divisor);
-                quotient[index / 32] |= 1 << (index % 32);
-            }
+        // With the highest bit of the divisor set, a guess from two limbs is two too large at most.
+        let divisor = divisor.shift_left(shift);
+        let n = divisor.0.len();
+        let mut rest = self.shift_left(shift).0;
+        rest.push(0);
+        let mut quotient = vec![0u32; rest.len() - n];
+        for at in (0..quotient.len()).rev() {
+            quotient[at] = subtract_multiple(&mut rest[at..=at + n], &divisor.0);
         }
-        Some((Natural(quotient).trimmed(), rest))
+        Some((Natural(quotient).trimmed(), Natural(rest).trimmed().shift_right(shift)))
+    }
+
+    /// 5 to the power `n`. Decimal exponents are powers of two and of this; the table makes a large one as cheap as a
+    /// small one.
+    pub(super) fn power_of_five(n: usize) -> Natural {
+        const STRIDE: usize = 32;
+        const MAX_TABLED: usize = 41_000;
+        static TABLE: [OnceLock<Natural>; MAX_TABLED / STRIDE] = [const { OnceLock::new() }; MAX_TABLED / STRIDE];
+        match TABLE.get(n / STRIDE) {
+            Some(power) => {
+                let power = power.get_or_init(|| Natural::power(5, n / STRIDE * STRIDE));
+                power.multiply(&Natural::power(5, n % STRIDE))
+            }
+            None => Natural::power(5, n),
+        }
     }
 
     /// Decimal digits, most significant first; empty for zero.
@@ -217,6 +241,39 @@ impl Natural {
     }
 }
 
+/// Takes the largest multiple of `divisor` that fits off `rest`, which has one limb more, and returns how often. `rest` is
+/// less than the divisor one limb higher up, and the divisor's highest bit is set.
+fn subtract_multiple(rest: &mut [u32], divisor: &[u32]) -> u32 {
+    let n = divisor.len();
+    let limb = |limbs: &[u32], below_top: usize| limbs.len().checked_sub(below_top).map_or(0, |i| u64::from(limbs[i]));
+    let (top, second) = (limb(divisor, 1), limb(divisor, 2));
+    let high = limb(rest, 1) << 32 | limb(rest, 2);
+    let third = if n > 1 { limb(rest, 3) } else { 0 };
+    let (mut times, mut left) = (high / top, high % top);
+    while left <= u64::from(u32::MAX) && (times > u64::from(u32::MAX) || times * second > (left << 32 | third)) {
+        times -= 1;
+        left += top;
+    }
+    let (mut carry, mut borrow) = (0u64, 0i64);
+    for (i, limb) in rest.iter_mut().enumerate() {
+        carry += times * divisor.get(i).copied().map_or(0, u64::from);
+        let difference = i64::from(*limb) - i64::from(carry as u32) - borrow;
+        *limb = difference as u32;
+        borrow = i64::from(difference < 0);
+        carry >>= 32;
+    }
+    if borrow > 0 {
+        times -= 1;
+        let mut carry = 0u64;
+        for (i, limb) in rest.iter_mut().enumerate() {
+            carry += u64::from(*limb) + divisor.get(i).copied().map_or(0, u64::from);
+            *limb = carry as u32;
+            carry >>= 32;
+        }
+    }
+    times as u32
+}
+
 impl Ord for Natural {
     fn cmp(&self, other: &Natural) -> Ordering {
         self.0.len().cmp(&other.0.len()).then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
@@ -226,5 +283,46 @@ impl Ord for Natural {
 impl PartialOrd for Natural {
     fn partial_cmp(&self, other: &Natural) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of up to six limbs, of those that carries and guesses go wrong with.
+    fn awkward(seed: u64) -> Natural {
+        const LIMBS: [u32; 6] = [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        let n_limbs = 1 + next(6);
+        Natural((0..n_limbs).map(|_| LIMBS[next(6) as usize]).collect()).trimmed()
+    }
+
+    #[test]
+    fn quotient_times_divisor_and_the_rest_are_the_number() {
+        for seed in 0..20_000 {
+            let (a, b) = (awkward(seed), awkward(seed + 1_000_000));
+            match a.divide(&b) {
+                Some((quotient, rest)) => {
+                    assert!(rest < b, "{a:?} / {b:?}");
+                    assert_eq!(quotient.multiply(&b).add(&rest), a, "{a:?} / {b:?}");
+                }
+                None => assert!(b.is_zero()),
+            }
+        }
+    }
+
+    #[test]
+    fn digits_and_powers_are_exact() {
+        let text = "1234567890".repeat(40);
+        let digits: String = Natural::from_digits(&text, 10).decimal().iter().map(|d| char::from(b'0' + d)).collect();
+        assert_eq!(digits, text);
+        for n in [0, 1, 31, 32, 33, 1000, 40_999, 41_000, 41_001] {
+            assert_eq!(Natural::power_of_five(n), Natural::power(5, n), "{n}");
+        }
     }
 }

@@ -57,10 +57,10 @@ impl Number {
         }
         let mantissa = Natural::from_digits(&format!("{whole}{fraction}"), 10);
         let exponent = exponent - fraction.len() as i64;
-        let power = Natural::power(10, exponent.unsigned_abs() as usize);
+        let power = Natural::power_of_five(exponent.unsigned_abs() as usize);
         let number = match exponent {
-            0.. => rounded(is_negative, mantissa.multiply(&power), 0, FULL),
-            _ => quotient(is_negative, &mantissa, &power, 0, FULL),
+            0.. => rounded(is_negative, mantissa.multiply(&power), exponent, FULL),
+            _ => quotient(is_negative, &mantissa, &power, exponent, FULL),
         };
         Some(number)
     }
@@ -141,6 +141,14 @@ impl Number {
         let shift = usize::try_from(self.exponent).ok().filter(|shift| *shift < 64)?;
         let magnitude = i128::from(mantissa.shift_left(shift).to_u64()?);
         i64::try_from(if self.is_negative { -magnitude } else { magnitude }).ok()
+    }
+
+    /// Returns what it takes to write it, in bytes handled: its digits, and for long ones their square, because each is
+    /// divided out of all that follow.
+    pub fn writing_effort(&self) -> usize {
+        const BYTES_PER_SQUARE: usize = 64;
+        let n_digits = self.max_digits();
+        n_digits + n_digits * n_digits / BYTES_PER_SQUARE
     }
 
     /// Returns how many characters it has at most, written out.
@@ -430,9 +438,31 @@ fn exact(mantissa: &Natural, exponent: i64) -> Decimal {
     // m × 2^-n = m × 5^n × 10^-n.
     let (digits, shift) = match exponent {
         0.. => (mantissa.shift_left(n).decimal(), 0),
-        _ => (mantissa.multiply(&Natural::power(5, n)).decimal(), exponent),
+        _ => (mantissa.multiply(&Natural::power_of_five(n)).decimal(), exponent),
     };
     let point = digits.len() as i64 + shift;
+    (without_zeros(digits), point)
+}
+
+/// Like [`exact`], but of a long expansion the first digits alone, and one more that is not zero where others follow:
+/// enough to tell two numbers apart that differ in the last of `precision` bits.
+fn leading(mantissa: &Natural, exponent: i64, precision: usize) -> Decimal {
+    let n_kept = precision * 302 / 1000 + 16;
+    let n = exponent.unsigned_abs() as usize;
+    let (whole, shift) = match exponent {
+        0.. => (mantissa.shift_left(n), 0),
+        _ => (mantissa.multiply(&Natural::power_of_five(n)), exponent),
+    };
+    // At least so many digits: 0.301 is a little less than the logarithm of 2.
+    let n_cut = (whole.bits() * 301 / 1000).saturating_sub(n_kept);
+    let Some((top, rest)) = whole.divide(&Natural::power_of_five(n_cut).shift_left(n_cut)) else {
+        return exact(mantissa, exponent);
+    };
+    let mut digits = top.decimal();
+    let point = (digits.len() + n_cut) as i64 + shift;
+    if !rest.is_zero() {
+        digits.push(1);
+    }
     (without_zeros(digits), point)
 }
 
@@ -445,13 +475,14 @@ fn without_zeros(mut digits: Vec<u8>) -> Vec<u8> {
 
 /// Returns the shortest decimal between the midpoints to the number's two neighbors (Steele and White's criterion).
 fn shortest(mantissa: &Natural, exponent: i64, precision: usize) -> Decimal {
-    let (digits, point) = exact(mantissa, exponent);
-    let spread = precision.saturating_sub(mantissa.bits());
+    let precision = precision.max(mantissa.bits());
+    let (digits, point) = leading(mantissa, exponent, precision);
+    let spread = precision - mantissa.bits();
     let (full, exponent) = (mantissa.shift_left(spread), exponent - spread as i64);
     let one = Natural::from_u64(1);
     // Below a power of two the neighbor is half as far away; the peer's library does not see to that.
-    let lower = exact(&full.shift_left(1).subtract(&one), exponent - 1);
-    let upper = exact(&full.shift_left(1).add(&one), exponent - 1);
+    let lower = leading(&full.shift_left(1).subtract(&one), exponent - 1, precision);
+    let upper = leading(&full.shift_left(1).add(&one), exponent - 1, precision);
     let at = |decimal: &Decimal, i: usize| {
         let index = i as i64 - (point - decimal.1);
         usize::try_from(index).ok().and_then(|i| decimal.0.get(i).copied()).unwrap_or(0)
@@ -540,6 +571,22 @@ mod tests {
     fn what_is_no_number_is_refused() {
         for text in ["", "-", ".", "1e", "0x1", "1_0", "nan", "1e99999999999", "１"] {
             assert!(Number::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_numbers_are_written_as_their_whole_expansion_says() {
+        // The first digits of the exact expansion, as far as a rounded one repeats them, and the number itself when read.
+        for text in ["1e4999", "1e-4800", "7e300", "123456789e-321", "0.1", "1e22", "3e-170"] {
+            for divisor in ["1", "3", "7", "1e17", "9999999999999999999999"] {
+                let number = n(text).divide(&n(divisor)).expect("finite");
+                let written = number.to_string();
+                assert_eq!(n(&written), number, "{text} / {divisor}");
+                let (digits, point) = number.decimal().expect("finite");
+                let (short, short_point) = number.shortest_decimal().expect("finite");
+                let n_same = short.iter().zip(&digits).take_while(|(a, b)| a == b).count();
+                assert!(short_point == point && n_same + 1 >= short.len(), "{text} / {divisor}: {written}");
+            }
         }
     }
 }

@@ -143,8 +143,9 @@ impl Value {
     /// in it, and the bytes of texts, keys and digits.
     pub fn size(&self) -> usize {
         match self {
-            Value::Null(_) | Value::Bool(_) => ELEMENT,
-            Value::Number(number) => ELEMENT + number.max_digits(),
+            Value::Null(kind) => ELEMENT + kind.size(),
+            Value::Bool(_) => ELEMENT,
+            Value::Number(number) => ELEMENT + number.writing_effort(),
             Value::String(text) => ELEMENT + text.len(),
             Value::List(items) | Value::Set(items) | Value::Tuple(items) => items.size,
             Value::Map(entries) | Value::Object(entries) => entries.size,
@@ -286,6 +287,19 @@ fn set_key(value: &Value) -> Vec<u8> {
     let mut text = String::from(if value.is_null() { "1" } else { "0" });
     append(value, &mut text);
     text.into_bytes()
+}
+
+impl Type {
+    /// Returns about how many bytes it takes beside its own struct: a null holds its type.
+    pub fn size(&self) -> usize {
+        let inside = |kind: &Type| ELEMENT + kind.size();
+        match self {
+            Type::Dynamic | Type::Bool | Type::Number | Type::String => 0,
+            Type::List(element) | Type::Set(element) | Type::Map(element) => inside(element),
+            Type::Tuple(items) => items.iter().map(inside).sum(),
+            Type::Object(fields) => fields.iter().map(|(name, field)| name.len() + inside(&field.kind)).sum(),
+        }
+    }
 }
 
 impl PartialEq for Value {

@@ -4,7 +4,7 @@ use oci_spec::image::{
     Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
 };
 
-use super::descriptor;
+use super::{descriptor, os_version};
 use crate::digest::Digest;
 use crate::platform::Platform;
 
@@ -61,6 +61,8 @@ pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descri
         .manifests(manifests)
         .build()
         .expect("all fields are given");
+    let mut index = serde_json::to_value(&index).expect("an index has only text keys");
+    os_version::as_written(&mut index);
     let bytes = serde_json::to_vec_pretty(&index).expect("an index has only text keys");
     Blob::new(MediaType::ImageIndex, bytes)
 }

@@ -31,6 +31,9 @@ pub struct ImageConfig {
     /// Operating system.
     #[serde(default)]
     pub os: String,
+    /// What the operating system has to have.
+    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
+    pub os_features: Vec<String>,
     /// Windows build number.
     #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,

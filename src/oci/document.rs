@@ -8,6 +8,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::os_version;
 use crate::digest::{Digest, InvalidDigest};
 
 /// Largest manifest or index that is read, in bytes (distribution-spec v1.1, *Pushing Manifests*, asks for 4 MiB).
@@ -142,7 +143,7 @@ pub fn parse_document(bytes: &[u8], declared: Option<&str>) -> Result<Document, 
     let media_type = document_media_type(bytes, declared)?.to_string();
     match DocumentKind::of_media_type(&media_type) {
         Some(DocumentKind::Index) => {
-            let index: ImageIndex = read(bytes)?;
+            let index = read_index(bytes)?;
             check_digests(index.manifests().iter().chain(index.subject()))?;
             Ok(Document::Index(index))
         }
@@ -156,6 +157,15 @@ pub fn parse_document(bytes: &[u8], declared: Option<&str>) -> Result<Document, 
             Ok(Document::Manifest(manifest))
         }
     }
+}
+
+fn read_index(bytes: &[u8]) -> Result<ImageIndex, InvalidDocument> {
+    if !os_version::may_be_in(bytes) {
+        return read(bytes);
+    }
+    let mut value: serde_json::Value = read(bytes)?;
+    os_version::as_read(&mut value);
+    serde_json::from_value(value).map_err(|error| InvalidDocument::Malformed(error.to_string()))
 }
 
 /// Reads a manifest; all its descriptors have SHA-256 digests.

@@ -7,6 +7,7 @@ mod blob;
 mod config;
 mod document;
 mod layer;
+mod os_version;
 mod select;
 pub mod tar;
 pub mod untar;

@@ -3,6 +3,7 @@
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use super::document::DocumentKind;
+use super::os_version::{build_of, runs_on};
 use crate::platform::Platform;
 
 /// The annotation by which BuildKit marks the attestation manifests of an index.
@@ -14,18 +15,36 @@ const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// nothing suits. Attestations and nested indexes are never returned.
 pub fn select(index: &ImageIndex, platform: &Platform) -> Option<Descriptor> {
     let images: Vec<&Descriptor> = index.manifests().iter().filter(|d| is_image(d)).collect();
-    let with_platform = accepted(platform)
-        .into_iter()
-        .find_map(|accepted| images.iter().find(|d| platform_of(d).is_some_and(|p| p.satisfies(&accepted))));
+    let with_platform = accepted(platform).into_iter().find_map(|accepted| best(&images, &accepted));
     with_platform.or_else(|| images.iter().find(|d| d.platform().is_none())).map(|d| (*d).clone())
 }
 
-/// Returns the normalised platform of an index's entry. Windows' build number is not read: `oci-spec` looks for it under
-/// another key than the specification's.
+/// Returns the first entry for `wanted`. Of those for a build of Windows, one for that very build comes first, else the
+/// newest that it runs; elsewhere builds mean nothing.
+fn best<'a, 'd>(images: &'a [&'d Descriptor], wanted: &Platform) -> Option<&'a &'d Descriptor> {
+    let version = wanted.os_version.as_deref().filter(|_| wanted.os == "windows");
+    let of_wanted =
+        |platform: &Platform| Platform { os_version: wanted.os_version.clone(), ..platform.clone() } == *wanted;
+    let matching = images.iter().filter_map(|image| Some((image, platform_of(image)?)));
+    let mut matching = matching.filter(|(_, platform)| of_wanted(platform));
+    let Some(version) = version else { return matching.next().map(|(image, _)| image) };
+    let running = matching.filter(|(_, platform)| runs_on(version, platform.os_version.as_deref()));
+    // Of equals, `max_by_key` takes the last.
+    let of_build = |platform: &Platform| platform.os_version.as_deref().and_then(build_of);
+    let running: Vec<_> = running.collect();
+    running
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, platform)| (platform.os_version.as_deref() == Some(version), of_build(platform)))
+        .map(|(image, _)| image)
+}
+
+/// Returns the normalised platform of an index's entry.
 pub fn platform_of(descriptor: &Descriptor) -> Option<Platform> {
     let platform = descriptor.platform().as_ref()?;
     let variant = platform.variant().as_deref();
-    Some(Platform::new(&platform.os().to_string(), &platform.architecture().to_string(), variant))
+    let normal = Platform::new(&platform.os().to_string(), &platform.architecture().to_string(), variant);
+    Some(Platform { os_version: platform.os_version().clone(), ..normal })
 }
 
 /// Says whether an index's entry is an attestation (provenance, SBOM): its platform is `unknown/unknown`.
@@ -42,8 +61,7 @@ fn is_image(descriptor: &Descriptor) -> bool {
 
 /// Returns what runs on `platform`, best first.
 fn accepted(platform: &Platform) -> Vec<Platform> {
-    // The build number is dropped because the entries' own is not known.
-    let wanted = Platform { os_version: None, ..platform.clone() };
+    let wanted = platform.clone();
     let other = |architecture: &str, variant: Option<String>| Platform {
         architecture: architecture.to_owned(),
         variant,
@@ -89,6 +107,10 @@ mod tests {
         let words: Vec<&str> = text.split('/').collect();
         let platform = match words[..] {
             [""] => String::new(),
+            [os, architecture] if os.contains('@') => {
+                let (os, version) = os.split_once('@').expect("it has one");
+                format!(r#","platform":{{"os":"{os}","os.version":"{version}","architecture":"{architecture}"}}"#)
+            }
             [os, architecture] => format!(r#","platform":{{"os":"{os}","architecture":"{architecture}"}}"#),
             [os, architecture, variant] => {
                 format!(r#","platform":{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}"#)
@@ -114,6 +136,10 @@ mod tests {
             (&["windows/amd64"], "linux/amd64", None),
             (&["unknown/unknown", ""], "linux/amd64", Some("")),
             (&["unknown/unknown"], "linux/amd64", None),
+            (&["windows@1.2.3/amd64", "windows@1.1.0/amd64"], "windows(1.1.0)/amd64", Some("windows@1.1.0/amd64")),
+            (&["windows@1.2.3/amd64", "windows@1.1.0/amd64"], "windows/amd64", Some("windows@1.2.3/amd64")),
+            (&["windows@1.2.3/amd64"], "windows(1.1.0)/amd64", None),
+            (&["linux@5/amd64"], "linux(6)/amd64", Some("linux@5/amd64")),
         ];
         for (platforms, wanted, expected) in cases {
             let wanted: Platform = wanted.parse().expect("valid");

@@ -122,9 +122,41 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
+/// Returns a text in which the users and passwords of URLs are replaced.
+pub fn redacted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let end = after.find(|c: char| c.is_whitespace() || "/\"'`<>".contains(c)).unwrap_or(after.len());
+        let (authority, behind) = after.split_at(end);
+        shown.push_str(before);
+        match authority.rsplit_once('@') {
+            Some((user, _)) if before.ends_with("ssh://") && !user.contains(':') => shown.push_str(authority),
+            Some((_, host)) => shown.extend(["***@", host]),
+            None => shown.push_str(authority),
+        }
+        rest = behind;
+    }
+    shown + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_shown_without_the_passwords_of_its_urls() {
+        let cases = [
+            ("curl https://me:pw@h/x && wget 'http://t@h'", "curl https://***@h/x && wget 'http://***@h'"),
+            ("git clone ssh://git@h/x me@h:y", "git clone ssh://git@h/x me@h:y"),
+            ("ssh://git:pw@h/x https://h/a@b", "ssh://***@h/x https://h/a@b"),
+            ("a://b", "a://b"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(redacted(text), shown);
+        }
+    }
 
     #[test]
     fn what_is_shown_has_no_secrets() {

@@ -14,6 +14,7 @@ mod plain;
 mod summary;
 mod tail;
 mod view;
+pub mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;

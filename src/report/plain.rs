@@ -70,6 +70,10 @@ impl Log {
             Notice::Started { vertex, is_emulated } => {
                 self.number(&mut text, at, Item::Step(vertex), if is_emulated { " (emulated)" } else { "" });
             }
+            Notice::Missed { vertex, reason } => {
+                let numbered = self.number(&mut text, at, Item::Step(vertex), "");
+                push(&mut text, numbered, format_args!("miss: {}", one_line(reason)));
+            }
             Notice::Output { vertex, stream, bytes } => {
                 let numbered = self.number(&mut text, at, Item::Step(vertex), "");
                 let lines = self.output.push(vertex, stream, bytes);

@@ -53,6 +53,8 @@ impl Listener for Summary {
     fn on_notice(&self, at: Duration, notice: Notice<'_>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
+            // A build that began again counts anew.
+            Notice::Planned { .. } => *counts = Counts::default(),
             Notice::Started { vertex, is_emulated } => {
                 counts.running.insert(vertex, (at, is_emulated));
             }

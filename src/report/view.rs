@@ -78,6 +78,7 @@ impl View {
                 let name = format!("{}{suffix}", self.names.of(item));
                 self.running.push(Running { item, name, began: at, last: String::new() });
             }
+            Notice::Missed { vertex, reason } => self.set_last(Item::Step(vertex), Some(one_line(reason))),
             Notice::Output { vertex, stream, bytes } => {
                 let lines = self.output.push(vertex, stream, bytes);
                 let shown = lines.into_iter().rfind(|line| !line.trim().is_empty());

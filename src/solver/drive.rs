@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::durations::Expected;
 use super::key::{CacheKey, Content};
 use super::notice::{Listener, Notice, Stream};
-use super::scheduler::{Action, Event, OnFailure, Scheduler, Verdict, reachable};
+use super::scheduler::{Action, Event, Memory, OnFailure, Scheduler, Verdict, reachable};
 use crate::graph::{Definition, Op, SourceOp, VertexId};
 use crate::sys::cancel::CancelToken;
 
@@ -54,6 +55,10 @@ pub struct Drive<'a> {
     pub wanted: &'a [VertexId],
     /// How many steps run at once.
     pub n_slots: usize,
+    /// How long steps are expected to take.
+    pub expected: &'a BTreeMap<VertexId, Expected>,
+    /// Says whether memory is short; asked while steps run. Steps that are ready wait then.
+    pub memory: &'a (dyn Fn() -> Memory + Sync),
     /// What a failure does to the rest.
     pub on_failure: OnFailure,
     /// Is told what happens.
@@ -73,6 +78,8 @@ pub struct Solved<E> {
     pub contents: BTreeMap<VertexId, Content>,
     /// What failed, in the order in which it failed; cancelled steps are not among them.
     pub failures: Vec<StepFailure<E>>,
+    /// What ran to its end, and how long.
+    pub ran: Vec<(VertexId, Duration)>,
 }
 
 /// A step that failed.
@@ -97,6 +104,13 @@ enum Report<E> {
     Executed(VertexId, Duration, Caught<Content, E>),
 }
 
+/// What the workers' reports amount to so far.
+struct Told<E> {
+    failures: Vec<StepFailure<E>>,
+    ran: Vec<(VertexId, Duration)>,
+    panic: Option<Panic>,
+}
+
 /// What a worker returned, or the payload of its panic.
 type Caught<T, E> = Result<Result<T, E>, Panic>;
 
@@ -104,6 +118,9 @@ type Panic = Box<dyn Any + Send>;
 
 /// Probing is short and mostly waits for the disk; hashing inside it is rayon's.
 const N_PROBERS: usize = 4;
+
+/// How often memory is looked at while steps run.
+const MEMORY_PERIOD: Duration = Duration::from_millis(100);
 
 /// Files from the network that are brought in at once, beside what else is probed.
 const N_FETCHERS: usize = 8;
@@ -145,10 +162,12 @@ impl Drive<'_> {
         steps: &Sender<Work>,
         stop: &CancelToken,
     ) -> Solved<E> {
-        let mut scheduler = Scheduler::new(self.definition, self.wanted, self.n_slots, self.on_failure);
-        let (mut failures, mut panic) = (Vec::new(), None);
+        let expected = |id: VertexId| self.expected.get(&id).copied().unwrap_or_default();
+        let scheduler = Scheduler::new(self.definition, self.wanted, self.n_slots, self.on_failure);
+        let mut scheduler = scheduler.expecting(&expected);
+        let mut told = Told { failures: Vec::new(), ran: Vec::new(), panic: None };
         let mut actions = scheduler.on_event(Event::Begin);
-        let mut is_interrupted = false;
+        let (mut is_interrupted, mut looked) = (false, None::<Instant>);
         loop {
             for action in actions {
                 self.act(&scheduler, action, probes, steps, stop);
@@ -157,17 +176,25 @@ impl Drive<'_> {
                 break;
             }
             // Asked before each event, so that a build with much to report stops as soon as an idle one.
-            if !is_interrupted && (self.cancel.is_cancelled() || panic.is_some()) {
+            if !is_interrupted && (self.cancel.is_cancelled() || told.panic.is_some()) {
                 is_interrupted = true;
                 actions = scheduler.on_event(Event::Interrupted);
                 continue;
             }
+            if scheduler.is_running() && looked.is_none_or(|at| at.elapsed() >= MEMORY_PERIOD) {
+                looked = Some(Instant::now());
+                actions = scheduler.on_event(Event::Memory((self.memory)()));
+                if !actions.is_empty() {
+                    continue;
+                }
+            }
             actions = match inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(report) => scheduler.on_event(self.event(report, stop, &mut failures, &mut panic)),
+                Ok(report) => scheduler.on_event(self.event(report, stop, &mut told)),
                 Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => unreachable!("workers live as long as their queues"),
             };
         }
+        let Told { failures, ran, panic } = told;
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -175,16 +202,11 @@ impl Drive<'_> {
             .into_iter()
             .filter_map(|id| Some((id, scheduler.content(id)?.clone())))
             .collect();
-        Solved { contents, failures }
+        Solved { contents, failures, ran }
     }
 
-    fn event<E>(
-        &self,
-        report: Report<E>,
-        stop: &CancelToken,
-        failures: &mut Vec<StepFailure<E>>,
-        panic: &mut Option<Panic>,
-    ) -> Event {
+    fn event<E>(&self, report: Report<E>, stop: &CancelToken, told: &mut Told<E>) -> Event {
+        let Told { failures, ran, panic } = told;
         let mut fail = |vertex, after, error| {
             // What was stopped did not fail by itself.
             if !stop.is_cancelled() && !self.cancel.is_cancelled() {
@@ -197,7 +219,10 @@ impl Drive<'_> {
                 fail(vertex, Duration::ZERO, error);
                 Event::Probed { vertex, verdict: Verdict::Failed }
             }
-            Report::Executed(vertex, _, Ok(Ok(content))) => Event::Executed { vertex, content: Some(content) },
+            Report::Executed(vertex, after, Ok(Ok(content))) => {
+                ran.push((vertex, after));
+                Event::Executed { vertex, content: Some(content) }
+            }
             Report::Executed(vertex, after, Ok(Err(error))) => {
                 fail(vertex, after, error);
                 Event::Executed { vertex, content: None }

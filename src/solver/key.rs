@@ -67,6 +67,14 @@ pub struct Selection {
     pub files: Selector,
 }
 
+/// Says whether the ingredient called `name` is the digest of a selection; the key has as many of them as the step has
+/// [`selections`], in the same order.
+pub fn is_selection(name: &str) -> bool {
+    ["local files to ", "fetched files to ", "files to ", "files at ", "first files at "]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
 /// Returns what `op` selects of its inputs by content, in the order of its actions or mounts.
 pub fn selections(op: &Op) -> Vec<Selection> {
     match op {

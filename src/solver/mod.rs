@@ -2,7 +2,12 @@
 
 pub mod activity;
 pub mod drive;
+pub mod durations;
+pub mod explain;
 pub mod inputs;
 pub mod key;
+pub mod listing;
+pub mod lookups;
 pub mod notice;
 pub mod scheduler;
+pub mod trace;

@@ -28,6 +28,13 @@ pub enum Notice<'a> {
         /// Its binaries run under emulation.
         is_emulated: bool,
     },
+    /// What of a step that runs is other than in the last build of its target, in a few words.
+    Missed {
+        /// Which.
+        vertex: VertexId,
+        /// `src/main.c changed`.
+        reason: &'a str,
+    },
     /// A running step printed something; not necessarily whole lines, nor valid UTF-8.
     Output {
         /// Which.

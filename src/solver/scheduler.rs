@@ -2,13 +2,17 @@
 //!
 //! 1. A vertex whose inputs are all done is *probed*: the worker computes its cache key and asks the store.
 //! 2. A hit is done. A miss is ready to run, or *follows* an equal step (same key) that runs already.
-//! 3. Of the ready vertices the one with the longest way to the end runs first, as long as there is a free slot.
+//! 3. Of the ready vertices the one with the longest way to the end runs first, as long as there is a free slot and memory
+//!    for one more. Of two ways that are as long, the native step's comes before the emulated one's.
 //! 4. A failure cancels what depends on it, and everything else too unless the build keeps going.
 //!
 //! It never waits and does no IO: `fn on_event(&mut self, Event) -> Vec<Action>`. It does not know what an op does.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::durations::Expected;
 use super::key::{CacheKey, Content};
 use super::notice::Outcome;
 use crate::digest::Digest;
@@ -33,8 +37,20 @@ pub enum Event {
         /// Its result; `None` where it failed or was stopped.
         content: Option<Content>,
     },
+    /// Memory is short, or is so no more.
+    Memory(Memory),
     /// The user asked to stop.
     Interrupted,
+}
+
+/// Whether more steps may begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As many as there are slots.
+    #[default]
+    Ample,
+    /// None while one runs: another would make all of them slow, or have one killed.
+    Short,
 }
 
 /// What the cache says of a step.
@@ -94,22 +110,32 @@ enum State {
 pub struct Scheduler {
     states: BTreeMap<VertexId, State>,
     readers: BTreeMap<VertexId, Vec<VertexId>>,
-    /// Longest way from a vertex to the end, in steps.
-    heights: BTreeMap<VertexId, u64>,
-    /// Ready vertices, the one to run next last: by height, then by smaller id.
-    ready: BTreeSet<(u64, std::cmp::Reverse<VertexId>)>,
+    /// How urgent each vertex is.
+    priorities: BTreeMap<VertexId, Priority>,
+    /// Ready vertices, the one to run next last.
+    ready: BTreeSet<(Priority, Reverse<VertexId>)>,
     keys: BTreeMap<VertexId, CacheKey>,
     /// Which vertex with that key runs or waits for a slot, and who follows it.
     leaders: BTreeMap<Digest, (VertexId, Vec<VertexId>)>,
     n_running: usize,
     n_probing: usize,
     n_slots: usize,
+    memory: Memory,
     on_failure: OnFailure,
     is_stopping: bool,
 }
 
+/// Greater is more urgent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Priority {
+    /// Longest way from a vertex to the end, itself included, in microseconds.
+    height: u64,
+    is_native: bool,
+}
+
 impl Scheduler {
-    /// Makes a scheduler for `wanted` and all that it reads; at most `n_slots` steps run at once (at least one).
+    /// Makes a scheduler for `wanted` and all that it reads; at most `n_slots` steps run at once (at least one). All steps
+    /// count as taking the same time.
     pub fn new(definition: &Definition, wanted: &[VertexId], n_slots: usize, on_failure: OnFailure) -> Scheduler {
         let reachable = reachable(definition, wanted);
         let mut readers: BTreeMap<VertexId, Vec<VertexId>> = BTreeMap::new();
@@ -121,24 +147,36 @@ impl Scheduler {
                 readers.entry(input).or_default().push(*id);
             }
         }
-        let mut heights: BTreeMap<VertexId, u64> = BTreeMap::new();
-        for id in reachable.iter().rev() {
-            let above = readers.get(id).into_iter().flatten().map(|reader| heights[reader]).max();
-            heights.insert(*id, above.map_or(0, |height| height + 1));
-        }
-        Scheduler {
+        let scheduler = Scheduler {
             states,
             readers,
-            heights,
+            priorities: BTreeMap::new(),
             ready: BTreeSet::new(),
             keys: BTreeMap::new(),
             leaders: BTreeMap::new(),
             n_running: 0,
             n_probing: 0,
             n_slots: n_slots.max(1),
+            memory: Memory::Ample,
             on_failure,
             is_stopping: false,
+        };
+        let same = Expected { duration: Duration::from_secs(1), is_emulated: false };
+        scheduler.expecting(&|_| same)
+    }
+
+    /// Says how long each step is expected to take; before the first event.
+    pub fn expecting(mut self, expected: &dyn Fn(VertexId) -> Expected) -> Scheduler {
+        // A reader's id is greater than its inputs'.
+        for id in self.states.keys().rev() {
+            let above = self.readers.get(id).into_iter().flatten().map(|reader| self.priorities[reader].height).max();
+            let Expected { duration, is_emulated } = expected(*id);
+            let own = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            // A step that takes no time is still one more to begin.
+            let height = above.unwrap_or(0).saturating_add(own).saturating_add(1);
+            self.priorities.insert(*id, Priority { height, is_native: !is_emulated });
         }
+        self
     }
 
     /// Takes an event and returns what is to be done, in order.
@@ -180,10 +218,16 @@ impl Scheduler {
                     }
                 }
             }
+            Event::Memory(memory) => self.memory = memory,
             Event::Interrupted => self.stop(&mut actions),
         }
         self.fill_slots(&mut actions);
         actions
+    }
+
+    /// Says whether a step runs.
+    pub fn is_running(&self) -> bool {
+        self.n_running > 0
     }
 
     /// Says whether nothing runs and nothing is left that could.
@@ -221,7 +265,7 @@ impl Scheduler {
         }
         self.leaders.insert(digest, (vertex, Vec::new()));
         self.states.insert(vertex, State::Ready);
-        self.ready.insert((self.heights[&vertex], std::cmp::Reverse(vertex)));
+        self.ready.insert((self.priorities[&vertex], Reverse(vertex)));
     }
 
     fn release(&mut self, vertex: VertexId) -> Vec<VertexId> {
@@ -230,8 +274,9 @@ impl Scheduler {
     }
 
     fn fill_slots(&mut self, actions: &mut Vec<Action>) {
-        while self.n_running < self.n_slots && !self.is_stopping {
-            let Some((_, std::cmp::Reverse(vertex))) = self.ready.pop_last() else { return };
+        let n_slots = if self.memory == Memory::Short { 1 } else { self.n_slots };
+        while self.n_running < n_slots && !self.is_stopping {
+            let Some((_, Reverse(vertex))) = self.ready.pop_last() else { return };
             self.states.insert(vertex, State::Running);
             self.n_running += 1;
             actions.push(Action::Execute(vertex));

@@ -45,6 +45,7 @@ pub fn context_files(store: &Store, digest: Digest) -> Result<ContextFiles, Cont
     if let Some(directory) = store.checkout(&key) {
         return Ok(ContextFiles { directory, is_archive });
     }
+    store.check_blob(&digest)?;
     let builder = store.checkout_builder()?;
     let tree = builder.path().join("tree");
     std::fs::create_dir(&tree).map_err(unreadable)?;
@@ -60,6 +61,26 @@ pub fn context_files(store: &Store, digest: Digest) -> Result<ContextFiles, Cont
         }
     }
     Ok(ContextFiles { directory: builder.commit(&tree, &key)?, is_archive })
+}
+
+/// Returns the time of the newest file in the archive that the blob `digest` is, seconds since 1970; `None` for what is no
+/// archive. The archive is read once.
+///
+/// # Errors
+/// The blob cannot be read, or the store cannot be written.
+pub fn newest_file(store: &Store, digest: Digest) -> Result<Option<i64>, ContextError> {
+    let unreadable = |error: io::Error| ContextError::Archive(error.to_string());
+    let mut key = FieldHasher::new("bake.archive.newest.v1");
+    key.field("digest", digest.as_bytes());
+    let key = key.finish();
+    if let Some(known) = store.memo(&key) {
+        return Ok(known.parse().ok());
+    }
+    let mut blob = store.open_blob(&digest).map_err(unreadable)?;
+    let compression = archive::detect(&mut blob).map_err(unreadable)?;
+    let newest = compression.and_then(|compression| archive::newest(blob, compression));
+    store.put_memo(&key, &newest.map_or_else(|| "none".to_owned(), |time| time.to_string()))?;
+    Ok(newest)
 }
 
 fn write_file(from: &mut impl io::Read, path: &Path) -> io::Result<()> {

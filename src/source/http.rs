@@ -19,7 +19,7 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
 use super::checksum::Checksum;
-use super::context::{ContextError, ContextFiles, context_files};
+use super::context::{ContextError, ContextFiles, context_files, newest_file};
 use crate::digest::Digest;
 use crate::remote::HttpUrl;
 use crate::store::{Store, StoreError};
@@ -134,6 +134,8 @@ pub struct HttpContext {
     pub is_archive: bool,
     /// The file's digest: the input's identity.
     pub digest: Digest,
+    /// See [`HttpSource::changed`].
+    pub modified: Option<i64>,
 }
 
 /// What is remembered of a URL.
@@ -222,12 +224,22 @@ impl<'a> HttpSource<'a> {
     /// See [`HttpError`].
     pub fn context(&self, url: &HttpUrl) -> Result<HttpContext, HttpError> {
         let file = self.fetch(url, None)?;
-        let files = context_files(self.store, file.digest).map_err(|error| match error {
-            ContextError::Archive(reason) => HttpError::Archive { url: url.clone(), reason },
-            ContextError::Store(error) => HttpError::Store(error),
-        })?;
-        let ContextFiles { directory, is_archive } = files;
-        Ok(HttpContext { directory, is_archive, digest: file.digest })
+        let failed = |error| context_failure(url, error);
+        let ContextFiles { directory, is_archive } = context_files(self.store, file.digest).map_err(failed)?;
+        let modified = self.changed(url, file.digest, file.modified)?;
+        Ok(HttpContext { directory, is_archive, digest: file.digest, modified })
+    }
+
+    /// Returns when a downloaded file was changed, seconds since 1970: `modified` where the server said it, else the time of
+    /// the newest file in it if it is an archive.
+    ///
+    /// # Errors
+    /// The file is not in the store any more.
+    pub fn changed(&self, url: &HttpUrl, digest: Digest, modified: Option<i64>) -> Result<Option<i64>, HttpError> {
+        if modified.is_some() {
+            return Ok(modified);
+        }
+        newest_file(self.store, digest).map_err(|error| context_failure(url, error))
     }
 
     /// Asks for `url` and follows redirects.
@@ -318,6 +330,13 @@ impl<'a> HttpSource<'a> {
             false => self.client.get_or_init(|| builder().build().map_err(|error| reason_of(&error))),
         };
         client.as_ref().map_err(|reason| HttpError::Network { url: url.clone(), reason: reason.clone() })
+    }
+}
+
+fn context_failure(url: &HttpUrl, error: ContextError) -> HttpError {
+    match error {
+        ContextError::Archive(reason) => HttpError::Archive { url: url.clone(), reason },
+        ContextError::Store(error) => HttpError::Store(error),
     }
 }
 

@@ -237,8 +237,8 @@ impl ImageResolver<'_> {
 
     /// Returns a manifest's or index's bytes: from the store, else from where it is; kept in the store.
     fn document(&self, origin: &Origin<'_>, name: &str, digest: Digest) -> Result<Vec<u8>, ResolveError> {
-        if self.store.has_blob(&digest) {
-            return Ok(self.store.read_blob(&digest)?);
+        if let Some(bytes) = self.here(&digest)? {
+            return Ok(bytes);
         }
         let bytes = match origin {
             Origin::Registry(reference) => self.client.fetch_manifest(&reference.with_digest(digest))?.1,
@@ -249,11 +249,21 @@ impl ImageResolver<'_> {
         Ok(bytes)
     }
 
+    /// Returns a document that the store has; one that is damaged is as good as none.
+    fn here(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ResolveError> {
+        match self.store.read_blob(digest) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(_) if !self.store.has_blob(digest) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn config(&self, origin: &Origin<'_>, name: &str, descriptor: &Descriptor) -> Result<Vec<u8>, ResolveError> {
         let malformed = |reason: &str| ResolveError::Malformed { image: name.to_owned(), reason: reason.to_owned() };
         let digest = digest_of(descriptor).map_err(|_| malformed("its digest is not SHA-256"))?;
-        if self.store.has_blob(&digest) {
-            return Ok(self.store.read_blob(&digest)?);
+        if let Some(bytes) = self.here(&digest)? {
+            return Ok(bytes);
         }
         if descriptor.size() > MAX_CONFIG_SIZE {
             return Err(malformed("its config is larger than 8 MiB"));
@@ -278,9 +288,11 @@ fn malformed(reference: &Reference, reason: &str) -> ResolveError {
 }
 
 fn no_platform(name: &str, platform: &Platform, index: &ImageIndex) -> ResolveError {
-    let available = index.manifests().iter().filter_map(|m| m.platform().as_ref());
-    let available = available
-        .map(|p| Platform::new(&p.os().to_string(), &p.architecture().to_string(), p.variant().as_deref()).to_string())
+    let available = index
+        .manifests()
+        .iter()
+        .filter_map(oci::platform_of)
+        .map(|platform| platform.to_string())
         .filter(|text| text != "unknown/unknown")
         .collect();
     ResolveError::NoPlatform { image: name.to_owned(), platform: platform.clone(), available }

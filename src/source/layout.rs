@@ -46,7 +46,7 @@ pub(super) fn read(directory: &Path, digest: Digest) -> Result<Vec<u8>, String> 
 /// Copies a layer's blob into the store.
 pub(super) fn import(store: &Store, directory: &Path, layer: &Descriptor) -> Result<(), String> {
     let digest = digest_of(layer).map_err(|error| error.to_string())?;
-    if store.has_blob(&digest) {
+    if store.has_blob_of(layer) {
         return Ok(());
     }
     let mut file = File::open(blob_path(directory, digest)).map_err(|error| format!("{digest}: {error}"))?;

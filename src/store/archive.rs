@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _};
 
+use tar::EntryType;
+
 use super::unpack::{Unpack, UnpackError, Whiteouts};
+use crate::oci::untar::TarReader;
 use crate::sys::root::Root;
 
 /// How an archive is compressed.
@@ -51,6 +54,22 @@ pub fn detect(file: &mut File) -> io::Result<Option<Compression>> {
 pub fn unpack(file: File, compression: Compression, root: &Root, owner: Option<(u32, u32)>) -> Result<(), UnpackError> {
     let options = Unpack { whiteouts: Whiteouts::Literal, owner, limits: None };
     super::unpack::unpack(&mut decompress(compression, file)?, root, &options)
+}
+
+/// Returns the time of the newest file of an archive, seconds since 1970; `None` for one without files, and for one that
+/// is broken.
+pub fn newest(file: File, compression: Compression) -> Option<i64> {
+    let mut tar = TarReader::new(decompress(compression, file).ok()?);
+    let mut newest = None;
+    loop {
+        match tar.next_entry().ok()? {
+            Some(entry) if matches!(entry.kind, EntryType::Regular | EntryType::Link | EntryType::Continuous) => {
+                newest = newest.max(Some(entry.mtime));
+            }
+            Some(_) => {}
+            None => return newest,
+        }
+    }
 }
 
 fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {

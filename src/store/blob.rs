@@ -16,7 +16,7 @@ impl Store {
         self.blob_path(digest).exists()
     }
 
-    /// Opens a blob. Its bytes were verified when they were stored.
+    /// Opens a blob. Its bytes were verified when they were stored; [`Store::check_blob`] does it again.
     pub fn open_blob(&self, digest: &Digest) -> io::Result<File> {
         File::open(self.blob_path(digest))
     }
@@ -24,7 +24,7 @@ impl Store {
     /// Returns a document's bytes, verified anew.
     ///
     /// # Errors
-    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is removed.
+    /// It is not there, or is larger than a document may be; or its bytes rotted, in which case it is taken away.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
         let failed = |error| StoreError::io("read", &path, error);
@@ -36,8 +36,7 @@ impl Store {
             return Err(failed(io::ErrorKind::FileTooLarge.into()));
         }
         if Digest::of(&bytes) != *digest {
-            _ = std::fs::remove_file(&path);
-            return Err(StoreError::DigestMismatch { expected: *digest, actual: Digest::of(&bytes) });
+            return Err(self.take_away(&path, format!("blob {digest}")));
         }
         Ok(bytes)
     }
@@ -66,8 +65,9 @@ impl Store {
     /// system has hard links.
     ///
     /// # Errors
-    /// The blob is not there, or `path` cannot be written.
+    /// The blob is not there or damaged, or `path` cannot be written.
     pub fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+        self.check_blob(digest)?;
         let blob = self.blob_path(digest);
         let linked = std::fs::hard_link(&blob, path).or_else(|_| std::fs::copy(&blob, path).map(drop));
         linked.map_err(|error| StoreError::io("link to", path, error))
@@ -101,6 +101,7 @@ impl BlobWriter<'_> {
         let path = self.store.blob_path(&actual);
         std::fs::rename(&self.path, &path).map_err(|error| StoreError::io("rename to", &path, error))?;
         self.is_done = true;
+        self.store.health.is_sound(actual);
         Ok((actual, self.size))
     }
 }

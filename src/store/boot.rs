@@ -17,8 +17,19 @@ use crate::sys::tree;
 const GRACE: i64 = 120;
 
 /// Directories whose entries appear by rename.
-const GUARDED: [&str; 9] =
-    ["blobs/sha256", "layers", "members", "snapshots", "records", "copies", "memos", "checkouts", "state"];
+const GUARDED: [&str; 11] = [
+    "blobs/sha256",
+    "layers",
+    "members",
+    "snapshots",
+    "records",
+    "copies",
+    "memos",
+    "history",
+    "listings",
+    "checkouts",
+    "state",
+];
 
 /// Drops what may not have reached the disk, if this is the first opening since the machine started.
 ///

@@ -9,12 +9,13 @@ mod members;
 
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 
-use self::index::MemberIndex;
+use self::index::{Member, MemberIndex};
 use self::members::Splitter;
-use super::{LayerRecord, Store, StoreError, diff};
+use super::{BlobWriter, LayerRecord, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor, digest_of};
+use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
 
 /// How layers are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Default for Compression {
     }
 }
 
-/// Bytes that are compressed at once; three times as many are in memory.
+/// Bytes that are compressed at once; of these, four batches are in memory, and as many of what became of them.
 const BATCH: usize = 8 << 20;
 
 impl Store {
@@ -38,7 +39,7 @@ impl Store {
     /// has a blob here already, returns that one's.
     ///
     /// # Errors
-    /// The snapshot is not there or is not what its diff id says; or the store cannot be written.
+    /// The snapshot is not there, or is damaged and taken away; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let diff_id = stack.last().expect("a layer is on top");
         if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
@@ -48,44 +49,76 @@ impl Store {
         let below = &stack[..stack.len() - 1];
         let changes = self.changes(stack)?;
         let lowers = self.lowers(below)?;
-        let failed = |error| StoreError::io("compress", &changes.path, error);
+        let write = |tar: &mut dyn Write| diff::write_layer(&changes.path, &lowers, i64::MAX, tar);
+        let layer = self.compress(compression, &write)?;
+        if layer.diff_id != *diff_id {
+            drop(layer);
+            return Err(self.take_away_snapshot(stack));
+        }
+        layer.keep()
+    }
+
+    /// Compresses the tar archive that `write` writes, with all processors.
+    pub(super) fn compress(
+        &self,
+        compression: Compression,
+        write: &(dyn Fn(&mut dyn Write) -> io::Result<()> + Sync),
+    ) -> Result<CompressedLayer<'_>, StoreError> {
         let mut blob = self.blob_writer()?;
         let mut members = MemberIndex::new(self, compression);
-        let actual = std::thread::scope(|scope| {
+        // Three threads hand batches on: one makes the archive and hashes it, one compresses with all processors, one
+        // hashes the blob and writes it.
+        let digest = std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(1);
             let tar = scope.spawn(|| {
                 let mut tar = Hashing::new(Batches::new(sender));
-                diff::write_layer(&changes.path, &lowers, i64::MAX, &mut tar)?;
+                write(&mut tar)?;
                 let (batches, digest, _) = tar.finish();
                 batches.finish().map(|()| digest)
             });
+            let (sender, compressed) = sync_channel::<Vec<Member>>(1);
+            let blob = &mut blob;
+            let writer = scope
+                .spawn(move || compressed.into_iter().flatten().try_for_each(|member| blob.write_all(&member.bytes)));
             for batch in batches {
-                for member in members.compress(&batch)? {
-                    members.add(&member);
-                    blob.write_all(&member.bytes)?;
+                let batch = members.compress(&batch)?;
+                batch.iter().for_each(|member| members.add(member));
+                if sender.send(batch).is_err() {
+                    break;
                 }
             }
-            tar.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            drop(sender);
+            joined(writer)?;
+            joined(tar)
         });
-        let actual = actual.map_err(failed)?;
-        if actual != diff_id.0 {
-            return Err(StoreError::DigestMismatch { expected: diff_id.0, actual });
-        }
-        let (digest, size) = blob.commit(None)?;
-        members.save(&digest)?;
-        let media_type = MediaType::from(LayerCompression::Gzip.media_type());
-        let descriptor = descriptor(media_type, size, digest);
-        self.put_layer_blob(diff_id, &descriptor, None)?;
-        Ok(descriptor)
+        let digest = digest.map_err(|error: io::Error| StoreError::io("compress a layer in", self.path(), error))?;
+        Ok(CompressedLayer { store: self, diff_id: DiffId(digest), blob, members })
     }
 
     /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
     fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
-        let is_here = |descriptor: &Descriptor| {
-            let size = digest_of(descriptor).ok().and_then(|digest| self.open_blob(&digest).ok()?.metadata().ok());
-            size.is_some_and(|metadata| metadata.len() == descriptor.size())
-        };
-        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| is_here(descriptor)).cloned()
+        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| self.has_blob_of(descriptor)).cloned()
+    }
+}
+
+/// A layer's blob under way; dropped without [`CompressedLayer::keep`] it leaves nothing.
+pub(super) struct CompressedLayer<'a> {
+    store: &'a Store,
+    /// Of the archive that was compressed.
+    pub(super) diff_id: DiffId,
+    blob: BlobWriter<'a>,
+    members: MemberIndex<'a>,
+}
+
+impl CompressedLayer<'_> {
+    /// Puts the blob under its digest, notes what layer it is, and returns its descriptor.
+    pub(super) fn keep(self) -> Result<Descriptor, StoreError> {
+        let (digest, size) = self.blob.commit(None)?;
+        self.members.save(&digest)?;
+        let media_type = MediaType::from(LayerCompression::Gzip.media_type());
+        let descriptor = descriptor(media_type, size, digest);
+        self.store.put_layer_blob(&self.diff_id, &descriptor, None)?;
+        Ok(descriptor)
     }
 }
 
@@ -100,6 +133,11 @@ impl Compression {
         member.truncate(size);
         Ok(member)
     }
+}
+
+/// Returns what a thread returned, or panics as it did.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Collects members and sends them on, many at a time.

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, read_small};
+use super::{Store, StoreError, read_sealed};
 use crate::digest::DiffId;
 use crate::oci::Descriptor;
 
@@ -27,7 +27,7 @@ pub struct LayerBlob {
 impl Store {
     /// Returns what is known of a layer.
     pub fn layer(&self, diff_id: &DiffId) -> Option<LayerRecord> {
-        serde_json::from_str(&read_small(&self.path.join("layers").join(diff_id.0.hex()))?).ok()
+        serde_json::from_slice(&read_sealed(&self.path.join("layers").join(diff_id.0.hex()))?).ok()
     }
 
     /// Notes that `descriptor` holds the layer and, where given, that the repository `source` has it.

@@ -12,16 +12,20 @@
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
 //! ├── memos/HEX              small texts that were costly to find
+//! ├── history/HEX            by project, target and platform: which steps the last build was made of
+//! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
 //! ├── mounts/HEX[.N]/        cache mounts by their id
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
-//! ├── state/NAME             what a later run starts from: the stat cache, what is known of a URL
+//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL
 //! ├── empty/                 an empty directory, the lowest layer of every stack
 //! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
 //! ```
 //!
 //! Everything but a cache mount and git's own appears under its name by one rename, complete, so a process that is killed leaves only
-//! its temporaries, which the next one to open the store removes. Several processes may use it at once: two that make
+//! its temporaries, which the next one to open the store removes. Records, memos, `layers`, `copies`, `history`, `listings` and
+//! `state` are sealed
+//! (see `seal`); what is damaged all the same is noticed and made anew (see `damage`). Several processes may use it at once: two that make
 //! the same thing make the same bytes, and whoever renames second finds it there.
 
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
@@ -32,10 +36,13 @@ mod boot;
 mod cache_mount;
 mod checkout;
 mod compress;
+mod damage;
 pub mod diff;
+mod history;
 mod layer;
 mod merge;
 mod record;
+mod seal;
 mod snapshot;
 pub mod unpack;
 
@@ -47,6 +54,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
+use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
 pub use blob::BlobWriter;
@@ -82,6 +90,12 @@ pub enum StoreError {
         /// What came.
         actual: Digest,
     },
+    /// Something in the store was not what it had been. It was taken away, so that the next attempt makes it anew.
+    #[error("{what} in the store was damaged")]
+    Damaged {
+        /// What it was.
+        what: String,
+    },
     /// A layer's snapshot is not there.
     #[error("the store has no snapshot for layer {0}")]
     NoSnapshot(DiffId),
@@ -116,8 +130,11 @@ pub struct Store {
     /// This process's own directory for temporaries.
     temporaries: PathBuf,
     next: AtomicU64,
+    health: damage::Health,
     /// Holds the lock that says that the temporaries are in use.
     _lock: File,
+    /// Removes the temporaries where this process does not come to its end.
+    _leftovers: [Leftover; 2],
 }
 
 impl Store {
@@ -154,13 +171,15 @@ impl Store {
             make_layout(path)?;
         }
         // A store of an earlier bake has no such directories.
-        for name in ["checkouts", "git"].map(|name| path.join(name)) {
+        for name in ["checkouts", "git", "history", "listings"].map(|name| path.join(name)) {
             std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
         }
         boot::drop_unsynced(path)?;
         let (temporaries, lock) = own_temporaries(path)?;
         sweep(&path.join("tmp"));
-        Ok(Store { path: path.to_owned(), temporaries, next: AtomicU64::new(0), _lock: lock })
+        let leftovers = [Leftover::note(&temporaries), Leftover::note(&temporaries.with_extension("lock"))];
+        let (path, next, health) = (path.to_owned(), AtomicU64::new(0), damage::Health::default());
+        Ok(Store { path, temporaries, next, health, _lock: lock, _leftovers: leftovers })
     }
 
     /// Returns the store's directory.
@@ -170,7 +189,7 @@ impl Store {
 
     /// Reads what [`Store::write_state`] wrote.
     pub fn read_state(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.path.join("state").join(name)).ok()
+        read_sealed(&self.path.join("state").join(name))
     }
 
     /// Keeps `bytes` under a fixed name for a later run.
@@ -195,11 +214,11 @@ impl Store {
         self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// Puts a small file in place at once.
+    /// Puts a small file in place at once, [sealed](seal).
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = self.temporary();
         let write = || -> io::Result<()> {
-            File::create_new(&temporary)?.write_all(bytes)?;
+            File::create_new(&temporary)?.write_all(&seal::seal(bytes))?;
             std::fs::rename(&temporary, path)
         };
         write().map_err(|error| StoreError::io("write", path, error))
@@ -213,7 +232,7 @@ impl Drop for Store {
     }
 }
 
-const LAYOUT: [&str; 13] = [
+const LAYOUT: [&str; 15] = [
     "blobs/sha256",
     "layers",
     "members",
@@ -221,6 +240,8 @@ const LAYOUT: [&str; 13] = [
     "records",
     "copies",
     "memos",
+    "history",
+    "listings",
     "mounts",
     "checkouts",
     "git",
@@ -308,6 +329,11 @@ fn sweep(directory: &Path) {
 
 fn is_unlinked(lock: &File) -> bool {
     lock.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
+/// Reads what [`Store::write_file`] wrote; `None` where it is not there or damaged.
+fn read_sealed(path: &Path) -> Option<Vec<u8>> {
+    seal::unseal(std::fs::read(path).ok()?)
 }
 
 /// Reads a small file whole; `None` where it is not there or cannot be read.

@@ -1,10 +1,8 @@
 //! Cache records and memos by digest.
 
-#![expect(clippy::disallowed_methods, reason = "this row owns its files")]
-
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, read_small};
+use super::{Store, StoreError, read_sealed};
 use crate::digest::{DiffId, Digest};
 
 /// What a step made, by its cache key.
@@ -21,7 +19,7 @@ pub struct CacheRecord {
 impl Store {
     /// Returns what the step with that key made.
     pub fn record(&self, key: &Digest) -> Option<CacheRecord> {
-        serde_json::from_str(&read_small(&self.path.join("records").join(key.hex()))?).ok()
+        serde_json::from_slice(&read_sealed(&self.path.join("records").join(key.hex()))?).ok()
     }
 
     /// Keeps what a step made.
@@ -35,7 +33,7 @@ impl Store {
 
     /// Returns the layer that the copy of a large directory named `name` made the last time, and what it was made of.
     pub fn copied(&self, name: &Digest) -> Option<(DiffId, Vec<u8>)> {
-        let bytes = std::fs::read(self.path.join("copies").join(name.hex())).ok()?;
+        let bytes = read_sealed(&self.path.join("copies").join(name.hex()))?;
         let (diff_id, entries) = bytes.split_at_checked(32)?;
         Some((DiffId(Digest::from_bytes(diff_id.try_into().ok()?)), entries.to_vec()))
     }
@@ -51,7 +49,7 @@ impl Store {
 
     /// Returns a text that was kept under `key`.
     pub fn memo(&self, key: &Digest) -> Option<String> {
-        read_small(&self.path.join("memos").join(key.hex()))
+        String::from_utf8(read_sealed(&self.path.join("memos").join(key.hex()))?).ok()
     }
 
     /// Keeps a text under `key`; what the key is made of decides it for good.

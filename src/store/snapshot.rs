@@ -5,13 +5,13 @@
 //! on nothing costs none over another stack (see `merge`).
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::diff;
 use super::unpack::{self, Unpack, Whiteouts};
-use super::{Store, StoreError, read_small};
+use super::{Compression, Store, StoreError, read_small};
 use crate::digest::{ChainId, DiffId, Hashing, chain_id, chain_ids};
 use crate::oci::{LayerCompression, MediaType};
 use crate::sys::overlay::{self, Upper};
@@ -163,6 +163,18 @@ impl Store {
         Some(parts)
     }
 
+    /// Takes away the snapshot of the top of `stack`, with those that it says the differences to.
+    pub(super) fn take_away_snapshot(&self, stack: &[DiffId]) -> StoreError {
+        let top = stack.last().expect("a layer is on top");
+        let parts = chain_id(stack).and_then(|chain| self.parts(chain)).unwrap_or_default();
+        // The one below first: without it the others are as good as gone.
+        for path in parts.iter().skip(1).rev().filter_map(|part| part.parent()) {
+            self.take_away(path, format!("a snapshot below that of layer {top}"));
+        }
+        let path = parts.first().and_then(|part| part.parent()).unwrap_or(Path::new(""));
+        self.take_away(path, format!("the snapshot of layer {top}"))
+    }
+
     fn chain_path(&self, chain: ChainId) -> PathBuf {
         self.path.join("snapshots").join(chain.0.hex())
     }
@@ -231,11 +243,11 @@ impl<'a> ActiveSnapshot<'a> {
     }
 
     /// Makes a layer of the changes, keeps it, and returns its diff id. Modification times are at most `epoch` (seconds
-    /// since 1970).
+    /// since 1970). With a `compression` the layer's blob is made in the same pass.
     ///
     /// # Errors
     /// The changes cannot be read, or the store cannot be written.
-    pub fn commit(mut self, epoch: i64) -> Result<DiffId, StoreError> {
+    pub fn commit(mut self, epoch: i64, compression: Option<Compression>) -> Result<DiffId, StoreError> {
         self.root = None;
         let changes = self.changes();
         let lowers = self.store.lowers(&self.parent)?;
@@ -245,25 +257,36 @@ impl<'a> ActiveSnapshot<'a> {
         if is_on_nothing && self.over.is_none() {
             diff::merge_top_directories(&changes).map_err(|error| StoreError::io("write", &changes, error))?;
         }
-        let mut tar = Hashing::new(std::io::sink());
-        {
+        let (diff_id, compressed) = {
             let below = self.over.map(|over| self.store.parts(over).ok_or(StoreError::NoSnapshot(DiffId(over.0))));
             let parts: Vec<PathBuf> =
                 [changes.clone()].into_iter().chain(below.transpose()?.unwrap_or_default()).collect();
             let merged = self.store.merged(&parts)?;
-            diff::write_layer(&merged.path, &lowers, epoch, &mut tar)
-                .map_err(|error| StoreError::io("read", &changes, error))?;
-        }
+            let write = |tar: &mut dyn Write| diff::write_layer(&merged.path, &lowers, epoch, tar);
+            match compression {
+                Some(compression) => {
+                    let layer = store.compress(compression, &write)?;
+                    (layer.diff_id, Some(layer))
+                }
+                None => {
+                    let mut tar = Hashing::new(std::io::sink());
+                    write(&mut tar).map_err(|error| StoreError::io("read", &changes, error))?;
+                    (DiffId(tar.finish().1), None)
+                }
+            }
+        };
         // A layer that says nothing of the root directory leaves its time, too.
         if !diff::is_top_changed(&changes, &lowers).map_err(|error| StoreError::io("read", &changes, error))? {
             self.store.copy_top_metadata(&lowers, &changes)?;
         }
-        let (_, digest, _) = tar.finish();
-        self.keep(DiffId(digest))?;
+        self.keep(diff_id)?;
         if is_on_nothing {
-            store.note_free(DiffId(digest))?;
+            store.note_free(diff_id)?;
         }
-        Ok(DiffId(digest))
+        if let Some(compressed) = compressed {
+            compressed.keep()?;
+        }
+        Ok(diff_id)
     }
 
     pub(super) fn keep(mut self, diff_id: DiffId) -> Result<(), StoreError> {

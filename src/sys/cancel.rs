@@ -32,7 +32,8 @@ impl CancelToken {
         Arc::clone(&self.is_interruptible)
     }
 
-    /// Does work that leaves nothing behind wherever it is cut off: a signal ends the process at once.
+    /// Does work that never looks at the token and leaves nothing behind wherever it is cut off: a signal ends the process
+    /// without any grace.
     pub fn interruptible<T>(&self, work: impl FnOnce() -> T) -> T {
         self.is_interruptible.store(true, Ordering::SeqCst);
         let done = work();

@@ -1,10 +1,12 @@
 //! Programs of the host that bake runs, such as git: bounded in time and output, and gone when bake is.
 
 use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 
 use super::cancel::CancelToken;
@@ -53,12 +55,15 @@ pub fn run(
     cancel: &CancelToken,
 ) -> Result<Finished, ChildError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    // SAFETY: between fork and exec only two system calls are made; nothing is allocated and no lock is taken.
+    // The kernel closes our end whatever becomes of this process.
+    let (watched, _alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let end = watched.as_raw_fd();
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            Ok(())
+            start_guard(end)
         });
     }
     let mut child = command.spawn()?;
@@ -77,6 +82,36 @@ pub fn run(
         let [stdout, stderr] = outputs;
         Ok(Finished { status, stdout, stderr })
     })
+}
+
+/// Starts a process that kills the group of this one, itself included, once the pipe `watched` is closed at its other end. The
+/// death signal reaches only the program itself, not what that has started.
+///
+/// # Safety
+/// To be called between fork and exec: it forks again, and the guard does nothing but system calls.
+unsafe fn start_guard(watched: RawFd) -> io::Result<()> {
+    // SAFETY: only system calls that take numbers and memory of this frame.
+    unsafe {
+        let between = libc::fork();
+        if between == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        if between > 0 {
+            // The program that comes next shall find no child that it did not start.
+            libc::waitpid(between, std::ptr::null_mut(), 0);
+            return Ok(());
+        }
+        if libc::fork() != 0 {
+            libc::_exit(0);
+        }
+        // Neither our end of the pipe nor the program's outputs may stay open here.
+        libc::dup2(watched, 0);
+        libc::syscall(libc::SYS_close_range, 1_u32, u32::MAX, 0);
+        let mut byte = 0_u8;
+        libc::read(0, (&raw mut byte).cast(), 1);
+        libc::kill(0, libc::SIGKILL);
+        libc::_exit(0);
+    }
 }
 
 /// Waits for the end of `child` and of its outputs; it is dead when this returns.
@@ -151,6 +186,18 @@ mod tests {
     fn what_does_not_end_is_killed_with_what_it_started() {
         let error = shell("sleep 1000 & sleep 1000", Duration::from_millis(50)).expect_err("too long");
         assert!(matches!(error, ChildError::TimedOut(_)), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_program_that_ended() {
+        let finished = shell("echo $$; sleep 1000 >/dev/null 2>&1 &", Duration::from_secs(20)).expect("it ran");
+        let id: i32 = String::from_utf8(finished.stdout).expect("a number").trim().parse().expect("a number");
+        let group = Pid::from_raw(id).expect("positive");
+        let begin = Instant::now();
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "the group is not empty");
+            std::thread::sleep(TICK);
+        }
     }
 
     #[test]

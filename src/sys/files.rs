@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the edge that reads for the rows above")]
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::beneath::{DiskTree, MemoryTree, NoTree, Tree};
@@ -15,6 +15,14 @@ pub trait Files {
     /// # Errors
     /// `NotFound` if there is no such file; other kinds as the operating system says.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Returns the bytes of a regular file of at most `max_size` bytes.
+    ///
+    /// # Errors
+    /// `FileTooLarge` if it has more, and what [`Files::read`] says.
+    fn read_at_most(&self, path: &Path, max_size: usize) -> io::Result<Vec<u8>> {
+        self.read(path).and_then(|bytes| if bytes.len() > max_size { Err(too_large(max_size)) } else { Ok(bytes) })
+    }
 
     /// Returns the names of the files in the directory that `path` is or would be in, sorted, to say which of them was
     /// meant; none where they cannot be listed.
@@ -47,15 +55,16 @@ impl DiskFiles {
 impl Files for DiskFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path = self.directory.join(path);
-        // A FIFO or device would block or never end.
-        let metadata = std::fs::metadata(&path)?;
-        if metadata.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-        }
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
+        regular(&path)?;
         std::fs::read(path)
+    }
+
+    fn read_at_most(&self, path: &Path, max_size: usize) -> io::Result<Vec<u8>> {
+        let path = self.directory.join(path);
+        regular(&path)?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(max_size as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > max_size { Err(too_large(max_size)) } else { Ok(bytes) }
     }
 
     fn neighbors(&self, path: &Path) -> Vec<String> {
@@ -70,6 +79,19 @@ impl Files for DiskFiles {
     fn tree(&self, directory: &Path) -> io::Result<Box<dyn Tree>> {
         Ok(Box::new(DiskTree::open(&self.directory.join(directory))?))
     }
+}
+
+/// Says that a path leads to a regular file: a FIFO or device would block or never end.
+fn regular(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path)? {
+        metadata if metadata.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory")),
+        metadata if !metadata.is_file() => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        _ => Ok(()),
+    }
+}
+
+fn too_large(max_size: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", max_size >> 20))
 }
 
 /// Files in memory, for tests and for texts that came from elsewhere.

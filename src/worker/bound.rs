@@ -8,7 +8,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::file;
 use super::local::{LocalWorker, WorkerError};
-use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
+use super::remembered::stack_name;
+use crate::digest::{DiffId, Digest, FieldHasher};
 use crate::graph::Vertex;
 use crate::solver::key::{Content, Selection};
 use crate::sys::root::Root;
@@ -34,16 +35,12 @@ impl LocalWorker<'_> {
     /// change, so it is kept for good.
     fn directory_digest(&self, stack: &[DiffId], path: &str) -> Result<Digest, WorkerError> {
         let mut hasher = FieldHasher::new("bake.directory.v1");
-        hasher.field("chain", chain_id(stack).map_or(String::new(), |chain| chain.to_string())).field("path", path);
-        let memo = hasher.finish();
-        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
-            return Ok(digest);
-        }
-        self.layers.materialise(stack)?;
-        let digest = look(&Root::from_fd(self.store.view(stack)?), path)
-            .map_err(|source| WorkerError::Io { what: format!("look at `{path}`"), source })?;
-        self.store.put_memo(&memo, &digest.to_string())?;
-        Ok(digest)
+        hasher.field("chain", stack_name(stack)).field("path", path);
+        self.remembered(&hasher.finish(), || {
+            self.materialise(stack)?;
+            look(&Root::from_fd(self.store.view(stack)?), path)
+                .map_err(|source| WorkerError::Io { what: format!("look at `{path}`"), source })
+        })
     }
 }
 

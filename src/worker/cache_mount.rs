@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 
 use super::exec::open_path;
-use super::file::SourceTree;
+use super::file::{FileError, SourceTree};
 use super::local::{LocalWorker, WorkerError};
 use crate::graph::{CacheSharing, CopyAction, InputIndex, Selector, SourceNaming, Vertex};
 use crate::solver::drive::Step;
@@ -63,7 +63,13 @@ pub(super) fn hold(
 fn held(lease: CacheMountLease, path: &str) -> Result<HeldCache, WorkerError> {
     let directory = lease.directory().try_clone_to_owned();
     let directory = directory.map_err(|source| WorkerError::Io { what: "open a cache mount".to_owned(), source })?;
-    let path = open_path(&Root::from_fd(directory), Path::new(path))?;
+    let path = open_path(&Root::from_fd(directory), Path::new(path)).map_err(|error| match error {
+        // Also where a link leads: it counts within the cache alone.
+        WorkerError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            FileError::NotFound { path: path.to_owned(), place: "the cache mount" }.into()
+        }
+        error => error,
+    })?;
     Ok(HeldCache { path, _lease: lease })
 }
 

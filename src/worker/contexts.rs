@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::file::{self, FileError, SourceTree, StatCache};
+use super::remembered::selection_name;
 use crate::digest::Digest;
 use crate::dockerfile::ignore::Matcher;
 use crate::graph::LocalSource;
 use crate::solver::key::Selection;
+use crate::solver::listing::Listing;
 use crate::store::Store;
 use crate::sys::root::Root;
 
@@ -98,12 +100,31 @@ impl Contexts {
         }
     }
 
-    /// Hashes again and says whether the selection is what [`Contexts::digest`] said.
+    /// Hashes again and returns the files of the selection, if they are still what [`Contexts::digest`] said, with that.
     ///
     /// # Errors
     /// As [`Contexts::digest`].
-    pub fn is_unchanged(&self, source: &LocalSource, selection: &Selection) -> Result<bool, FileError> {
-        Ok(self.digest(source, selection)? == self.hash(source, selection)?)
+    pub fn look_again(
+        &self,
+        source: &LocalSource,
+        selection: &Selection,
+    ) -> Result<Option<(Digest, Listing)>, FileError> {
+        let before = self.digest(source, selection)?;
+        Ok(Some(self.listing(source, selection)?).filter(|(now, _)| *now == before))
+    }
+
+    /// Returns the files of a selection as they are now, and their digest.
+    ///
+    /// # Errors
+    /// As [`Contexts::digest`].
+    pub fn listing(&self, source: &LocalSource, selection: &Selection) -> Result<(Digest, Listing), FileError> {
+        let context = self.open(source)?;
+        file::content_listing(&context.tree(), &selection.files, Some(&self.stats))
+    }
+
+    /// Names a selection whatever its files and its ignore file say, so that an edit of either can be explained.
+    pub fn listing_name(&self, source: &LocalSource, selection: &Selection) -> Digest {
+        selection_name(&self.directory.join(&source.path).to_string_lossy(), &selection.files)
     }
 
     /// Keeps the stat cache for the next run. A failure costs only time then.

@@ -88,7 +88,7 @@ pub(super) fn run(
     }
     drop(spec);
     drop((held, network, limits));
-    let diff_id = snapshot.commit(worker.settings.epoch)?;
+    let diff_id = snapshot.commit(worker.settings.epoch, worker.compression(step.vertex))?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
 }
 

@@ -52,9 +52,7 @@ impl<'a> Layers<'a> {
     pub fn is_available(&self, stack: &[DiffId]) -> bool {
         let is_layer_known = |diff_id: &DiffId| {
             let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
-            blobs.iter().any(|blob| {
-                !blob.sources.is_empty() || digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d))
-            })
+            blobs.iter().any(|blob| !blob.sources.is_empty() || self.store.has_blob_of(&blob.descriptor))
         };
         (0..stack.len()).rev().all(|top| {
             let layer = &stack[top];
@@ -96,7 +94,7 @@ impl<'a> Layers<'a> {
     pub fn fetch(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Result<(), LayerError> {
         let digest = digest_of(descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         self.once(digest, || {
-            if self.store.has_blob(&digest) {
+            if self.store.has_blob_of(descriptor) {
                 return Ok(());
             }
             let mut last = LayerError::Lost { diff_id: *diff_id };
@@ -126,7 +124,7 @@ impl<'a> Layers<'a> {
     /// Fetches some blob of a layer and returns it.
     fn fetch_any(&self, diff_id: &DiffId) -> Result<Descriptor, LayerError> {
         let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
-        let here = blobs.iter().find(|blob| digest_of(&blob.descriptor).is_ok_and(|d| self.store.has_blob(&d)));
+        let here = blobs.iter().find(|blob| self.store.has_blob_of(&blob.descriptor));
         if let Some(blob) = here {
             return Ok(blob.descriptor.clone());
         }
@@ -140,12 +138,23 @@ impl<'a> Layers<'a> {
         Err(last)
     }
 
+    /// Unpacks a layer; one whose blob turns out to be damaged is fetched once more.
     fn unpack(&self, parent: &[DiffId], diff_id: &DiffId) -> Result<(), LayerError> {
+        match self.unpack_here(parent, diff_id) {
+            Err(LayerError::Store(StoreError::Damaged { .. })) => self.unpack_here(parent, diff_id),
+            result => result,
+        }
+    }
+
+    fn unpack_here(&self, parent: &[DiffId], diff_id: &DiffId) -> Result<(), LayerError> {
         let descriptor = self.fetch_any(diff_id)?;
         let digest = digest_of(&descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
         let activity = self.activities.start(&format!("unpack {}", digest.short()));
         let mut blob = self.store.open_blob(&digest).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
-        self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob)?;
+        if let Err(error) = self.store.unpack_layer(parent, *diff_id, descriptor.media_type(), &mut blob) {
+            self.store.check_blob(&digest)?;
+            return Err(error.into());
+        }
         activity.finish("");
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Runs steps on this machine: file operations in this process, processes in the [`sandbox`](super::sandbox).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answers::Answers;
 use super::cgroup::{Cgroups, LimitError};
 use super::contexts::{Contexts, OpenContext};
 use super::exec;
@@ -11,16 +13,18 @@ use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
 use super::network::Networks;
 use super::platforms::Platforms;
+use super::remembered::{selection_name, stack_name};
 use super::sandbox::{Launcher, SandboxError};
 use super::secrets::{SecretError, Secrets};
 use super::unsupported::unsupported;
-use crate::digest::{DiffId, Digest, FieldHasher, chain_id};
-use crate::graph::{Definition, FileOp, InputIndex, Op, Selector, SourceOp, Vertex, VertexId};
+use crate::digest::{DiffId, Digest};
+use crate::graph::{Definition, FileOp, InputIndex, Op, SourceOp, Vertex, VertexId};
 use crate::platform::Platform;
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{Content, Selection, cache_key, selections};
+use crate::solver::lookups::Found;
 use crate::solver::scheduler::Verdict;
-use crate::store::{ActiveSnapshot, CacheRecord, Store, StoreError};
+use crate::store::{ActiveSnapshot, CacheRecord, Compression, Store, StoreError};
 use crate::sys::root::Root;
 
 /// Why a step failed.
@@ -74,6 +78,12 @@ pub enum WorkerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The step would have to run, and nothing is to be run now.
+    #[error("it would have to run")]
+    WouldRun,
+    /// What decides the step's key is in layers that were not brought in, and nothing is to be brought in now.
+    #[error("the layers that it reads are not in the store")]
+    NotHere,
     /// A file of the context changed between hashing and copying.
     #[error("files of the context `{path}` changed while they were copied")]
     ContextChanged {
@@ -96,6 +106,17 @@ pub struct LocalSettings {
     pub epoch: i64,
     /// Starts steps.
     pub launcher: Launcher,
+    /// What probing and running steps may do.
+    pub effects: Effects,
+}
+
+/// What a [`LocalWorker`] may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effects {
+    /// Run steps, bring layers in, write to the store.
+    All,
+    /// Nothing of that: only what is in the store is looked at, and every miss fails with [`WorkerError::WouldRun`].
+    None,
 }
 
 /// An input of a file step, open to be read.
@@ -131,12 +152,16 @@ pub struct LocalWorker<'a> {
     pub secrets: &'a Secrets,
     /// Files from the network.
     pub fetched: &'a Fetched<'a>,
+    /// Steps whose layer goes into an image, and which no step reads: their layer is compressed as it is made.
+    pub tops: &'a BTreeSet<VertexId>,
     /// The networks that steps are in.
     pub networks: &'a Networks<'a>,
     /// What limits steps.
     pub cgroups: &'a Cgroups<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
+    /// Notes what the cache answers.
+    pub answers: &'a Answers,
 }
 
 impl Worker for LocalWorker<'_> {
@@ -150,12 +175,9 @@ impl Worker for LocalWorker<'_> {
             Op::Source(SourceOp::Local(_)) => return Ok(Verdict::Hit(Content::Local)),
             Op::Source(source @ (SourceOp::Git(_) | SourceOp::Http(_))) => {
                 let targets = self.definition.targets_of(id).collect();
-                return Ok(Verdict::Hit(Content::Fetched(self.fetched.bring(
-                    id,
-                    source,
-                    &targets,
-                    self.settings.epoch,
-                )?)));
+                let content = self.fetched.bring(id, source, &targets, self.settings.epoch)?;
+                self.answers.note_fetched(id, content);
+                return Ok(Verdict::Hit(Content::Fetched(content)));
             }
             Op::Diff(_) => {
                 return Err(WorkerError::Unsupported(unsupported(&vertex.op).unwrap_or("this step")));
@@ -164,16 +186,29 @@ impl Worker for LocalWorker<'_> {
         }
         let selected = self.selected(vertex, inputs)?;
         let key = cache_key(&vertex.op, inputs, &selected, self.settings.epoch);
-        if !vertex.metadata.ignore_cache
-            && let Some(record) = self.store.record(&key.digest)
-            && self.layers.is_available(&record.diff_ids)
-        {
-            return Ok(Verdict::Hit(Content::Rootfs(record.diff_ids)));
+        let record = match vertex.metadata.ignore_cache {
+            true => Err(Found::NotAsked),
+            false => self.store.record(&key.digest).ok_or(Found::Nothing),
+        };
+        match record.and_then(|record| {
+            let is_available = self.layers.is_available(&record.diff_ids);
+            is_available.then_some(record.diff_ids).ok_or(Found::Lost)
+        }) {
+            Ok(diff_ids) => {
+                self.answers.note(id, key, Found::Result);
+                Ok(Verdict::Hit(Content::Rootfs(diff_ids)))
+            }
+            Err(found) => {
+                self.answers.note(id, key.clone(), found);
+                Ok(Verdict::Miss(key))
+            }
         }
-        Ok(Verdict::Miss(key))
     }
 
     fn execute(&self, step: &Step<'_>) -> Result<Content, WorkerError> {
+        if self.settings.effects == Effects::None {
+            return Err(WorkerError::WouldRun);
+        }
         let vertex = self.definition.vertex(step.vertex);
         let began = Instant::now();
         let diff_ids = match &vertex.op {
@@ -194,13 +229,20 @@ impl Worker for LocalWorker<'_> {
 
     fn is_emulated(&self, vertex: VertexId) -> bool {
         match &self.definition.vertex(vertex).op {
-            Op::Exec(exec) => self.platforms.is_emulated(&exec.platform),
+            // Whoever runs nothing needs no emulator.
+            Op::Exec(exec) => self.settings.effects == Effects::All && self.platforms.is_emulated(&exec.platform),
             Op::Source(_) | Op::File(_) | Op::Merge(_) | Op::Diff(_) => false,
         }
     }
 }
 
 impl LocalWorker<'_> {
+    /// Says how the layer of a step is compressed as it is made. Where other steps wait for the layer, it is compressed
+    /// only when they have it, as an image is assembled.
+    pub(super) fn compression(&self, vertex: VertexId) -> Option<Compression> {
+        self.tops.contains(&vertex).then(Compression::default)
+    }
+
     /// Returns the stack that a step changes; empty for scratch.
     pub(super) fn stack<'c>(&self, root: Option<InputIndex>, inputs: &'c [Content]) -> &'c [DiffId] {
         match root.map(|index| &inputs[index.0 as usize]) {
@@ -242,27 +284,17 @@ impl LocalWorker<'_> {
 
     /// Layers never change, so the digest of a selection of a stack is kept for good.
     fn rootfs_digest(&self, stack: &[DiffId], selection: &Selection) -> Result<Digest, WorkerError> {
-        let chain = chain_id(stack).map_or(String::new(), |chain| chain.to_string());
-        let memo = memo_key(&chain, &selection.files);
-        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
-            return Ok(digest);
-        }
-        self.layers.materialise(stack)?;
-        let root = Root::from_fd(self.store.view(stack)?);
-        let tree = SourceTree::Rootfs { root: &root };
-        let digest = file::content_digest(&tree, &selection.files, None)?;
-        self.store.put_memo(&memo, &digest.to_string())?;
-        Ok(digest)
+        self.remembered(&selection_name(&stack_name(stack), &selection.files), || {
+            self.materialise(stack)?;
+            let root = Root::from_fd(self.store.view(stack)?);
+            Ok(file::content_digest(&SourceTree::Rootfs { root: &root }, &selection.files, None)?)
+        })
     }
 
     fn fetched_digest(&self, input: VertexId, content: &Digest, selection: &Selection) -> Result<Digest, WorkerError> {
-        let memo = memo_key(&content.to_string(), &selection.files);
-        if let Some(Ok(digest)) = self.store.memo(&memo).map(|text| text.parse()) {
-            return Ok(digest);
-        }
-        let digest = self.fetched.open(input)?.content_digest(&selection.files, self.settings.epoch)?;
-        self.store.put_memo(&memo, &digest.to_string())?;
-        Ok(digest)
+        self.remembered(&selection_name(&content.to_string(), &selection.files), || {
+            Ok(self.fetched.open(input)?.content_digest(&selection.files, self.settings.epoch)?)
+        })
     }
 
     fn change_files(&self, vertex: &Vertex, op: &FileOp, step: &Step<'_>) -> Result<Vec<DiffId>, WorkerError> {
@@ -306,7 +338,7 @@ impl LocalWorker<'_> {
         let inputs = step.inputs;
         let (committed, checked) = std::thread::scope(|scope| {
             let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
-            let committed = snapshot.commit(self.settings.epoch);
+            let committed = snapshot.commit(self.settings.epoch, self.compression(step.vertex));
             (committed, check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         checked?;
@@ -325,15 +357,18 @@ impl LocalWorker<'_> {
     }
 
     /// A file that changed after it was hashed would be stored under a key that is not its own. Called once what the step
-    /// reads of local contexts is copied.
+    /// reads of local contexts is copied. What is looked at is kept, so that a later change of it can be explained.
     pub(super) fn check_unchanged(&self, vertex: &Vertex, inputs: &[Content]) -> Result<(), WorkerError> {
         for selection in selections(&vertex.op) {
             let input = selection.input.0 as usize;
             if inputs[input] == Content::Local {
                 let source = self.local_source(vertex.inputs[input]);
-                if !self.contexts.is_unchanged(source, &selection)? {
+                let Some((digest, listing)) = self.contexts.look_again(source, &selection)? else {
                     return Err(WorkerError::ContextChanged { path: source.path.clone() });
-                }
+                };
+                let name = self.contexts.listing_name(source, &selection);
+                // What cannot be kept costs only an explanation.
+                _ = self.store.put_listing(&name, &digest, &listing.to_bytes());
             }
         }
         Ok(())
@@ -345,14 +380,4 @@ impl LocalWorker<'_> {
             _ => unreachable!("only a local source has local content"),
         }
     }
-}
-
-/// Returns what the digest of a selection of a tree that never changes is remembered under.
-fn memo_key(tree: &str, files: &Selector) -> Digest {
-    let mut hasher = FieldHasher::new("bake.selection.v2");
-    hasher.field("tree", tree).field("source", &files.source).field("naming", format!("{:?}", files.naming));
-    for (name, patterns) in [("exclude", &files.exclude), ("include", &files.include), ("required", &files.required)] {
-        hasher.list(name, patterns.iter());
-    }
-    hasher.finish()
 }

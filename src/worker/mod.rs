@@ -1,6 +1,7 @@
 //! Runs one op.
 
 mod agent;
+pub mod answers;
 mod bound;
 mod cache_mount;
 pub mod cgroup;
@@ -9,11 +10,13 @@ pub mod emulation;
 mod exec;
 pub mod fetched;
 pub mod file;
+pub mod history;
 pub mod layers;
 pub mod local;
 pub mod network;
 pub mod platforms;
 mod recopy;
+mod remembered;
 pub mod sandbox;
 pub mod secrets;
 mod unsupported;

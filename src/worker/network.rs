@@ -370,7 +370,7 @@ fn needs_resolver(resolv_conf: &str) -> bool {
 fn with_resolver(resolv_conf: &str, resolver: Ipv4Addr) -> String {
     let is_needed = needs_resolver(resolv_conf);
     let kept = |line: &&str| name_server(line).is_none_or(|server| !is_needed && !is_out_of_reach(server));
-    let own = is_needed.then(|| format!("nameserver {resolver}\n")).unwrap_or_default();
+    let own = if is_needed { format!("nameserver {resolver}\n") } else { String::new() };
     resolv_conf.lines().filter(kept).fold(own, |text, line| text + line + "\n")
 }
 

@@ -369,3 +369,72 @@ fn all_platforms_of_all_targets_share_a_download() {
     assert_eq!(project.read("b/linux_arm64/arm64/f"), "hello");
     assert_eq!((http.sent(), http.asked().len()), (5, 1));
 }
+
+#[test]
+fn a_repository_may_name_its_objects_by_sha256() {
+    let project = project("", "");
+    let repository = Repository::new(project.home(), "repo.git");
+    std::fs::remove_dir_all(project.home().join("repo.git")).expect("removed");
+    std::fs::create_dir(project.home().join("repo.git")).expect("created");
+    repository.git(&["init", "--quiet", "--object-format=sha256", "-b", "main"]);
+    let commit = repository.commit(&[("a", "1"), ("sub/b", "2")]);
+    assert_eq!(commit.len(), 64);
+    repository.git(&["tag", "v1"]);
+    repository.commit(&[("a", "2")]);
+    let http = Http::start(vec![("/", Answer::Git(project.home().to_owned(), None))]);
+    let url = format!("http://{}/repo.git", http.host);
+    for (what, expected) in [
+        ("#v1".to_owned(), "1"),
+        (String::new(), "2"),
+        (format!("#{commit}"), "1"),
+        (format!("?tag=v1&checksum={}", &commit[..12]), "1"),
+    ] {
+        project.write("Dockerfile", &format!("FROM scratch\nADD --keep-git-dir=true {url}{what} /d/\n"));
+        project.bake(&["build"]).succeeds();
+        assert_eq!(content(&project, "d/a"), expected, "{what}");
+        assert!(out(&project).contains("d/.git/HEAD"));
+    }
+    project.write("Dockerfile", &format!("FROM scratch\nADD --checksum={} {url}#v1 /d/\n", "0".repeat(64)));
+    let ran = project.bake(&["build"]).fails(3);
+    assert!(ran.stderr.contains(&commit) && ran.stderr.contains("Dockerfile:2"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_checksum_that_is_right_is_no_other_step() {
+    let project = project("", "");
+    let (repository, http) = repository(&project);
+    let commit = repository.git(&["rev-parse", "v1^{commit}"]).trim().to_owned();
+    let build = |flags: &str| {
+        let add = format!("ADD --keep-git-dir=true {flags} http://{}/repo.git#v1 /repo", http.host);
+        project.write("Dockerfile", &format!("FROM scratch AS src\n{add}\nFROM scratch\nCOPY --from=src /repo /r\n"));
+        project.bake(&["build"]).succeeds()
+    };
+    build("");
+    assert!(build(&format!("--checksum={commit}")).ran_nothing());
+}
+
+#[test]
+fn queries_of_repositories_that_make_no_sense_are_errors_at_their_line() {
+    let project = project("", "");
+    let (repository, http) = repository(&project);
+    let commit = repository.git(&["rev-parse", "v1^{commit}"]).trim().to_owned();
+    for (query, why) in [
+        ("?ref=v1&tag=other", "ref is both"),
+        ("?ref=v1#main", "ref is both"),
+        ("?subdir=sub#v1:d", "subdir is both"),
+        ("?tag=", "`tag` has no value"),
+        ("?tag=v1&branch=main", "the query has a tag and a branch"),
+        ("?what=v1", "unknown key `what`"),
+        ("?keep-git-dir=maybe", "`keep-git-dir` is true or false"),
+        ("?ref=v1&ref=v1", "`ref` is given twice"),
+    ] {
+        project.write("Dockerfile", &format!("FROM scratch\nADD http://{}/repo.git{query} /d/\n", http.host));
+        let ran = project.bake(&["build"]).fails(3);
+        assert!(ran.stderr.contains(why) && ran.stderr.contains("Dockerfile:2"), "{query} {}", ran.stderr);
+    }
+    let wrong =
+        format!("FROM scratch\nADD --checksum=0123456 http://{}/repo.git?checksum={commit}#v1 /d/\n", http.host);
+    project.write("Dockerfile", &wrong);
+    let ran = project.bake(&["build"]).fails(3);
+    assert!(ran.stderr.contains("`--checksum` and the query of the URL differ"), "{}", ran.stderr);
+}

@@ -373,6 +373,7 @@ fn a_context_may_hold_anything() {
         "c/absolute -> /etc/hostname",
         "c/[x]",
         "c/a.txt",
+        "c/socket",
         "d/f",
         "d/sub/g",
         "new/slash/f",
@@ -383,7 +384,7 @@ fn a_context_may_hold_anything() {
     ] {
         assert!(names.iter().any(|known| known == name), "{name}: {names:#?}");
     }
-    assert!(!names.iter().any(|name| name.starts_with("w/c") || name.contains("socket")), "{names:#?}");
+    assert!(!names.iter().any(|name| name.starts_with("w/c")), "{names:#?}");
     fails("FROM scratch\nCOPY not-there /x\n", 1, &["Dockerfile:2", "not-there"]);
     fails("FROM base\nCOPY --chmod=9 Dockerfile /x\n", 3, &["Dockerfile:2:"]);
 }
@@ -407,8 +408,8 @@ fn ignore_files_leave_out_and_take_back_in() {
     project.bake(&["build"]).succeeds();
     assert_eq!(names(&project), ["tmp/", "tmp/b.log"]);
     project.write("Dockerfile.dockerignore", "[\n");
-    let ran = project.bake(&["build"]).fails(1);
-    assert!(ran.stderr.contains("ignore file") && ran.stderr.contains("`[`"), "{}", ran.stderr);
+    let ran = project.bake(&["build"]).fails(3);
+    assert!(ran.stderr.contains("Dockerfile.dockerignore:1:1: ") && ran.stderr.contains("`[`"), "{}", ran.stderr);
     // What is left out cannot be copied.
     project.write("Dockerfile.dockerignore", "src\n");
     project.write("Dockerfile", "FROM scratch\nCOPY src/t.txt /\n");

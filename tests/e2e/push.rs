@@ -79,3 +79,19 @@ fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
+
+#[test]
+fn an_index_that_lost_a_manifest_is_whole_again_after_the_next_push() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    project.bake(&["build", "all", "--push"]).succeeds();
+    let (index, manifests) = (project.raw("1"), project.index("1").expect("an index"));
+    let manifest = format!("docker://{}@{}", project.repository, manifests["arm64"]);
+    support::run("skopeo", &["delete", "--tls-verify=false", &manifest]).succeeds();
+    let arguments = ["inspect", "--tls-verify=false", "--raw", manifest.as_str()];
+    assert_ne!(support::run("skopeo", &arguments).code, Some(0));
+    let again = project.bake(&["build", "all", "--push"]).succeeds();
+    assert!(again.ran_nothing(), "{}", again.stderr);
+    support::run("skopeo", &arguments).succeeds();
+    assert_eq!(project.raw("1"), index);
+}

@@ -95,7 +95,9 @@ fn a_required_secret_that_is_not_given_fails_before_its_step_runs() {
         let steps = format!("RUN --mount=type=secret,{mount} echo it ran\n");
         let project = project(registry, "", &steps);
         let failed = project.bake(&["build"]).fails(3);
-        for part in ["secret `token` is required", "Dockerfile:3  RUN", "hint:", "id=token,src=FILE", "--set"] {
+        for part in
+            ["secret `token` is required", "Dockerfile:3:1: ", "3 | RUN --mount", "hint:", "id=token,src=FILE", "--set"]
+        {
             assert!(failed.stderr.contains(part), "{part} is not in\n{}", failed.stderr);
         }
         assert!(!failed.stderr.contains("\n  it ran"), "{}", failed.stderr);

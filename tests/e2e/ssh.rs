@@ -125,7 +125,13 @@ fn an_agent_that_is_required_and_missing_or_a_key_is_an_error_at_its_line() {
     let cases = [
         (
             "",
-            vec!["SSH agent `default` is required and not given", "Dockerfile:3  RUN", "ssh = [\"default\"]", "--set"],
+            vec![
+                "SSH agent `default` is required and not given",
+                "Dockerfile:3:1: ",
+                "3 | RUN --mount",
+                "ssh = [\"default\"]",
+                "--set",
+            ],
         ),
         ("ssh = [\"default=key\"]", vec!["`key` of the SSH agent `default` is no socket", "ssh-add KEY"]),
     ];

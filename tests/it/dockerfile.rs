@@ -234,16 +234,17 @@ fn mistakes_are_all_shown_with_their_places() {
     check_errors(
         "FROM a\nRUN --mount=type=cahce,target=/x y\nHEALTHCHECK --interval=1 CMD x\n",
         expect_test::expect![[r#"
-        error: Dockerfile:2:5: `cahce` is no value for option `type` of a mount
-           |
-         2 | RUN --mount=type=cahce,target=/x y
-           |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            error: Dockerfile:2:5: `cahce` is no value for option `type` of a mount
+               |
+             2 | RUN --mount=type=cahce,target=/x y
+               |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            hint: did you mean `cache`?
 
-        error: Dockerfile:3:13: `1` is no duration
-           |
-         3 | HEALTHCHECK --interval=1 CMD x
-           |             ^^^^^^^^^^^^
-        hint: write it as `1m30s`"#]],
+            error: Dockerfile:3:13: `1` is no duration
+               |
+             3 | HEALTHCHECK --interval=1 CMD x
+               |             ^^^^^^^^^^^^
+            hint: write it as `1m30s`"#]],
     );
     check_errors(
         "# escape=x\n# escape=`\nRUN a\n",

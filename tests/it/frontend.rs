@@ -50,9 +50,10 @@ fn lowered(
     loop {
         match lower(target, &loaded, &resolved, definition).map_err(|found| found.render(&sources))? {
             Lowering::Done(result) => return Ok(result),
+            Lowering::NeedsTime(_) => panic!("no test here names a source by SOURCE_DATE_EPOCH"),
             Lowering::Needs(needs) => {
                 assert!(!needs.is_empty(), "needs are never empty");
-                for need in needs {
+                for (need, _) in needs {
                     let image = registry(&need);
                     assert!(resolved.images.insert(need, image).is_none(), "nothing is asked twice");
                 }
@@ -300,7 +301,7 @@ fn only_what_is_reached_is_asked_and_all_of_it_at_once() {
     let lowering = lower(&target, &loaded, &Resolved::default(), &mut definition).expect("it lowers");
     let Lowering::Needs(needs) = lowering else { panic!("nothing is resolved yet") };
     let names: Vec<String> = needs
-        .iter()
+        .keys()
         .map(|need| match &need.image {
             ImageSource::Registry(reference) => reference.familiar(),
             ImageSource::Layout { path, .. } => path.clone(),
@@ -331,7 +332,8 @@ fn named_contexts_stand_in_for_stages_and_images() {
     let result = loop {
         match lower(&target, &loaded, &resolved, &mut definition).expect("it lowers") {
             Lowering::Done(result) => break result,
-            Lowering::Needs(needs) => resolved.images.extend(needs.into_iter().map(|n| (n.clone(), small_image(&n)))),
+            Lowering::NeedsTime(_) => panic!("no time is asked for"),
+            Lowering::Needs(needs) => resolved.images.extend(needs.into_keys().map(|n| (n.clone(), small_image(&n)))),
         }
     };
     expect_test::expect![[r##"
@@ -558,6 +560,7 @@ fn mistakes_in_a_build_are_shown() {
     late.args.insert("SOURCE_DATE_EPOCH".to_owned(), "now".to_owned());
     expect_test::expect![[r#"
         error: target "app": SOURCE_DATE_EPOCH=`now` is no time
+        note: it is neither a number, nor `context`, nor the name of a context or stage
         hint: give whole seconds since 1970-01-01T00:00:00Z"#]]
     .assert_eq(&build(&late).expect_err("no such time"));
 }
@@ -577,7 +580,7 @@ fn files_of_a_target_are_found_where_the_peer_finds_them() {
         target.context = BuildContext::Local("api".to_owned());
         let mut sources = SourceMap::default();
         let loaded = load(&target, &files, &mut sources).map_err(|found| found.render(&sources));
-        loaded.map(|loaded| (sources.name(loaded.dockerfile.file).to_owned(), loaded.ignore))
+        loaded.map(|loaded| (sources.name(loaded.dockerfile.file).to_owned(), loaded.ignore.lines))
     };
     assert_eq!(load_from("api/Dockerfile"), Ok(("api/dockerfile".to_owned(), vec!["a".to_owned(), "# c".to_owned()])));
     assert_eq!(load_from("other/x.Dockerfile"), Ok(("other/x.Dockerfile".to_owned(), vec!["b".to_owned()])));
@@ -585,4 +588,23 @@ fn files_of_a_target_are_found_where_the_peer_finds_them() {
         error: target "app": there is no file "api/Dockerfile.dev"
         hint: create it, or set `context` or `dockerfile` of target "app""#]]
     .assert_eq(&load_from("api/Dockerfile.dev").expect_err("there is none"));
+}
+
+#[test]
+fn a_long_value_is_not_kept_once_for_each_step_and_stage() {
+    let long = format!("FROM scratch AS s0\nENV LONG={}\n", "x".repeat(1 << 20));
+    let refused = |dockerfile: String| {
+        let mut definition = Definition::default();
+        let error = lowered(&target(&dockerfile), &small_image, &mut definition).err()?;
+        Some(error.lines().next().unwrap_or_default().to_owned())
+    };
+    let runs: String = (0..200).map(|n| format!("RUN echo {n}\n")).collect();
+    let why = "the values of variables in this Dockerfile make more than 64 MiB of text";
+    let first = refused(long.clone() + &runs).expect("200 MiB of environments are refused");
+    assert!(first.contains(why) && first.contains("Dockerfile"), "{first}");
+    let stages: String = (0..200).map(|n| format!("FROM s{n} AS s{}\n", n + 1)).collect();
+    assert!(refused(long.clone() + &stages).is_some_and(|error| error.contains(why)));
+    // One such value, and many small ones, are no matter.
+    assert_eq!(refused(long + "RUN a\nRUN b\nRUN c\n"), None);
+    assert_eq!(refused(format!("FROM scratch\nENV A=b\n{}", runs.repeat(5))), None);
 }

@@ -160,6 +160,83 @@ fn functions_refuse_before_they_build() {
 }
 
 #[test]
+fn slow_functions_count_for_what_they_take() {
+    let large = doubling(18, "\"0123456789abcdef\"", |v| format!("\"${{{v}}}${{{v}}}\""), "1")
+        .replace("default\" {\n", "other\" {\n");
+    for call in ["strlen(v18)", "md5(v18)", "sha1(v18)", "substr(v18, 0, 1)", "title(v18)", "trim(v18, \"0\")"] {
+        let loops = format!("length([for i in range(1024): [for j in range(1024): {call} == \"\"]])");
+        let output = bake("build.hcl", &(large.clone() + &target(&loops)), &["print"]);
+        let errors = stderr(&output);
+        let is_bounded = errors.contains("evaluating takes more than 50000000 steps in all")
+            || errors.contains("the values are more than 512 MiB in all");
+        assert!(is_bounded && output.status.code() == Some(3), "{call}: {errors}");
+    }
+}
+
+#[test]
+fn long_numbers_count_for_what_writing_them_takes() {
+    let loops = |value: &str| target(&format!("length([for i in range(1024): [for j in range(1024): {value}]])"));
+    let in_all = "in all";
+    refused("build.hcl", &loops("\"x${1e4999 / 7}\" == \"\""), in_all);
+    refused("build.hcl", &loops("\"x${1e-4999 / 7}\" == \"\""), in_all);
+    refused("build.hcl", &loops(&format!("\"{}\" + j == 0", "9".repeat(4_000))), in_all);
+    let quotients = printed("build.hcl", &target("[for j in range(100): 1e4999 / (3 + j)][99] < 1e4998 ? 1 : 0"));
+    assert!(quotients.contains("\"X\": \"1\""));
+}
+
+#[test]
+fn absent_attributes_are_counted_before_they_are_made() {
+    let fields: String = (0..1_000).map(|i| format!("a{i} = optional(string), ")).collect();
+    let typed =
+        |default: &str| format!("variable \"x\" {{\n  type = list(object({{{fields}}}))\n  default = {default}\n}}\n");
+    let larger = "the value would be larger than 64 MiB";
+    refused("build.hcl", &(typed("[for i in range(1024): {}]") + &target("1")), larger);
+    refused("build.hcl", &(typed("[for i in range(1024): null]") + &target("1")), larger);
+    assert!(printed("build.hcl", &(typed("[for i in range(10): {}]") + &target("length(x)"))).contains("\"10\""));
+    // Each fits, all of them together do not.
+    let many = blocks(40, |i| typed("[for i in range(300): {}]").replace("\"x\"", &format!("\"x{i}\"")));
+    refused("build.hcl", &(many + &target("1")), "the values are more than 512 MiB in all");
+    // What is no list at all is said as such.
+    refused("build.hcl", &(typed("1") + &target("1")), "list of object required, but have number");
+}
+
+#[test]
+fn many_matrices_are_bounded_together() {
+    let axis = (0..316).map(|i| format!("\"{i}\", ")).collect::<String>();
+    let matrix = |i: usize| {
+        let name = format!("name = \"t{i}-${{a}}-${{b}}\"");
+        format!("target \"t{i}\" {{\n  {name}\n  matrix = {{ a = [{axis}], b = [{axis}] }}\n}}\n")
+    };
+    let text = blocks(60, matrix) + "group \"default\" { targets = [\"t0-0-0\"] }\n";
+    refused("build.hcl", &text, "the values are more than 512 MiB in all");
+}
+
+#[test]
+fn a_bakefile_has_a_size_that_it_may_not_pass() {
+    let text = "a = 1\n".repeat(3_000_000);
+    let output = bake("build.hcl", &text, &["print"]);
+    assert_eq!(stderr(&output), "error: cannot read build.hcl: it is larger than 16 MiB\n");
+    assert_eq!(output.status.code(), Some(3));
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("docker-bake.hcl"), text).expect("written");
+    let errors = stderr(&run(directory.path(), &["print"]));
+    assert_eq!(errors, "error: cannot read docker-bake.hcl: it is larger than 16 MiB\n");
+}
+
+/// None of these is refused; each took half a minute when every entry was looked for among all.
+#[test]
+fn lists_and_maps_of_a_target_may_be_long() {
+    let entries = |value: &str| (0..50_000).map(|i| format!("    k{i} = \"{value}\"\n")).collect::<String>();
+    let block = |name: &str, value: &str| format!("target \"default\" {{\n  {name} = {{\n{}  }}\n}}\n", entries(value));
+    assert!(printed("build.hcl", &block("args", "x")).contains("\"k49999\": \"x\""));
+    printed("build.hcl", &(block("contexts", "target:t") + "target \"t\" {}\n"));
+    let many = |text: &str| format!("flatten([for i in range(200): [for j in range(250): \"{text}\"]])");
+    printed("build.hcl", &format!("target \"default\" {{ platforms = {} }}\n", many("linux/arm/v${i}x${j}")));
+    let ssh = format!("target \"default\" {{ ssh = {} }}\n", many("s${i}-${j}"));
+    refused("build.hcl", &ssh, "error: and 49980 more errors");
+}
+
+#[test]
 fn what_failed_is_not_tried_again_and_again() {
     let both = |i: usize| format!("function \"f{i}\" {{\n  params = [x]\n  result = f{0}(x) + f{0}(x)\n}}\n", i - 1);
     let first = "function \"f0\" {\n  params = [x]\n  result = [for i in range(1024): \"${text}${i}\"]\n}\n";

@@ -19,6 +19,7 @@ mod fuzz;
 mod hostile;
 mod include;
 mod lint;
+mod makespan;
 mod registry;
 mod schemas;
 mod solver;

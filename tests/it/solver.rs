@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use bake::digest::{DiffId, Digest};
 use bake::graph::{Definition, FileAction, FileOp, Op, VertexId, VertexMetadata};
 use bake::solver::drive::{Drive, Step, Worker};
+use bake::solver::durations::Expected;
 use bake::solver::key::{CacheKey, Content};
 use bake::solver::notice::{Listener, Notice, Outcome};
-use bake::solver::scheduler::{Action, Event, OnFailure, Scheduler, Verdict};
+use bake::solver::scheduler::{Action, Event, Memory, OnFailure, Scheduler, Verdict};
 use bake::sys::cancel::CancelToken;
+
+use crate::support::Numbers;
 
 /// Makes a graph: one entry a vertex, naming the vertices it reads.
 fn graph(inputs: &[&[u32]]) -> Definition {
@@ -99,6 +102,43 @@ fn with_one_slot_the_longest_way_runs_first() {
 }
 
 #[test]
+fn the_way_that_takes_longest_runs_first_and_native_before_emulated() {
+    // 0 takes the slot. Then 1, alone, takes longer than 2 and 3 together; 4 and 5 take as long as one another.
+    let definition = graph(&[&[], &[], &[], &[2], &[], &[]]);
+    let wanted: Vec<VertexId> = definition.ids().collect();
+    let expected = |id: VertexId| Expected {
+        duration: Duration::from_secs([1, 9, 4, 4, 2, 2][id.0 as usize]),
+        is_emulated: id.0 == 4,
+    };
+    let mut scheduler = Scheduler::new(&definition, &wanted, 1, OnFailure::Stop).expecting(&expected);
+    scheduler.on_event(Event::Begin);
+    assert_eq!(scheduler.on_event(miss(0, "0")), [execute(0)]);
+    for vertex in [1, 2, 4, 5] {
+        assert_eq!(scheduler.on_event(miss(vertex, &vertex.to_string())), []);
+    }
+    assert_eq!(scheduler.on_event(executed(0)), [tell(0, Outcome::Done), execute(1)]);
+    assert_eq!(scheduler.on_event(executed(1)), [tell(1, Outcome::Done), execute(2)]);
+    assert_eq!(scheduler.on_event(executed(2)), [tell(2, Outcome::Done), probe(3), execute(5)]);
+    assert_eq!(scheduler.on_event(miss(3, "3")), []);
+    assert_eq!(scheduler.on_event(executed(5)), [tell(5, Outcome::Done), execute(3)]);
+    assert_eq!(scheduler.on_event(executed(3)), [tell(3, Outcome::Done), execute(4)]);
+}
+
+#[test]
+fn where_memory_is_short_one_step_runs_and_never_none() {
+    let definition = graph(&[&[], &[], &[]]);
+    let wanted: Vec<VertexId> = definition.ids().collect();
+    let mut scheduler = Scheduler::new(&definition, &wanted, 3, OnFailure::Stop);
+    scheduler.on_event(Event::Begin);
+    assert_eq!(scheduler.on_event(Event::Memory(Memory::Short)), []);
+    assert_eq!(scheduler.on_event(miss(0, "0")), [execute(0)]);
+    assert_eq!(scheduler.on_event(miss(1, "1")), []);
+    assert_eq!(scheduler.on_event(miss(2, "2")), []);
+    assert_eq!(scheduler.on_event(executed(0)), [tell(0, Outcome::Done), execute(1)]);
+    assert_eq!(scheduler.on_event(Event::Memory(Memory::Ample)), [execute(2)]);
+}
+
+#[test]
 fn an_equal_step_follows_the_one_that_runs() {
     let definition = graph(&[&[], &[], &[1]]);
     let mut scheduler = Scheduler::new(&definition, &[VertexId(0), VertexId(2)], 2, OnFailure::Stop);
@@ -149,19 +189,6 @@ fn an_interrupt_during_a_probe_runs_nothing_more() {
     assert!(scheduler.is_finished());
 }
 
-/// A small generator of numbers (splitmix64), so that a failing seed can be run again.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-}
-
 #[test]
 fn random_graphs_end_as_the_naive_model_says() {
     for seed in 0..300 {
@@ -179,6 +206,10 @@ fn random_graphs_end_as_the_naive_model_says() {
         let mut told: BTreeMap<VertexId, Outcome> = BTreeMap::new();
         let mut n_running = 0;
         while !pending.is_empty() {
+            let memory = if numbers.below(2) == 0 { Memory::Short } else { Memory::Ample };
+            let more = scheduler.on_event(Event::Memory(memory));
+            n_running += more.iter().filter(|a| matches!(a, Action::Execute(_))).count();
+            pending.extend(more);
             let event = match pending.swap_remove(numbers.below(pending.len())) {
                 Action::Probe(v) if numbers.below(4) == 0 && !is_bad[v.0 as usize] => hit(v.0),
                 Action::Probe(v) => miss(v.0, &v.0.to_string()),
@@ -263,6 +294,8 @@ fn drive(worker: &FakeWorker, definition: Definition, cancel: &CancelToken) -> (
         definition: &definition,
         wanted: &wanted,
         n_slots: 3,
+        expected: &BTreeMap::new(),
+        memory: &|| Memory::Ample,
         on_failure: OnFailure::Stop,
         listener: &listener,
         begin: Instant::now(),
@@ -346,6 +379,8 @@ fn a_worker_that_panics_ends_the_drive_with_its_panic() {
                 definition: &definition,
                 wanted: &wanted,
                 n_slots: 2,
+                expected: &BTreeMap::new(),
+                memory: &|| Memory::Ample,
                 on_failure: OnFailure::KeepGoing,
                 listener: &listener,
                 begin: Instant::now(),

@@ -51,7 +51,7 @@ fn path(snapshot: &ActiveSnapshot<'_>) -> PathBuf {
 fn layer(store: &Store, parent: &[DiffId], change: impl FnOnce(&Path)) -> DiffId {
     let snapshot = store.prepare(parent).unwrap();
     change(&path(&snapshot));
-    snapshot.commit(EPOCH).unwrap()
+    snapshot.commit(EPOCH, None).unwrap()
 }
 
 /// Everything a step could see, sorted.
@@ -375,7 +375,7 @@ fn two_stores_on_one_directory_make_the_same_snapshot() {
     let (a, b) = (first.prepare(&[]).unwrap(), second.prepare(&[]).unwrap());
     base(&path(&a));
     base(&path(&b));
-    let (a, b) = (a.commit(EPOCH).unwrap(), b.commit(EPOCH).unwrap());
+    let (a, b) = (a.commit(EPOCH, None).unwrap(), b.commit(EPOCH, None).unwrap());
     assert_eq!(a, b);
     assert_eq!(list(&first, &[a]), list(&second, &[a]));
 }
@@ -389,7 +389,7 @@ fn wrong_and_rotten_blobs_are_noticed() {
     assert!(!store.has_blob(&Digest::of(b"one")) && !store.has_blob(&Digest::of(b"two")));
     let digest = store.put_blob(b"good").unwrap();
     std::fs::write(directory.path().join("store/blobs/sha256").join(digest.hex()), "rot").unwrap();
-    assert!(matches!(store.read_blob(&digest), Err(StoreError::DigestMismatch { .. })));
+    assert!(matches!(store.read_blob(&digest), Err(StoreError::Damaged { .. })));
     assert!(!store.has_blob(&digest));
     // A large one is no document, but it is not rotten.
     let large = store.put_blob(&vec![0; (16 << 20) + 1]).unwrap();

@@ -8,10 +8,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::drive::{CANCELLED, ENTRY_REFUSED, Order, REFUSED};
+use crate::isolation;
 
 type Case = (&'static str, fn(&Fixture));
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 26] = [
     ("a_step_sees_itself_alone", a_step_sees_itself_alone),
     ("exit_codes_and_signals_are_kept", exit_codes_and_signals_are_kept),
     ("programs_that_cannot_start_are_told_apart", programs_that_cannot_start_are_told_apart),
@@ -32,6 +33,12 @@ const CASES: [Case; 20] = [
     ("foreign_binaries_run_and_know_their_name", foreign_binaries_run_and_know_their_name),
     ("a_user_with_subordinate_ids_has_them_all", a_user_with_subordinate_ids_has_them_all),
     ("a_user_without_has_one", a_user_without_has_one),
+    ("nothing_of_the_host_is_in_sight", isolation::nothing_of_the_host_is_in_sight),
+    ("what_the_kernel_shows_is_hidden_or_read_only", isolation::what_the_kernel_shows_is_hidden_or_read_only),
+    ("privileges_are_the_same_for_everyone", isolation::privileges_are_the_same_for_everyone),
+    ("system_calls_are_refused_by_every_entry", isolation::system_calls_are_refused_by_every_entry),
+    ("groups_that_deny_still_deny", isolation::groups_that_deny_still_deny),
+    ("an_image_cannot_say_where_the_kernels_files_are", isolation::an_image_cannot_say_where_the_kernels_files_are),
 ];
 
 /// Runs the cases whose name contains `filter`.
@@ -59,9 +66,9 @@ pub fn run(filter: Option<&str>) {
     }
 }
 
-struct Fixture {
-    rootfs: PathBuf,
-    scratch: tempfile::TempDir,
+pub struct Fixture {
+    pub rootfs: PathBuf,
+    pub scratch: tempfile::TempDir,
 }
 
 /// World-accessible, for the cases that run as another user.
@@ -78,7 +85,7 @@ impl Fixture {
         Order { overlay, ..Order::new(self.rootfs.join("amd64"), args) }
     }
 
-    fn shell(&self, script: &str) -> Order {
+    pub fn shell(&self, script: &str) -> Order {
         self.order(&["sh", "-c", script])
     }
 
@@ -88,11 +95,11 @@ impl Fixture {
         command
     }
 
-    fn drive(&self, order: &Order) -> Output {
+    pub fn drive(&self, order: &Order) -> Output {
         self.command(order).output().unwrap()
     }
 
-    fn check(&self, order: &Order, code: i32, stdout: &str) {
+    pub fn check(&self, order: &Order, code: i32, stdout: &str) {
         let output = self.drive(order);
         assert_eq!(
             (output.status.code(), text(&output.stdout).as_str()),
@@ -117,7 +124,7 @@ impl Fixture {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
 
@@ -368,7 +375,7 @@ fn a_user_without_has_one(fixture: &Fixture) {
 }
 
 /// An ordinary user with a root file system of their own.
-struct Account<'a> {
+pub struct Account<'a> {
     fixture: &'a Fixture,
     name: &'static str,
     /// Made by this case, and to be removed by it.
@@ -385,7 +392,7 @@ impl Drop for Account<'_> {
 
 impl<'a> Account<'a> {
     /// Needs root, to make the user; otherwise says that the case is skipped.
-    fn new(fixture: &'a Fixture, name: &'static str, n_ids: u32) -> Option<Account<'a>> {
+    pub fn new(fixture: &'a Fixture, name: &'static str, n_ids: u32) -> Option<Account<'a>> {
         let is_there = || Command::new("id").arg(name).output().is_ok_and(|output| output.status.success());
         let is_ours = !is_there();
         if is_ours {
@@ -414,13 +421,13 @@ impl<'a> Account<'a> {
         command
     }
 
-    fn order(&self, user: &str, script: &str) -> Order {
+    pub fn order(&self, user: &str, script: &str) -> Order {
         let overlay = Some(self.home().join("overlay"));
         let cwd = "/new".into();
         Order { overlay, user: user.into(), cwd, ..Order::new(self.home().join("root"), &["sh", "-c", script]) }
     }
 
-    fn drive(&self, order: &Order) -> Output {
+    pub fn drive(&self, order: &Order) -> Output {
         let program = std::env::current_exe().unwrap();
         let order = serde_json::to_string(order).unwrap();
         self.command(program.to_str().unwrap()).arg("drive").arg(order).output().unwrap()

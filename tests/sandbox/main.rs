@@ -14,12 +14,15 @@
 mod bench;
 mod cases;
 mod drive;
+mod isolation;
+mod probe;
 
 fn main() {
     bake::worker::sandbox::become_runner_if_asked();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("drive") => std::process::exit(drive::drive(&args[1])),
+        Some("probe") => probe::probe(args[1].parse().unwrap()),
         Some("bench") => bench::bench(&args[1], args.get(2).and_then(|n| n.parse().ok()).unwrap_or(200)),
         _ => cases::run(args.iter().find(|arg| !arg.starts_with('-')).map(String::as_str)),
     }

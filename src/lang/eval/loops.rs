@@ -53,6 +53,9 @@ impl EvalContext<'_> {
     /// Evaluates what stands in a text, to a text.
     fn piece(&self, expr: &Expr) -> Result<String, EvalError> {
         let value = self.eval(expr)?;
+        if let Value::Number(number) = &value {
+            self.scope.handled(number.writing_effort(), expr.span)?;
+        }
         primitive_text(&value).ok_or_else(|| match value.is_null() {
             true => error(expr.span, "this is null, which cannot stand in a text"),
             false => error(expr.span, format!("string required in a text, but have {}", value.type_of())),

@@ -87,6 +87,7 @@ fn padded(message: &[u8], length: [u8; 8]) -> Vec<u8> {
 fn md5(message: &[u8]) -> [u8; 16] {
     const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
     let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    let sines: [u32; 64] = std::array::from_fn(|i| (((i + 1) as f64).sin().abs() * 4_294_967_296.0) as u32);
     for block in padded(message, (message.len() as u64 * 8).to_le_bytes()).chunks_exact(64) {
         let word = |i: usize| u32::from_le_bytes([block[i * 4], block[i * 4 + 1], block[i * 4 + 2], block[i * 4 + 3]]);
         let [mut a, mut b, mut c, mut d] = state;
@@ -97,8 +98,7 @@ fn md5(message: &[u8]) -> [u8; 16] {
                 2 => (b ^ c ^ d, (3 * i + 5) % 16),
                 _ => (c ^ (b | !d), (7 * i) % 16),
             };
-            let sine = (((i + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
-            let sum = a.wrapping_add(mix).wrapping_add(sine).wrapping_add(word(index));
+            let sum = a.wrapping_add(mix).wrapping_add(sines[i]).wrapping_add(word(index));
             (a, d, c, b) = (d, c, b, b.wrapping_add(sum.rotate_left(SHIFTS[i / 16][i % 4])));
         }
         for (total, part) in state.iter_mut().zip([a, b, c, d]) {

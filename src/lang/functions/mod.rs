@@ -135,6 +135,19 @@ const TABLES: [&[Function]; 9] = [
 /// The functions that take as long for large lists as for small ones, and give back what is there already.
 const PICKING: [&str; 6] = ["coalescelist", "element", "hasindex", "index", "length", "lookup"];
 
+/// The functions that take much longer than going through their arguments, and how many times: what they do with a text is
+/// counted as so many times its bytes. Measured, to a power of two.
+const SLOW: [(&str, usize); 8] = [
+    ("md5", 8),
+    ("reverse", 32),
+    ("sha1", 4),
+    ("sha512", 2),
+    ("strlen", 32),
+    ("substr", 32),
+    ("title", 4),
+    ("trim", 2),
+];
+
 /// Returns the built-in function called `name`.
 pub fn find(name: &str) -> Option<&'static Function> {
     TABLES.iter().copied().flatten().find(|function| function.name == name)
@@ -154,6 +167,11 @@ pub fn wrong_count(name: &str, n_wanted: usize, is_open: bool, n_given: usize) -
 }
 
 impl Function {
+    /// Returns how many times as long as going through its arguments it takes.
+    pub fn slowness(&self) -> usize {
+        SLOW.iter().find(|(name, _)| *name == self.name).map_or(1, |(_, times)| *times)
+    }
+
     /// Says whether it goes through all of its arguments, and its result is new.
     pub fn looks_at_all(&self) -> bool {
         !PICKING.contains(&self.name)

@@ -175,13 +175,15 @@ fn compiled(world: &World, pattern: &str, text: &str) -> Result<Regex, String> {
     let pattern = translated(pattern)?;
     let mut refusal = String::new();
     for (size, max_text) in PATTERN_SIZES {
+        // What is not small takes several milliseconds to compile, and was tried as a small one before.
+        let effort = if size > PATTERN_SIZES[0].0 { 3 * size } else { size };
         match RegexBuilder::new(&pattern).size_limit(size).build() {
             Ok(_) if text.len() > max_text => {
                 return Err(format!("this pattern is too large for a text of more than {max_text} bytes"));
             }
             Ok(regex) => {
                 let states = size / BYTES_PER_STATES;
-                world.add_effort(text.len().saturating_mul(states).saturating_add(size));
+                world.add_effort(text.len().saturating_mul(states).saturating_add(effort));
                 return Ok(regex);
             }
             Err(regex::Error::CompiledTooBig(limit)) => {

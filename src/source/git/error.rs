@@ -120,12 +120,4 @@ impl GitError {
             .iter()
             .any(|words| reason.contains(words))
     }
-
-    /// Says whether git cannot read its own files.
-    pub(super) fn is_damage(&self) -> bool {
-        let GitError::Failed { reason, .. } = self else { return false };
-        ["corrupt", "bad object", "not a git repository", "missing blob", "missing tree", "is empty", "bad config"]
-            .iter()
-            .any(|words| reason.contains(words))
-    }
 }

@@ -129,15 +129,20 @@ impl GitSource<'_> {
         if let Some(directory) = self.store.checkout(&key) {
             return Ok(GitCheckout { directory, commit: commit(), content });
         }
-        let name = self.fetch(&git, &cache, resolved).or_else(|error| match error {
-            // What git keeps may have been damaged when this machine stopped.
-            error if error.is_damage() => {
+        let made = || {
+            let name = self.fetch(&git, &cache, resolved)?;
+            self.make(&git, &cache, &name, url, resolved, keep_git_dir, &key)
+        };
+        let (directory, commit) = made().or_else(|error| match error {
+            // What git keeps may have been damaged, by the stop of this machine or by the disk.
+            GitError::Failed { .. }
+                if cache.path().exists() && git.at(cache.path()).run(&["fsck", "--full"]).is_err() =>
+            {
                 cache.remove()?;
-                self.fetch(&git, &cache, resolved)
+                made()
             }
             error => Err(error),
         })?;
-        let (directory, commit) = self.make(&git, &cache, &name, url, resolved, keep_git_dir, &key)?;
         self.store.put_memo(&key, &commit)?;
         Ok(GitCheckout { directory, commit, content })
     }

@@ -185,6 +185,9 @@ impl<'a> Copier<'a> {
                 replacing(&directory, name, target, create).map_err(|e| e.unwrap_or_io("make link", target))?;
                 self.finish_special(&directory, name, owner, target)?;
             }
+            Kind::Socket if matches!(self.from, SourceTree::Local { .. }) => {
+                self.empty_file(&directory, name, entry, target)?;
+            }
             Kind::Fifo | Kind::Socket | Kind::CharacterDevice | Kind::BlockDevice => {
                 self.special(&directory, name, entry, target)?;
                 self.finish_special(&directory, name, owner, target)?;
@@ -259,6 +262,15 @@ impl<'a> Copier<'a> {
             }
         };
         set_times(&file, time).map_err(io_error("set the time of", target))
+    }
+
+    /// Writes what stands for a socket of a context.
+    fn empty_file(&self, directory: &OwnedFd, name: &OsStr, entry: &Entry, target: &Path) -> Result<(), FileError> {
+        let file = create_file(directory, name, target)?;
+        let mode = self.change.apply(entry.mode, Kind::File);
+        let owner = self.owner.unwrap_or((entry.uid, entry.gid));
+        set_owner_and_mode(&file, owner, mode).map_err(io_error("set owner and mode of", target))?;
+        set_times(&file, (self.writer.epoch, 0)).map_err(io_error("set the time of", target))
     }
 
     fn link(&self, directory: &OwnedFd, name: &OsStr, first: &Path, target: &Path) -> Result<(), FileError> {

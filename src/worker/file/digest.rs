@@ -13,6 +13,7 @@ use super::select::{Entry, Kind, Selected, Stamp, select, stat_at};
 use super::{FileError, SourceTree, StatCache, io_error};
 use crate::digest::{Digest, FieldHasher, Hasher};
 use crate::graph::Selector;
+use crate::solver::listing::{Line, Listing, What};
 
 /// Returns the digest of what a copy of `files` would write (see the table in [`super`]): equal digests, equal copies.
 /// Modification times are left out: checkouts do not keep them.
@@ -22,6 +23,41 @@ use crate::graph::Selector;
 /// # Errors
 /// As [`select`]; `Io` if a file cannot be read.
 pub fn content_digest(tree: &SourceTree<'_>, files: &Selector, stats: Option<&StatCache>) -> Result<Digest, FileError> {
+    look(tree, files, stats, &mut |_, _, _| {})
+}
+
+/// Returns what [`content_digest`] does, and the files that it is the digest of by their paths in the tree.
+///
+/// # Errors
+/// As [`content_digest`].
+pub fn content_listing(
+    tree: &SourceTree<'_>,
+    files: &Selector,
+    stats: Option<&StatCache>,
+) -> Result<(Digest, Listing), FileError> {
+    let mut listing = Listing::default();
+    let digest = look(tree, files, stats, &mut |item, entry, data| {
+        let what = match entry.kind {
+            Kind::Directory => What::Directory,
+            Kind::File => {
+                <[u8; 32]>::try_from(data).map_or(What::Special, |digest| What::File(Digest::from_bytes(digest)))
+            }
+            Kind::Symlink => What::Symlink(data.to_vec()),
+            Kind::Fifo | Kind::Socket | Kind::CharacterDevice | Kind::BlockDevice => What::Special,
+        };
+        let mode = (entry.mode & 0o7777) as u16;
+        listing.insert(item.path_of(entry).as_os_str().as_bytes(), Line { mode, what });
+    })?;
+    Ok((digest, listing))
+}
+
+/// Looks at every selected entry and tells `on_entry` of each that counts, with its [`Content::data`].
+fn look(
+    tree: &SourceTree<'_>,
+    files: &Selector,
+    stats: Option<&StatCache>,
+    on_entry: &mut dyn FnMut(&Selected, &Entry, &[u8]),
+) -> Result<Digest, FileError> {
     let selection = select(tree, files)?;
     let mut hasher = FieldHasher::new("bake.files.v1");
     let mut first_names = BTreeMap::new();
@@ -37,6 +73,7 @@ pub fn content_digest(tree: &SourceTree<'_>, files: &Selector, stats: Option<&St
                 continue;
             }
             let Content { data, attributes } = content?;
+            on_entry(item, entry, &data);
             if entry.is_passed {
                 hasher.field("passed", []);
             }

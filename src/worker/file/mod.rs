@@ -13,7 +13,7 @@
 //! | modification time | – (the epoch) | copied for files, not in the digest |
 //!
 //! The directory at the source path itself is not copied, its entries are; so its own metadata is not in the digest.
-//! Sockets in a local context are left out; a device in one is an error.
+//! A socket in a local context becomes an empty file, as in BuildKit; a device in one is an error.
 //!
 //! Invariant: every path is resolved by the kernel beneath an open root; a name, a symbolic link or a race can lead to
 //! another file of the same tree, never out of it. No open waits: FIFOs and devices are never opened.
@@ -38,7 +38,7 @@ use crate::sys::root::Root;
 
 pub use copy::copy;
 pub(crate) use digest::attributes;
-pub use digest::content_digest;
+pub use digest::{content_digest, content_listing};
 pub use owner::resolve_owner;
 pub use remove::{Missing, remove};
 pub use select::{Entry, Kind, Selected, SelectedFiles, Stamp, select};

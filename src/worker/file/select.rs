@@ -208,9 +208,7 @@ fn select_path(
     }
     walk.filters.push(Filter { matcher: exclude, prefix: PathBuf::new() });
     verdicts.excluded.push(Verdict::default());
-    let Some(entry) = walk.entry(PathBuf::new(), &stat)? else {
-        return Err(FileError::Special { path: shown(asked), what: "socket" });
-    };
+    let entry = walk.entry(PathBuf::new(), &stat)?;
     walk.entries.push(entry);
     if is_directory(&stat) {
         let fd = open_directory(&directory, walk.path.file_name()).map_err(io_error("open", &path))?;
@@ -269,7 +267,7 @@ impl Walk<'_> {
             if choice == Choice::Skipped || choice == Choice::Passed && !is_directory(&stat) {
                 continue;
             }
-            let Some(entry) = self.entry(child.clone(), &stat)? else { continue };
+            let entry = self.entry(child.clone(), &stat)?;
             let at = self.entries.len();
             self.entries.push(Entry { is_passed: choice == Choice::Passed, ..entry });
             if is_directory(&stat) {
@@ -323,13 +321,12 @@ impl Walk<'_> {
         (below, choice)
     }
 
-    /// Returns the entry as the copy has it; `None` for a socket in a local context.
-    fn entry(&self, path: PathBuf, stat: &Statx) -> Result<Option<Entry>, FileError> {
+    /// Returns the entry as the copy has it.
+    fn entry(&self, path: PathBuf, stat: &Statx) -> Result<Entry, FileError> {
         let kind = kind_of(stat);
         let is_local = !matches!(self.tree, SourceTree::Rootfs { .. });
         let (mode, uid, gid) = match (is_local, kind) {
             (_, Kind::File) if let SourceTree::Download { mode, .. } = self.tree => (*mode, 0, 0),
-            (true, Kind::Socket) => return Ok(None),
             (true, Kind::CharacterDevice | Kind::BlockDevice) => {
                 return Err(FileError::Special { path: shown(&self.path.join(path)), what: "device" });
             }
@@ -342,7 +339,7 @@ impl Walk<'_> {
         let n_links = if is_local { 1 } else { stat.stx_nlink };
         let rdev = (stat.stx_rdev_major, stat.stx_rdev_minor);
         let (is_passed, stamp) = (false, Stamp::of(stat));
-        Ok(Some(Entry { path, kind, mode, uid, gid, rdev, n_links, is_passed, stamp }))
+        Ok(Entry { path, kind, mode, uid, gid, rdev, n_links, is_passed, stamp })
     }
 }
 

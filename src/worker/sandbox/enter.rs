@@ -98,6 +98,10 @@ fn enter_once() -> Result<IdMapping, SandboxError> {
     Ok(mapping)
 }
 
+/// Why root may have one id alone.
+const ONE_ID: &str =
+    "bake was started in a container that has one user id; start that with a range of them (see subuid(5))";
+
 fn enter_as_root(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
     rlimits::raise();
     let (uids, gids) = (own_map("/proc/self/uid_map")?, own_map("/proc/self/gid_map")?);
@@ -115,6 +119,8 @@ fn enter_as_root(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
         }
     }
     match writer.finish() {
+        // A container of a user without subordinate ids.
+        Ok(()) if count == 1 => Ok(IdMapping::Single { reason: ONE_ID.to_owned() }),
         Ok(()) => Ok(IdMapping::Full { count }),
         Err(reason) => single(uid, gid, reason),
     }

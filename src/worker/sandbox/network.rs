@@ -8,8 +8,6 @@
 //!
 //! The namespace itself is a descriptor. A step enters it; nothing is started for one.
 
-#![expect(clippy::disallowed_methods, reason = "becomes another program before `cli` is reached")]
-
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;

@@ -4,6 +4,8 @@
 //! before it [enters](super::enter) one, as far as it goes, and every step starts with the limits that were before, or
 //! with those that it is to have.
 
+#![expect(clippy::disallowed_methods, reason = "reads a file of /proc, before anything else runs")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -32,8 +34,11 @@ const RESOURCES: [(&str, Resource); 15] = [
     ("stack", Resource::Stack),
 ];
 
+/// `None` for no limit.
+type SoftAndHard = (Option<u64>, Option<u64>);
+
 /// The limits that this process had before [`raise`], of those that were raised. The mutex protects nothing more.
-static BEFORE: Mutex<BTreeMap<&'static str, (Option<u64>, Option<u64>)>> = Mutex::new(BTreeMap::new());
+static BEFORE: Mutex<BTreeMap<&'static str, SoftAndHard>> = Mutex::new(BTreeMap::new());
 
 /// Raises the hard limits of this process as far as its privileges go; what holds for it, the soft limits, stays.
 pub fn raise() {
@@ -44,7 +49,7 @@ pub fn raise() {
         if limit.maximum.is_none() || limit.maximum == highest {
             continue;
         }
-        if setrlimit(resource, Rlimit { maximum: highest, ..limit.clone() }).is_err() {
+        if setrlimit(resource, Rlimit { maximum: highest, ..limit }).is_err() {
             // One refusal stands for all: it is a matter of privilege.
             return;
         }
@@ -60,7 +65,7 @@ fn max_open_files() -> Option<u64> {
 /// Returns what a step is to be given: its own limits, and for the rest what held before [`raise`].
 pub fn request(ulimits: &[Ulimit]) -> Vec<RequestLimit> {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut limits: BTreeMap<String, (Option<u64>, Option<u64>)> =
+    let mut limits: BTreeMap<String, SoftAndHard> =
         before.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
     limits.extend(ulimits.iter().map(|limit| (limit.name.clone(), (limit.soft, limit.hard))));
     limits.into_iter().map(|(name, (soft, hard))| RequestLimit { name, soft, hard }).collect()

@@ -3,12 +3,17 @@
 
 mod arguments;
 mod attributes;
+mod caching;
 mod config;
 mod contexts;
 mod copy;
+mod corners;
 mod heredoc;
+mod links;
 mod mounts;
+mod named;
 mod onbuild;
+mod platforms;
 mod run;
 mod stages;
 
@@ -113,13 +118,23 @@ impl Case {
     /// Builds a Dockerfile that is wrong or has a step that fails.
     #[track_caller]
     pub fn fails(&self, dockerfile: &str, parts: &[&str]) -> Ran {
-        self.prepare(dockerfile.as_bytes());
-        let ran = self.project.bake(&["build", "--platform", "linux/amd64"]);
+        let ran = self.run(dockerfile);
         assert!(matches!(ran.code, Some(1 | 3)), "{dockerfile}{:?}: {}", ran.code, ran.stderr);
         for part in parts {
             assert!(ran.stderr.contains(part), "{part} is not in\n{}\n{dockerfile}", ran.stderr);
         }
         ran
+    }
+
+    /// Builds a Dockerfile whose build ends with the exit code `code`.
+    #[track_caller]
+    pub fn fails_with(&self, dockerfile: &str, code: i32) -> Ran {
+        self.run(dockerfile).fails(code)
+    }
+
+    fn run(&self, dockerfile: &str) -> Ran {
+        self.prepare(dockerfile.as_bytes());
+        self.project.bake(&["build", "--platform", "linux/amd64"])
     }
 }
 
@@ -184,7 +199,7 @@ fn files(archive: &Path) -> BTreeMap<String, String> {
 }
 
 /// Returns the config of the image in an OCI layout.
-fn config(layout: &Path) -> Value {
+pub fn config(layout: &Path) -> Value {
     let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).expect("there")).expect("JSON") };
     let blob = |descriptor: &Value| {
         let digest = descriptor["digest"].as_str().expect("a digest").trim_start_matches("sha256:");

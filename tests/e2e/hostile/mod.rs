@@ -7,6 +7,7 @@ mod archive;
 mod context;
 mod image;
 mod mounts;
+mod programs;
 mod race;
 
 use std::fs;

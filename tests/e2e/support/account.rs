@@ -73,6 +73,11 @@ impl Account {
         command.output().expect("setpriv starts").into()
     }
 
+    /// Returns where every user can run bake.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs another program as this user.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Ran {
         self.command(Path::new(program)).args(arguments).output().expect("setpriv starts").into()

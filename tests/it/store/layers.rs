@@ -1,8 +1,9 @@
 //! From files to layers and back.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bake::digest::{DiffId, Digest};
 use bake::store::Compression;
@@ -164,6 +165,28 @@ fn compressed_layers_are_unpacked_and_cut_ones_refused() {
         fixture.store.unpack_layer(&[], diff_id, &media_type, &mut &blob[..]).expect("unpacked");
         fs::remove_dir_all(fixture.path(&format!("snapshots/{}", diff_id.0.hex()))).expect("removed");
     }
+}
+
+#[test]
+fn a_layer_that_is_compressed_as_it_is_made_has_the_same_blob() {
+    let change = |top: &Path| {
+        for n in 0..3_000 {
+            fs::write(top.join(format!("f{n}")), format!("{n} ").repeat(500)).expect("written");
+        }
+    };
+    let (Some(later), Some(at_once)) = (Fixture::mounting(), Fixture::mounting()) else { return };
+    let stack = later.layer(&[], change);
+    assert_eq!(later.store.layer(&stack[0]), None);
+    let blob = later.store.layer_blob(&stack, Compression::default()).expect("compressed");
+
+    let snapshot = at_once.store.prepare(&[]).expect("prepared");
+    change(&PathBuf::from(format!("/proc/self/fd/{}", snapshot.mount_fd().as_raw_fd())));
+    let diff_id = snapshot.commit(EPOCH, Some(Compression::default())).expect("committed");
+    assert_eq!(diff_id, stack[0]);
+    let known = at_once.store.layer(&diff_id).expect("known").blobs;
+    assert_eq!(known.iter().map(|known| &known.descriptor).collect::<Vec<_>>(), [&blob]);
+    let digest = blob.digest().to_string().parse().expect("a digest");
+    assert_eq!(at_once.store.read_blob(&digest).expect("there"), later.store.read_blob(&digest).expect("there"));
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn what_a_later_copy_took_away_hides_nothing_of_another_stack() {
     let changed = |change: &dyn Fn(&Path)| {
         let snapshot = fixture.store.prepare_over(&[], Some(first[0])).expect("prepared");
         change(&path_of(&snapshot.mount_fd().try_clone_to_owned().expect("an open file")));
-        vec![snapshot.commit(EPOCH).expect("committed")]
+        vec![snapshot.commit(EPOCH, None).expect("committed")]
     };
     let removed = changed(&|top| fs::remove_file(top.join("dir/both")).expect("removed"));
     let emptied = changed(&|top| {

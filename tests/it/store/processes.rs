@@ -53,7 +53,7 @@ fn another_process() {
                 let snapshot = store.prepare(&[]).expect("prepared");
                 let root = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&snapshot.mount_fd()));
                 fs::write(Path::new(&root).join(n.to_string()), "x").expect("written");
-                let diff_id = snapshot.commit(EPOCH).expect("committed");
+                let diff_id = snapshot.commit(EPOCH, None).expect("committed");
                 assert!(store.has_snapshot_of(&[diff_id]));
             }
         }

@@ -48,7 +48,7 @@ impl Fixture {
     pub fn layer(&self, parent: &[DiffId], change: impl FnOnce(&Path)) -> Vec<DiffId> {
         let snapshot = self.store.prepare(parent).expect("prepared");
         change(&PathBuf::from(format!("/proc/self/fd/{}", snapshot.mount_fd().as_raw_fd())));
-        let diff_id = snapshot.commit(EPOCH).expect("committed");
+        let diff_id = snapshot.commit(EPOCH, None).expect("committed");
         parent.iter().copied().chain([diff_id]).collect()
     }
 

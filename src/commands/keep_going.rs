@@ -1,0 +1,74 @@
+//! What became of each target for each platform when some steps failed and the others went on.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::failure::with_causes;
+use super::solve::Lowered;
+use crate::diagnostic::SourceMap;
+use crate::graph::VertexId;
+use crate::plan::{BuildContext, Plan, PlannedTarget};
+use crate::solver::drive::StepFailure;
+use crate::solver::key::Content;
+use crate::solver::scheduler::reachable;
+use crate::worker::local::WorkerError;
+
+/// What the table is made of.
+pub(super) struct Outcomes<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) lowered: &'a Lowered,
+    pub(super) sources: &'a SourceMap,
+    pub(super) contents: &'a BTreeMap<VertexId, Content>,
+    pub(super) failures: &'a [StepFailure<WorkerError>],
+}
+
+impl Outcomes<'_> {
+    /// Returns a head line and one line for each target and platform, in the plan's order.
+    pub(super) fn table(&self) -> String {
+        let rows: Vec<[String; 4]> = self.plan.planned().map(|target| self.row(target)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths = [width(0), width(1), width(2)];
+        let n_built = rows.iter().filter(|row| row[2] == "built").count();
+        let mut text = format!("built {n_built} of {}; nothing was published:", rows.len());
+        for [target, platform, outcome, reason] in &rows {
+            let [target_width, platform_width, outcome_width] = widths;
+            let row = format!("{target:target_width$}  {platform:platform_width$}  {outcome:outcome_width$}  {reason}");
+            _ = write!(text, "\n  {}", row.trim_end());
+        }
+        text
+    }
+
+    fn row(&self, target: &PlannedTarget) -> [String; 4] {
+        let (outcome, reason) = self.outcome(target);
+        [target.name.clone(), target.platform.to_string(), outcome.to_owned(), reason]
+    }
+
+    fn outcome(&self, target: &PlannedTarget) -> (&'static str, String) {
+        let Some(root) = self.root(&target.name, target) else { return ("built", String::new()) };
+        if self.contents.contains_key(&root) {
+            return ("built", String::new());
+        }
+        let linked = target.contexts.values().filter_map(|context| match context {
+            BuildContext::Target(name) => Some((name, self.root(name, target)?)),
+            BuildContext::Local(_) | BuildContext::Image(_) => None,
+        });
+        for (name, root) in linked {
+            if !self.contents.contains_key(&root) {
+                return ("not begun", format!("because of target \"{name}\""));
+            }
+        }
+        let steps = reachable(&self.lowered.definition, &[root]);
+        let failed: Vec<_> = self.failures.iter().filter(|failure| steps.contains(&failure.vertex)).collect();
+        let Some(first) = failed.first() else { return ("not begun", "because it was stopped".to_owned()) };
+        let metadata = &self.lowered.definition.vertex(first.vertex).metadata;
+        let place = metadata.span.map(|span| self.sources.place(span));
+        let place = place.map_or(String::new(), |place| format!(" ({}:{})", place.file, place.line));
+        let more = if failed.len() > 1 { format!(", and {} more", failed.len() - 1) } else { String::new() };
+        let name = metadata.name.lines().next().unwrap_or("");
+        ("failed", format!("{name}{place}: {}{more}", with_causes(&first.error)))
+    }
+
+    fn root(&self, name: &str, target: &PlannedTarget) -> Option<VertexId> {
+        self.lowered.targets.get(&(name.to_owned(), target.platform.clone()))?.root
+    }
+}

@@ -1,0 +1,31 @@
+//! Notes what the cache answers in a run.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::digest::Digest;
+use crate::graph::VertexId;
+use crate::solver::key::CacheKey;
+use crate::solver::lookups::{Found, Lookup, Lookups};
+
+/// The answers so far; filled by all threads that probe. The mutex protects the lists, and nothing waits under it.
+#[derive(Debug, Default)]
+pub struct Answers(Mutex<Lookups>);
+
+impl Answers {
+    /// Returns the answers so far.
+    pub fn so_far(&self) -> Lookups {
+        self.lists().clone()
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lookups> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, vertex: VertexId, key: CacheKey, found: Found) {
+        self.lists().steps.insert(vertex, Arc::new(Lookup { key, found }));
+    }
+
+    pub(super) fn note_fetched(&self, vertex: VertexId, content: Digest) {
+        self.lists().fetched.insert(vertex, content);
+    }
+}
