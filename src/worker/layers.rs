@@ -65,7 +65,10 @@ impl<'a> Layers<'a> {
                 || is_layer_known(layer)
                 || self.store.has_snapshot_of(&stack[..=top])
                 || self.store.is_free(*layer);
-            is_available && (known().insert(chains[top]) || is_available)
+            if is_available {
+                known().insert(chains[top]);
+            }
+            is_available
         })
     }
 
