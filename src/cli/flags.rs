@@ -1,6 +1,8 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
 pub mod cache;
+mod doctor;
+mod emulator;
 mod why;
 
 use std::path::PathBuf;
@@ -21,11 +23,16 @@ use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
 use crate::platform::Platform;
 
+pub use doctor::DoctorFlags;
+pub use emulator::EmulatorCommand;
+
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 12] =
-    ["build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "help"];
+pub const VERBS: [&str; 14] = [
+    "build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "emulator",
+    "doctor", "help",
+];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -69,6 +76,11 @@ pub enum Command {
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
+    /// List, install or remove emulators for other processors
+    #[command(subcommand)]
+    Emulator(EmulatorCommand),
+    /// Try what a build needs of this machine, and say what mends it
+    Doctor(DoctorFlags),
 }
 
 impl Command {
@@ -213,6 +225,9 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// Refuse steps that would run under emulation, before anything runs
+    #[arg(long)]
+    no_emulation: bool,
     /// Run nothing: fail, and say why, if a step is not in the cache
     #[arg(long)]
     fail_on_miss: bool,
@@ -287,9 +302,20 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, fail_on_miss, store, store_limit, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
+        let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
         let project = ProjectRequest { store, ..project.request() };
-        Ok(BuildRequest { project, jobs, keep_going, fail_on_miss, metadata_file, allow, store_limit, ignored })
+        Ok(BuildRequest {
+            project,
+            jobs,
+            keep_going,
+            no_emulation,
+            fail_on_miss,
+            metadata_file,
+            allow,
+            store_limit,
+            ignored,
+        })
     }
 }
 

@@ -80,6 +80,8 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         Command::Convert(flags) => commands::convert::convert(&flags.request(), host),
         Command::Schema => Ok(crate::bakefile::schema()),
         Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
+        Command::Doctor(flags) => commands::doctor::doctor(&flags.request(), host),
+        Command::Emulator(command) => commands::emulator::emulator(&command.request()?, host),
         Command::Cache(command) => cache(command, host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
     }

@@ -15,7 +15,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin, why};
+use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::{SourceOp, VertexId};
@@ -51,6 +51,8 @@ pub struct BuildRequest {
     pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// A step that would run under emulation is an error, found before anything runs.
+    pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
@@ -214,6 +216,9 @@ impl Build<'_> {
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
+        if self.request.no_emulation {
+            emulated_steps::refuse(&lowered, &project.sources)?;
+        }
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
@@ -396,10 +401,11 @@ fn terminal_size() -> TerminalSize {
     )
 }
 
+/// Says why the name spaces of a build could not be entered.
 pub(super) fn environment(error: &SandboxError) -> Failure {
     let failure = Failure::caused(Kind::Environment, error);
     match error {
-        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),
+        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(doctor::NEXT_STEP),
         _ => failure,
     }
 }
@@ -413,10 +419,4 @@ pub fn client_options(host: &Host) -> Options {
         cancelled: host.cancel.flag(),
         ..Options::default()
     }
-}
-
-/// Returns the directories in which emulators are looked for.
-pub(super) fn search_path(host: &Host) -> Vec<PathBuf> {
-    let path = host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from);
-    path.chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
 }

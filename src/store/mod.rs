@@ -20,7 +20,8 @@
 //! ├── mounts/HEX[.N]/        cache mounts by their id, which HEX.N.lock says
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
-//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL
+//! ├── emulators/qemu-NAME    emulators of `bake emulator install`, for this user's builds alone
+//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL, what registries have
 //! ├── uses/KIND-HEX          when a snapshot or a checkout was used last: the time of an empty file
 //! ├── empty/                 an empty directory, the lowest layer of every stack
 //! └── tmp/PID-N/             a running process's temporaries; tmp/PID-N.lock, which it locks, lists its leases
@@ -50,6 +51,7 @@ mod collect;
 mod compress;
 mod damage;
 pub mod diff;
+mod emulators;
 mod history;
 mod inventory;
 mod item;

@@ -15,6 +15,8 @@ mod copy;
 mod crash;
 mod damage;
 mod dockerfile;
+mod doctor;
+mod emulators;
 mod entitlements;
 mod epoch;
 mod failure;
