@@ -18,6 +18,7 @@ mod compose;
 mod files;
 mod glob;
 mod include;
+mod limits;
 mod list;
 mod model;
 mod notation;
@@ -42,6 +43,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub use call::Call;
 pub use files::{InputFile, MAX_BAKEFILE, default_files};
+pub use limits::{InvalidUlimit, Resources, Swap, Ulimit, set_text, size_in_bytes};
 pub use list::{ListFormat, list_targets, list_variables};
 pub use model::{Group, Nullables, Spanned, Target};
 pub use notation::convert;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attributes::RESOURCES;
 use super::model::{Group, Spanned, Target};
 use super::select::Selection;
 use super::spec::{AttestSpec, CacheSpec, OutputSpec, PolicySpec, SecretSpec, SshSpec};
@@ -12,6 +13,8 @@ pub(super) enum Json {
     Null,
     Bool(bool),
     Text(String),
+    /// A number as it is written.
+    Number(String),
     List(Vec<Json>),
     Object(Vec<(String, Json)>),
 }
@@ -60,6 +63,7 @@ pub(super) fn write(json: &Json, depth: usize, text: &mut String) {
         Json::Null => text.push_str("null"),
         Json::Bool(flag) => text.push_str(if *flag { "true" } else { "false" }),
         Json::Text(string) => write_json_string(string, text),
+        Json::Number(digits) => text.push_str(digits),
         Json::List(items) if items.is_empty() => text.push_str("[]"),
         Json::Object(members) if members.is_empty() => text.push_str("{}"),
         Json::List(items) => {
@@ -178,12 +182,22 @@ fn target_json(target: &Target) -> Json {
     members.list("no-cache-filter", &target.no_cache_filter, plain);
     members.place("shm-size", &target.shm_size);
     members.list("ulimits", &target.ulimits, plain);
-    members.map("resources", plain_map(&target.resources));
+    members.map("resources", resources_json(target));
     members.place("call", &target.call);
     members.list("entitlements", &target.entitlements, plain);
     members.nullable("extra-hosts", &target.extra_hosts);
     members.list("policy", &target.policy, policy_json);
     Json::Object(members.0)
+}
+
+/// Limits in the peer's order; those that it counts are numbers.
+fn resources_json(target: &Target) -> Vec<(String, Json)> {
+    let json = |name: &str, value: &str| match value.parse::<i64>() {
+        Ok(number) if matches!(name, "cpu-shares" | "cpu-period" | "cpu-quota") => Json::Number(number.to_string()),
+        _ => text(value),
+    };
+    let set = RESOURCES.iter().filter_map(|name| Some((*name, target.resources.get(*name)?)));
+    set.map(|(name, value)| (name.to_owned(), json(name, &value.value))).collect()
 }
 
 /// The fields and `type` in the order of their names.

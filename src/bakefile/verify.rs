@@ -4,31 +4,13 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::limits::{Resources, Ulimit, size_in_bytes};
 use super::{SecretSpec, Selection, Spanned, SshSpec};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::sys::files::Files;
 
 /// The peer's limit for a secret, in bytes.
 const MAX_SECRET_SIZE: usize = 500 * 1024;
-
-/// Limits that a process has, by the names that `ulimits` uses.
-pub(super) const LIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// The machine that a selection is to be built on.
 pub struct Surroundings<'a> {
@@ -48,6 +30,7 @@ impl Selection {
             checks.extend(target.ssh.iter().map(|ssh| surroundings.ssh(ssh)));
             checks.extend(target.shm_size.iter().map(shm_size));
             checks.extend(target.ulimits.iter().map(ulimit));
+            checks.extend(target.resources.iter().map(resource));
             for finding in checks.into_iter().filter_map(Result::err) {
                 // The kind of a finding and what it is about are in its message.
                 if seen.insert((finding.labels.first().map(|label| label.span), finding.message.clone())) {
@@ -110,57 +93,18 @@ fn is_missing(kind: ErrorKind) -> bool {
 
 fn shm_size(size: &Spanned<String>) -> Result<(), Diagnostic> {
     let text = size.value.as_str();
-    match text.is_empty() || is_size(text) {
+    match text.is_empty() || size_in_bytes(text).is_some() {
         true => Ok(()),
         false => Err(Diagnostic::error(size.span, format!("`{text}` is no size"))
             .hint("write a number and a unit, as in \"128m\" or \"2GiB\"")),
     }
 }
 
-/// Says whether text is a number with a unit of bytes: `1.5g`, `64 MiB`, `100b`.
-fn is_size(text: &str) -> bool {
-    let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' ')) else { return false };
-    let (number, unit) = text.split_at(last + 1);
-    let number = number.strip_suffix(' ').unwrap_or(number);
-    let is_number = number.parse::<f64>().is_ok_and(|number| number >= 0.0);
-    let unit = unit.to_ascii_lowercase();
-    let is_unit = match unit.strip_prefix(['k', 'm', 'g', 't', 'p']) {
-        Some(rest) => matches!(rest, "" | "b" | "ib"),
-        None => matches!(unit.as_str(), "" | "b"),
-    };
-    is_number && is_unit
-}
-
 fn ulimit(limit: &Spanned<String>) -> Result<(), Diagnostic> {
-    const FORM: &str = "write NAME=SOFT[:HARD]";
-    let wrong = |why: String| Err(Diagnostic::error(limit.span, why).hint(FORM));
-    let Some((name, values)) = limit.value.split_once('=') else {
-        return wrong(format!("`{}` is no limit", limit.value));
-    };
-    if !LIMITS.contains(&name) {
-        let finding = Diagnostic::error(limit.span, format!("there is no limit `{name}`"));
-        return Err(finding.suggest(name, LIMITS).note(format!("the limits are {}", LIMITS.join(", "))));
-    }
-    let numbers: Result<Vec<i64>, _> = values.split(':').map(str::parse).collect();
-    match numbers.as_deref() {
-        Ok([_]) => Ok(()),
-        Ok([soft, hard]) if *hard == -1 || (*soft != -1 && soft <= hard) => Ok(()),
-        Ok([_, _]) => wrong(format!("the soft limit of `{name}` is above its hard limit")),
-        _ => wrong(format!("`{values}` is no limit's value")),
-    }
+    limit.value.parse::<Ulimit>().map(drop).map_err(|wrong| wrong.diagnostic(limit.span))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_a_unit_of_bytes_or_none() {
-        for text in ["0", "128m", "1.5g", "64 MiB", "100b", "2GB", "7p"] {
-            assert!(is_size(text), "{text}");
-        }
-        for text in ["", "m", "-1", "1x", "1mm", "1mibb", "1 2"] {
-            assert!(!is_size(text), "{text}");
-        }
-    }
+fn resource((name, value): (&String, &Spanned<String>)) -> Result<(), Diagnostic> {
+    let wrong = |why| Diagnostic::error(value.span, format!("`{name}` of `resources`: {why}"));
+    Resources::default().set(name, &value.value).map_err(wrong)
 }

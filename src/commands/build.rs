@@ -420,3 +420,8 @@ pub fn client_options(host: &Host) -> Options {
         ..Options::default()
     }
 }
+
+/// Returns the absolute directories of PATH.
+pub(super) fn path(host: &Host) -> impl Iterator<Item = PathBuf> {
+    host.var("PATH").unwrap_or("").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from)
+}

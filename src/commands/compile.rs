@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile;
 use crate::frontend::lint::{self, Lint, LintDocument, Request};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved, ResolvedImage, compiled};
-use crate::graph::{Definition, NetworkMode, SourceOp};
+use crate::graph::{Definition, NetworkMode, Resources, SourceOp};
 use crate::plan::{self, BuildContext, DockerfileSource, ImageSource, NoCache, PlannedTarget};
 use crate::platform::Platform;
 use crate::registry::Client;
@@ -81,6 +81,9 @@ pub fn compile(request: &CompileRequest, host: &Host) -> Result<String, Failure>
         no_cache: NoCache::Off,
         network: NetworkMode::Default,
         extra_hosts: Vec::new(),
+        ulimits: Vec::new(),
+        shm_size: None,
+        resources: Resources::default(),
     };
     let first = planned(&platforms[0], request.target.clone());
     let loaded = frontend::load(&first, &files, &mut sources);

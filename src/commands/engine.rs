@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::added::Added;
-use super::build::Build;
+use super::build::{Build, path};
 use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
@@ -17,12 +17,14 @@ use crate::solver::scheduler::OnFailure;
 use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::worker::answers::Answers;
+use crate::worker::cgroup::Cgroups;
 use crate::worker::contexts::Contexts;
 use crate::worker::emulation;
 use crate::worker::fetched::Fetched;
 use crate::worker::history::History;
 use crate::worker::layers::Layers;
 use crate::worker::local::{Effects, LocalSettings, LocalWorker, WorkerError};
+use crate::worker::network::Networks;
 use crate::worker::platforms::Platforms;
 use crate::worker::sandbox::Launcher;
 use crate::worker::secrets::Secrets;
@@ -91,7 +93,11 @@ impl Solver<'_> {
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();
         let resolv_conf = String::from_utf8_lossy(&resolv_conf).into_owned();
-        let settings = LocalSettings { epoch: project::epoch(host), resolv_conf, launcher, effects };
+        let settings = LocalSettings { epoch: project::epoch(host), launcher, effects };
+        let note = |text: &str| activities.start(&format!("note: {text}")).finish("");
+        let cgroups = Cgroups::new(&note);
+        let networks =
+            Networks::new(project::network(host)?, &settings.launcher, path(host).collect(), &resolv_conf, &note);
         let stop = CancelToken::default();
         let fetch = Added::new(store, host, &stop, self.secrets, activities)?;
         let fetched = Fetched::new(&fetch);
@@ -103,6 +109,8 @@ impl Solver<'_> {
             platforms: &platforms,
             secrets: self.secrets,
             fetched: &fetched,
+            networks: &networks,
+            cgroups: &cgroups,
             tops: &self.lowered.tops(self.build.plan),
             settings: &settings,
             answers: self.answers,

@@ -13,6 +13,7 @@ use crate::platform::Platform;
 use crate::remote::{Home, is_remote};
 use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
+use crate::worker::network::NetworkChoice;
 
 /// The latest modification time in layers where SOURCE_DATE_EPOCH is not given: 1980-01-01T00:00:00Z, the first that zip
 /// files can hold.
@@ -286,6 +287,15 @@ impl Project {
 /// the Dockerfile shows whether there is a source of that name.
 pub(super) fn epoch(host: &Host) -> i64 {
     host.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_EPOCH)
+}
+
+/// Returns what the network `default` of RUN steps is: `BAKE_NETWORK`.
+///
+/// # Errors
+/// It is none of the words that there are.
+pub fn network(host: &Host) -> Result<NetworkChoice, Failure> {
+    let Some(text) = host.var("BAKE_NETWORK") else { return Ok(NetworkChoice::default()) };
+    text.parse().map_err(|why| Failure::new(Kind::Usage, format!("BAKE_NETWORK=`{text}` is no network: {why}")))
 }
 
 /// Returns the store's directory: the flag, `BAKE_STORE`, else in the user's data directory.

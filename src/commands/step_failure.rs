@@ -48,7 +48,8 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
     }
     match error {
         WorkerError::ExitCode(_) | WorkerError::Signal(_) | WorkerError::File(_) => Kind::Build,
-        WorkerError::ContextChanged { .. } | WorkerError::WouldRun | WorkerError::NotHere => Kind::Build,
+        WorkerError::ContextChanged { .. } | WorkerError::OutOfMemory { .. } => Kind::Build,
+        WorkerError::WouldRun | WorkerError::NotHere => Kind::Build,
         // What the image lacks is its Dockerfile's matter, not this host's.
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
@@ -56,7 +57,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
         WorkerError::Layer(LayerError::Registry(_)) => Kind::Remote,
         WorkerError::Fetch(error) => kind_of(error.blame),
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
-        WorkerError::Store(_) | WorkerError::Io { .. } => Kind::Environment,
+        WorkerError::Store(_) | WorkerError::Io { .. } | WorkerError::Limit(_) => Kind::Environment,
         WorkerError::Unsupported(_) | WorkerError::Secret(_) => Kind::Definition,
     }
 }
@@ -193,6 +194,7 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
             vec![doctor::NEXT_STEP.to_owned()]
         }
         WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
+        WorkerError::Limit(error) => vec![error.hint.to_owned()],
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],

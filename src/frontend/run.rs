@@ -15,6 +15,9 @@ use super::variables::Shown;
 /// Where the file of a heredoc that starts with `#!` is mounted.
 const PIPES: &str = "/dev/pipes/";
 
+/// Where `shm_open` has its files.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 impl Lowerer<'_, '_> {
     /// Lowers RUN.
     pub(super) fn run(&mut self, stage: &mut StageResult, at: At<'_>, run: &RunInstruction) -> Result<(), Diagnostic> {
@@ -33,6 +36,7 @@ impl Lowerer<'_, '_> {
         for word in &run.mounts {
             self.mount(stage, at, word, &mut inputs, &mut mounts)?;
         }
+        self.shared_memory(&mut mounts.list);
         let text = self.run_text(stage, &args);
         let n_args: usize = args.iter().map(String::len).sum();
         stage.variables.spend_copy(text.len() - n_args.min(text.len()), at.span())?;
@@ -42,7 +46,8 @@ impl Lowerer<'_, '_> {
             !stage.config.config.env.iter().any(set)
         };
         let arguments = stage.args.iter().map(|(name, _)| name).filter(is_argument).cloned().collect();
-        let metadata = VertexMetadata { arguments, ..self.step_metadata(stage, at, name) };
+        let resources = self.stages.target.resources.clone();
+        let metadata = VertexMetadata { arguments, resources, ..self.step_metadata(stage, at, name) };
         let secret_env = std::mem::take(&mut mounts.secret_env);
         let (mounts, agent) = mounts.finish();
         let mut env = stage.variables.clone();
@@ -72,11 +77,21 @@ impl Lowerer<'_, '_> {
             secret_env,
             extra_hosts: self.stages.target.extra_hosts.clone(),
             proxy: self.proxy.clone(),
+            ulimits: self.stages.target.ulimits.clone(),
             valid_exit_codes: Vec::new(),
         };
         stage.root = Some(self.definition.add(Op::Exec(Box::new(op)), inputs, metadata));
         history::add(&mut stage.config, &self.created, format!("RUN {text} # buildkit"), Layer::Made);
         Ok(())
+    }
+
+    /// Adds the target's `/dev/shm`, where the instruction mounts nothing there itself.
+    fn shared_memory(&self, mounts: &mut Vec<Mount>) {
+        let Some(size) = self.stages.target.shm_size else { return };
+        if mounts.iter().all(|mount| mount.target != SHARED_MEMORY) {
+            let kind = MountKind::Tmpfs { size: Some(size) };
+            mounts.push(Mount { target: SHARED_MEMORY.to_owned(), is_read_only: false, kind });
+        }
     }
 
     /// Returns what is run, with the heredocs in their place, and what the step's name says about them.

@@ -21,6 +21,7 @@ use crate::diagnostic::Span;
 use crate::digest::{Digest, FieldHasher};
 use crate::platform::Platform;
 
+pub use crate::bakefile::{Resources, Swap, Ulimit};
 pub use crate::dockerfile::NetworkMode;
 pub use op::{
     CacheSharing, CopyAction, DiffOp, ExecOp, FileAction, FileOp, Id, InputIndex, LocalSource, MergeOp, ModeChange,
@@ -77,6 +78,8 @@ pub struct VertexMetadata {
     pub platform: Option<Platform>,
     /// The cache is not asked for it (`--no-cache`).
     pub ignore_cache: bool,
+    /// What its processes may use together. They decide whether it gets done and not what comes of it.
+    pub resources: Resources,
 }
 
 /// The steps of a run.
@@ -89,7 +92,7 @@ pub struct Definition {
 
 impl Definition {
     /// Adds a step and returns it; where an equal one is there, returns that one and drops `metadata` (a step is asked of
-    /// the cache only if nobody who wants it said not to).
+    /// the cache only if nobody who wants it said not to; it may use what the most generous of them allows).
     ///
     /// Each of `inputs` was returned by this definition.
     pub fn add(&mut self, op: Op, inputs: Vec<VertexId>, metadata: VertexMetadata) -> VertexId {
@@ -98,6 +101,7 @@ impl Definition {
             let vertex = &mut self.graph[node(*id)];
             let known = &mut vertex.metadata;
             known.ignore_cache |= metadata.ignore_cache;
+            known.resources = known.resources.relaxed(&metadata.resources);
             if let Some(span) = metadata.span
                 && known.span != Some(span)
                 && !known.also.contains(&span)

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::remote::{GitSource, HttpSource};
+use crate::bakefile::Ulimit;
 use crate::digest::{DiffId, Digest};
 use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
@@ -94,13 +95,17 @@ pub struct ExecOp {
     /// Secrets in environment variables, in order. Their values are no part of any digest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secret_env: Vec<SecretEnv>,
-    /// Names that `/etc/hosts` has besides its own, with their address.
+    /// Names that `/etc/hosts` has besides its own, with their address; `host-gateway` is that of the machine that builds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<(String, String)>,
     /// Proxies of the build (`--build-arg http_proxy=…`), which the step sees in its environment. They say how the network
     /// is reached and not what is there: no part of any digest.
     #[serde(skip)]
     pub proxy: Option<ProxyEnv>,
+    /// Limits of each process, sorted by name, each name once; those that the engine has where absent. A program can ask
+    /// for its limits, and does other things then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ulimits: Vec<Ulimit>,
     /// Exit codes that are no failure; only 0 where empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub valid_exit_codes: Vec<i32>,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::hosts;
+use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{
@@ -193,6 +194,9 @@ impl Single {
             no_cache,
             network,
             extra_hosts: hosts::extra_hosts(target, reader.found),
+            ulimits: limits::ulimits(target, reader.found),
+            shm_size: limits::shm_size(target, reader.found),
+            resources: limits::resources(target, reader.found),
         };
         Single { planned, platform_args }
     }
@@ -252,9 +256,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
         ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-        ("ulimits", target.ulimits.first().map(|limit| limit.span)),
-        ("shm-size", target.shm_size.as_ref().map(|size| size.span)),
-        ("resources", target.resources.values().next().map(|limit| limit.span)),
     ];
     for (name, span) in ignored {
         if let Some(span) = span {

@@ -6,9 +6,9 @@ use crate::bakefile::Target;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// The address that stands for the machine that builds.
-const GATEWAY: &str = "host-gateway";
+pub const HOST_GATEWAY: &str = "host-gateway";
 
-/// Returns names, in lower case, with an address each, sorted by name; a name may have several.
+/// Returns names, in lower case, with an address or [`HOST_GATEWAY`] each, sorted by name; a name may have several.
 pub(super) fn extra_hosts(target: &Target, found: &mut Diagnostics) -> Vec<(String, String)> {
     let mut hosts = Vec::new();
     for (name, value) in &target.extra_hosts {
@@ -26,7 +26,7 @@ pub(super) fn extra_hosts(target: &Target, found: &mut Diagnostics) -> Vec<(Stri
                     let message =
                         format!("`{text}` of `{name}` in `extra-hosts` of target \"{}\" is no IP address", target.name);
                     let error = Diagnostic::error(value.span, message);
-                    found.push(error.hint(format!("write an IPv4 or IPv6 address, or `{GATEWAY}`")));
+                    found.push(error.hint(format!("write an IPv4 or IPv6 address, or `{HOST_GATEWAY}`")));
                 }
             }
         }
@@ -36,9 +36,9 @@ pub(super) fn extra_hosts(target: &Target, found: &mut Diagnostics) -> Vec<(Stri
 
 /// Reads an address, which may be in brackets; a mapped IPv4 address is written as such.
 fn address(text: &str) -> Option<String> {
-    if text == GATEWAY {
-        // A step has the network of the machine that builds: its loopback.
-        return Some("127.0.0.1".to_owned());
+    if text == HOST_GATEWAY {
+        // Which address that is depends on the step's network.
+        return Some(HOST_GATEWAY.to_owned());
     }
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     Some(inner.unwrap_or(text).parse::<IpAddr>().ok()?.to_canonical().to_string())
@@ -54,7 +54,7 @@ mod tests {
             ("10.0.0.1", Some("10.0.0.1")),
             ("[::1]", Some("::1")),
             ("::ffff:1.2.3.4", Some("1.2.3.4")),
-            ("host-gateway", Some("127.0.0.1")),
+            ("host-gateway", Some("host-gateway")),
             ("010.0.0.1", None),
             ("example.com", None),
             ("", None),

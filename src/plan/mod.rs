@@ -5,17 +5,20 @@
 mod expand;
 mod given;
 mod hosts;
+mod limits;
 mod output;
 mod remotes;
 
 use std::collections::BTreeMap;
 
+use crate::bakefile::{Resources, Ulimit};
 use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
+pub use hosts::HOST_GATEWAY;
 pub use remotes::{RemoteContext, RemoteSecret, Remotes};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
@@ -132,6 +135,12 @@ pub struct PlannedTarget {
     pub network: NetworkMode,
     /// Names that steps find in `/etc/hosts` besides their own, with an address each.
     pub extra_hosts: Vec<(String, String)>,
+    /// Limits of each process of RUN steps, sorted by name, each name once.
+    pub ulimits: Vec<Ulimit>,
+    /// Size of `/dev/shm` in RUN steps, in bytes; the engine's where absent.
+    pub shm_size: Option<u64>,
+    /// What each RUN step may use.
+    pub resources: Resources,
 }
 
 /// The path that stands for a context from standard input; no cleaned path is like that.

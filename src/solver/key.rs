@@ -178,6 +178,9 @@ impl KeyBuilder<'_> {
         for (name, address) in &exec.extra_hosts {
             self.add(format!("host {name}"), address);
         }
+        for limit in &exec.ulimits {
+            self.add(format!("ulimit {}", limit.name), json(&(limit.soft, limit.hard)));
+        }
         if !exec.valid_exit_codes.is_empty() {
             self.add("exit codes", json(&exec.valid_exit_codes));
         }

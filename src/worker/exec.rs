@@ -9,13 +9,14 @@ use rustix::fs::{Mode, OFlags};
 use super::agent::Forwarder;
 use super::cache_mount::{self, HeldCache};
 use super::local::{LocalWorker, WorkerError};
+use super::network::Leased;
 use super::sandbox::{self, Exit, MountSource, Spec};
 use super::secrets::SecretError;
 use crate::digest::DiffId;
 use crate::graph::{
     CopyAction, ExecOp, InputIndex, MountKind, ProxyEnv, SecretFile, SecurityMode, SourceNaming, Vertex, VertexId,
 };
-use crate::plan::Given;
+use crate::plan::{Given, HOST_GATEWAY};
 use crate::solver::drive::Step;
 use crate::solver::key::Content;
 use crate::store::ActiveSnapshot;
@@ -57,26 +58,36 @@ pub(super) fn run(
         let is_read_only = mount.is_read_only || matches!(held, Held::Secret(..));
         Some(sandbox::Mount { target: target(&op.cwd, &mount.target), is_read_only, source: source(held) })
     });
+    let is_privileged = op.security == SecurityMode::Insecure;
+    let network = worker.networks.lease(op.network, is_privileged)?;
+    let resources = &vertex.metadata.resources;
+    let limits = worker.cgroups.for_step(resources)?;
     let spec = Spec {
         args: op.args.clone(),
         env,
         cwd: op.cwd.clone(),
         user: op.user.clone(),
         hostname: op.hostname.clone(),
-        network: op.network,
-        is_privileged: op.security == SecurityMode::Insecure,
+        network: network.network(),
+        is_privileged,
         root: snapshot.mount_fd(),
         mounts: mounts.collect(),
-        hosts: hosts(op),
-        resolv_conf: worker.settings.resolv_conf.clone(),
+        hosts: hosts(op, &network),
+        resolv_conf: network.resolv_conf(),
+        // What the bakefile says of a limit counts more than what stands in for a cgroup.
+        ulimits: limits.ulimits.iter().chain(&op.ulimits).cloned().collect(),
+        cgroups: limits.procs(),
+        processors: limits.processors.clone(),
     };
-    match sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)? {
-        Exit::Code(code) if is_success(op, code) => {}
-        Exit::Code(code) => return Err(WorkerError::ExitCode(code)),
-        Exit::Signal(signal) => return Err(WorkerError::Signal(signal)),
+    let exit = sandbox::run(&worker.settings.launcher, &spec, step.on_output, step.cancel)?;
+    match (exit, resources.memory.filter(|_| limits.n_killed() > 0)) {
+        (Exit::Code(code), _) if is_success(op, code) => {}
+        (exit, Some(memory)) => return Err(WorkerError::OutOfMemory { code: exit.code(), memory }),
+        (Exit::Code(code), None) => return Err(WorkerError::ExitCode(code)),
+        (Exit::Signal(signal), None) => return Err(WorkerError::Signal(signal)),
     }
     drop(spec);
-    drop(held);
+    drop((held, network, limits));
     let diff_id = snapshot.commit(worker.settings.epoch, worker.compression(step.vertex))?;
     Ok(parent.iter().copied().chain([diff_id]).collect())
 }
@@ -90,10 +101,13 @@ fn is_success(op: &ExecOp, code: i32) -> bool {
 }
 
 /// Returns what `/etc/hosts` says inside a step, as BuildKit's steps see it.
-fn hosts(op: &ExecOp) -> String {
+fn hosts(op: &ExecOp, network: &Leased<'_>) -> String {
     let hostname = if op.hostname.is_empty() { "buildkitsandbox" } else { &op.hostname };
     let own = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    op.extra_hosts.iter().fold(own, |text, (name, address)| format!("{text}{address}\t{name}\n"))
+    op.extra_hosts.iter().fold(own, |text, (name, address)| match address.as_str() {
+        HOST_GATEWAY => format!("{text}{}\t{name}\n", network.host_address()),
+        address => format!("{text}{address}\t{name}\n"),
+    })
 }
 
 fn source<'h>(held: &'h Held<'_>) -> MountSource<'h> {
@@ -277,6 +291,7 @@ mod tests {
             secret_env: Vec::new(),
             extra_hosts: Vec::new(),
             proxy: Some(proxy),
+            ulimits: Vec::new(),
             valid_exit_codes: Vec::new(),
         };
         let env: Vec<String> = environment(&op).iter().map(|(name, value)| format!("{name}={value}")).collect();

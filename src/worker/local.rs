@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answers::Answers;
+use super::cgroup::{Cgroups, LimitError};
 use super::contexts::{Contexts, OpenContext};
 use super::exec;
 use super::fetched::{FetchError, Fetched, OpenFetched};
 use super::file::{self, FileError, SourceTree};
 use super::layers::{LayerError, Layers};
+use super::network::Networks;
 use super::platforms::Platforms;
 use super::remembered::{selection_name, stack_name};
 use super::sandbox::{Launcher, SandboxError};
@@ -31,6 +33,17 @@ pub enum WorkerError {
     /// The process ended with another code than zero.
     #[error("exit code {0}")]
     ExitCode(i32),
+    /// The process ended with another code than zero, after the kernel killed some of its step for want of memory.
+    #[error("exit code {code}: its processes had used up the {memory} bytes of `memory` in `resources`")]
+    OutOfMemory {
+        /// 128 + 9 where it was the first process of the step.
+        code: i32,
+        /// The limit.
+        memory: u64,
+    },
+    /// A limit of the step cannot be kept.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The process was killed.
     #[error("killed by signal {0}")]
     Signal(i32),
@@ -91,8 +104,6 @@ pub enum WorkerError {
 pub struct LocalSettings {
     /// Latest modification time that a layer may hold, seconds since 1970.
     pub epoch: i64,
-    /// What `/etc/resolv.conf` says inside a step.
-    pub resolv_conf: String,
     /// Starts steps.
     pub launcher: Launcher,
     /// What probing and running steps may do.
@@ -143,6 +154,10 @@ pub struct LocalWorker<'a> {
     pub fetched: &'a Fetched<'a>,
     /// Steps whose layer goes into an image, and which no step reads: their layer is compressed as it is made.
     pub tops: &'a BTreeSet<VertexId>,
+    /// The networks that steps are in.
+    pub networks: &'a Networks<'a>,
+    /// What limits steps.
+    pub cgroups: &'a Cgroups<'a>,
     /// What does not change in a run.
     pub settings: &'a LocalSettings,
     /// Notes what the cache answers.

@@ -31,6 +31,9 @@ pub fn target(dockerfile: &str) -> PlannedTarget {
         no_cache: NoCache::Off,
         network: NetworkMode::Default,
         extra_hosts: Vec::new(),
+        ulimits: Vec::new(),
+        shm_size: None,
+        resources: Default::default(),
     }
 }
 

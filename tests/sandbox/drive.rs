@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bake::sys::cancel::CancelToken;
 use bake::worker::emulation::{Emulators, SEARCH};
-use bake::worker::sandbox::{self, Exit, Launcher, Mount, MountSource, NetworkMode, Spec, Stream};
+use bake::worker::sandbox::{self, Exit, Launcher, Mount, MountSource, Network, Spec, Stream};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -113,12 +113,15 @@ pub fn spec<'fd>(order: &Order, root: &'fd OwnedFd, binds: &'fd [OwnedFd]) -> Sp
         cwd: order.cwd.clone(),
         user: order.user.clone(),
         hostname: "buildkitsandbox".into(),
-        network: if order.is_offline { NetworkMode::None } else { NetworkMode::Default },
+        network: if order.is_offline { Network::Loopback } else { Network::Host },
         is_privileged: false,
         root: root.as_fd(),
         mounts,
         hosts: "127.0.0.1 localhost\n".into(),
         resolv_conf: "nameserver 127.0.0.1\n".into(),
+        ulimits: Vec::new(),
+        cgroups: Vec::new(),
+        processors: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::load::{Found, build_of, read_text, wrong};
 use super::size::{bytes_of, shown_bytes};
 use super::xbake;
 use super::yaml::{Map, Node, Yaml};
-use crate::bakefile::verify::LIMITS;
+use crate::bakefile::limits::LIMITS;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::sys::files::Files;
 

@@ -79,6 +79,7 @@ impl Build {
             secret_env: Vec::new(),
             extra_hosts: Vec::new(),
             proxy: None,
+            ulimits: Vec::new(),
             valid_exit_codes: Vec::new(),
         };
         let inputs = self.last.into_iter().collect();

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::UnshareFlags;
 
-use super::SandboxError;
+use super::{SandboxError, rlimits};
 
 /// Which user and group ids exist in the namespace that [`enter`] made. Inside, they always start at 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +105,7 @@ const ONE_ID: (&str, &str) =
     ("bake was started in a container that has one user id", "start that with a range of them (see subuid(5))");
 
 fn enter_as_root(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
+    rlimits::raise();
     let (uids, gids) = (own_map("/proc/self/uid_map")?, own_map("/proc/self/gid_map")?);
     let count = limit(&uids).min(limit(&gids));
     let writer = Writer::start(move |pid| {

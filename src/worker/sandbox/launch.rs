@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::wire::{self, Report, Request, RequestMount, RequestSource};
-use super::{Exit, Mount, MountSource, NetworkMode, SandboxError, Spec, Stream, has_own_user_namespace, trees};
+use super::wire::{self, Report, Request, RequestMount, RequestNetwork, RequestSource};
+use super::{Exit, Mount, MountSource, Network, SandboxError, Spec, Stream, has_own_user_namespace, rlimits, trees};
 use crate::sys::cancel::CancelToken;
 
 /// The runner's `argv[0]`.
@@ -45,6 +45,21 @@ impl Launcher {
             Err(_) => Launcher { program: program.to_owned(), _tree: None },
         })
     }
+
+    /// Starts the program under another `argv[0]`, with nothing of ours: no environment, no descriptor but the socket and
+    /// its outputs, a process group of its own so that a Ctrl-C in the terminal reaches `bake` alone.
+    pub(super) fn start(&self, name: &str) -> io::Result<(UnixStream, Child)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = Command::new(&self.program)
+            .arg0(name)
+            .env_clear()
+            .process_group(0)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok((ours, child))
+    }
 }
 
 /// Runs a process and waits for its end. `on_output` gets what it writes as it comes, in pieces of any size, on this
@@ -60,7 +75,7 @@ pub fn run(
 ) -> Result<Exit, SandboxError> {
     let failed = SandboxError::setup("starting the step's runner");
     let (request, fds) = request(spec)?;
-    let (socket, mut child) = start(launcher).map_err(failed)?;
+    let (socket, mut child) = launcher.start(RUNNER).map_err(failed)?;
     let mut said = Vec::new();
     let talked =
         wire::send(&socket, &request, &fds).and_then(|()| listen(&socket, &mut child, &mut said, on_output, cancel));
@@ -93,8 +108,18 @@ fn request<'fd>(spec: &'fd Spec<'fd>) -> Result<(Request, Vec<BorrowedFd<'fd>>),
     for mount in &spec.mounts {
         mounts.push(request_mount(mount, &mut fds));
     }
+    let network = match spec.network {
+        Network::Host => RequestNetwork::Host,
+        Network::Loopback => RequestNetwork::Loopback,
+        Network::Namespace(fd) => {
+            fds.push(fd);
+            RequestNetwork::Namespace
+        }
+    };
+    fds.extend(&spec.cgroups);
     if fds.len() > wire::MAX_FDS {
-        let reason = format!("{} mounts, and {} are possible", fds.len() - 1, wire::MAX_FDS - 1);
+        let n_others = fds.len() - spec.mounts.len();
+        let reason = format!("{} mounts, and {} are possible", spec.mounts.len(), wire::MAX_FDS - n_others);
         return Err(SandboxError::Setup { what: "mounts of the step".to_owned(), reason });
     }
     let request = Request {
@@ -103,9 +128,12 @@ fn request<'fd>(spec: &'fd Spec<'fd>) -> Result<(Request, Vec<BorrowedFd<'fd>>),
         cwd: spec.cwd.clone(),
         user: spec.user.clone(),
         hostname: spec.hostname.clone(),
-        has_network: spec.network != NetworkMode::None,
+        network,
         is_privileged: spec.is_privileged,
         mounts,
+        limits: rlimits::request(&spec.ulimits),
+        n_cgroups: spec.cgroups.len(),
+        processors: spec.processors.clone(),
     };
     Ok((request, fds))
 }
@@ -127,21 +155,6 @@ fn request_mount<'fd>(mount: &'fd Mount<'fd>, fds: &mut Vec<BorrowedFd<'fd>>) ->
         }
     };
     RequestMount { target: mount.target.clone(), is_read_only: mount.is_read_only, is_optional: false, source }
-}
-
-/// Starts the runner with nothing of ours: no environment, no descriptor but the socket and its outputs, a process group
-/// of its own so that a Ctrl-C in the terminal reaches `bake` alone.
-fn start(launcher: &Launcher) -> io::Result<(UnixStream, Child)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let child = Command::new(&launcher.program)
-        .arg0(RUNNER)
-        .env_clear()
-        .process_group(0)
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    Ok((ours, child))
 }
 
 /// Passes on what comes until all three ends are closed.

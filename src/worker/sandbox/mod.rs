@@ -15,13 +15,15 @@
 //! Invariants: no path of the image is resolved except by the kernel beneath the root (`openat2`), no descriptor but
 //! 0, 1 and 2 reaches the step, and nothing of a step is left when [`run`] returns: no process, mount or temporary file.
 //!
-//! Known limits of this version: [`NetworkMode::Default`] shares the host's network namespace as `Host` does (abstract
-//! Unix sockets of the host are in reach), and there are no memory or process limits (no cgroup of its own).
+//! Which network namespace a step has and which cgroups it is in is decided above ([`network`](super::network),
+//! [`cgroup`](super::cgroup)); here it enters them.
 
 pub mod elf;
 mod enter;
 mod launch;
+mod network;
 mod privileges;
+mod rlimits;
 mod runner;
 mod seccomp;
 mod step;
@@ -30,12 +32,14 @@ mod trees;
 mod users;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 
-pub use crate::graph::NetworkMode;
+pub use crate::graph::Ulimit;
 pub use crate::solver::notice::Stream;
 pub use enter::{IdMapping, enter, has_own_user_namespace};
 pub use launch::{Launcher, run};
+pub use network::{NetworkNamespace, Ready, Uplink};
 pub use runner::become_runner_if_asked;
 
 /// A process and what it sees. No `Debug`: environment and files may hold secrets.
@@ -50,8 +54,8 @@ pub struct Spec<'fd> {
     pub user: String,
     /// Host name inside.
     pub hostname: String,
-    /// Network access.
-    pub network: NetworkMode,
+    /// Which network namespace it is in.
+    pub network: Network<'fd>,
     /// All capabilities of the user namespace, no system call filter, nothing of `/proc` and `/sys` hidden or write-protected.
     /// Where `bake` is run by root, such a process can change the settings of the host. Refused without a user namespace.
     pub is_privileged: bool,
@@ -63,6 +67,23 @@ pub struct Spec<'fd> {
     pub hosts: String,
     /// Content of `/etc/resolv.conf` while the process runs.
     pub resolv_conf: String,
+    /// Limits of each of its processes, in place of `bake`'s own.
+    pub ulimits: Vec<Ulimit>,
+    /// The files `cgroup.procs` of the cgroups that it is moved to, open for writing.
+    pub cgroups: Vec<BorrowedFd<'fd>>,
+    /// Numbers of the processors that it runs on; empty for all. It may choose others itself.
+    pub processors: BTreeSet<u32>,
+}
+
+/// A network namespace to run in.
+#[derive(Clone, Copy)]
+pub enum Network<'fd> {
+    /// The host's: its interfaces, what listens on its loopback, its abstract Unix sockets.
+    Host,
+    /// A new one with loopback alone.
+    Loopback,
+    /// This one, which belongs to our user namespace.
+    Namespace(BorrowedFd<'fd>),
 }
 
 /// Something mounted over the root.

@@ -98,6 +98,19 @@ fn set_capabilities(mask: u64, inheritable: u64) -> io::Result<()> {
 
 /// Undoes what this program inherited or set: signal dispositions and mask, umask, session, descriptors, keyring.
 pub fn forget_inheritance() {
+    forget_signals();
+    // SAFETY: these take numbers, and touch this process alone, which has one thread.
+    unsafe {
+        libc::umask(0o022);
+        libc::setsid();
+        const JOIN_SESSION_KEYRING: libc::c_long = 1;
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>());
+        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
+/// Undoes signal dispositions and mask: Rust's programs ignore SIGPIPE.
+pub fn forget_signals() {
     // SAFETY: these take numbers or a local set, and touch this process alone, which has one thread.
     unsafe {
         for signal in 1..=64 {
@@ -107,11 +120,6 @@ pub fn forget_inheritance() {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        libc::umask(0o022);
-        libc::setsid();
-        const JOIN_SESSION_KEYRING: libc::c_long = 1;
-        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>());
-        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
     }
 }
 

@@ -10,11 +10,12 @@ use std::os::unix::net::UnixStream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::launch::RUNNER;
 use super::stubs::{self, Stub, StubKind};
-use super::wire::{self, Failure, FailureKind, Report, Request, RequestSource};
-use super::{step, trees};
+use super::wire::{self, Failure, FailureKind, Report, Request, RequestNetwork, RequestSource};
+use super::{network, step, trees};
 use crate::sys::root::Root;
 
 /// What the step needs that had to be prepared in `bake`'s mount namespace.
@@ -24,23 +25,34 @@ pub struct Stage {
     pub root: OwnedFd,
     /// For each mount of the request, in order; `None` for what the step makes itself.
     pub trees: Vec<Option<OwnedFd>>,
+    pub network: Option<OwnedFd>,
+    /// The files `cgroup.procs` of its cgroups.
+    pub cgroups: Vec<OwnedFd>,
 }
 
-/// Becomes the runner if this process was started as one, and then does not return. The first thing that `main` calls:
-/// it must find one thread and no descriptor but the first three.
+/// Becomes the runner of a step or the holder of a network if this process was started as one, and then does not return.
+/// The first thing that `main` calls: it must find one thread and no descriptor but the first three.
 pub fn become_runner_if_asked() {
-    if std::env::args_os().next().is_some_and(|name| name == RUNNER) {
-        std::process::exit(match serve() {
-            Ok(()) => 0,
-            Err(_) => 70,
-        });
-    }
+    let serve = match std::env::args_os().next() {
+        Some(name) if name == RUNNER => serve,
+        Some(name) if name == network::HOLDER => network::hold,
+        _ => return,
+    };
+    std::process::exit(match socket().and_then(serve) {
+        Ok(()) => 0,
+        Err(_) => 70,
+    });
 }
 
-fn serve() -> io::Result<()> {
+/// Takes the socket from standard input, which becomes empty.
+fn socket() -> io::Result<UnixStream> {
     let socket = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
+    Ok(socket)
+}
+
+fn serve(socket: UnixStream) -> io::Result<()> {
     let report = run(&socket).unwrap_or_else(Report::Failed);
     (&socket).write_all(&serde_json::to_vec(&report)?)
 }
@@ -58,16 +70,19 @@ fn run(socket: &UnixStream) -> Result<Report, Failure> {
 
 fn stage(request: Request, fds: Vec<OwnedFd>) -> Result<Stage, Failure> {
     let mut fds = fds.into_iter();
-    let mut next = || {
-        let fd =
-            fds.next().ok_or_else(|| Failure::new(FailureKind::Setup, "receiving the step", "a mount is missing"))?;
+    let mut next =
+        || fds.next().ok_or_else(|| Failure::new(FailureKind::Setup, "receiving the step", "a descriptor is missing"));
+    let mut next_tree = || {
+        let fd = next()?;
         // Of what hangs in our mount namespace, a copy. What cannot be copied (kernels before 6.15) is detached already.
         Ok(trees::clone_of(&fd).unwrap_or(fd))
     };
-    let root = next()?;
-    let tree = |source: &RequestSource| matches!(source, RequestSource::Tree).then(&mut next).transpose();
+    let root = next_tree()?;
+    let tree = |source: &RequestSource| matches!(source, RequestSource::Tree).then(&mut next_tree).transpose();
     let trees = request.mounts.iter().map(|mount| &mount.source).map(tree).collect::<Result<_, Failure>>()?;
-    Ok(Stage { request, root, trees })
+    let network = (request.network == RequestNetwork::Namespace).then(&mut next).transpose()?;
+    let cgroups = (0..request.n_cgroups).map(|_| next()).collect::<Result<_, Failure>>()?;
+    Ok(Stage { request, root, trees, network, cgroups })
 }
 
 /// Makes places for the mounts in the root. Those inside another mount are the step's to make.
@@ -120,10 +135,15 @@ struct Running {
 fn start(stage: Stage) -> Result<Running, Failure> {
     let failed = || Failure::setup("starting the step");
     let (failure, mut say) = io::pipe().map_err(failed())?;
-    let no_network = if stage.request.has_network { 0 } else { libc::CLONE_NEWNET };
+    if let Some(network) = &stage.network {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(Failure::setup("entering the step's network"))?;
+    }
+    let is_new = stage.request.network == RequestNetwork::Loopback;
+    let new_network = if is_new { libc::CLONE_NEWNET } else { 0 };
     let spaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    let flags = spaces | no_network | libc::SIGCHLD;
+    let flags = spaces | new_network | libc::SIGCHLD;
     // SAFETY: a null stack makes this a fork; this process has one thread, so the child may run any code.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     match pid {

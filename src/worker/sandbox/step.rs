@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_change, unmount};
@@ -15,8 +15,8 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, mount_c
 use super::runner::{Stage, kind_of};
 use super::stubs::{self, StubKind};
 use super::users::{self, Identity};
-use super::wire::{Failure, FailureKind, Request, RequestMount, RequestSource};
-use super::{elf, privileges, seccomp, trees};
+use super::wire::{Failure, FailureKind, Request, RequestMount, RequestNetwork, RequestSource};
+use super::{elf, network, privileges, rlimits, seccomp, trees};
 use crate::sys::root::Root;
 
 /// Hidden below `/proc`: what containerd's default specification masks.
@@ -48,11 +48,12 @@ pub fn become_step(stage: Stage) -> Failure {
 }
 
 fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
-    let Stage { request, root, trees } = stage;
+    let Stage { request, root, trees, network: _, cgroups } = stage;
     die_with_parent().map_err(Failure::setup("watching the runner"))?;
+    join(cgroups).map_err(Failure::setup("moving the step to its cgroups"))?;
     rustix::system::sethostname(request.hostname.as_bytes()).map_err(Failure::setup("setting the host name"))?;
-    if !request.has_network {
-        bring_loopback_up().map_err(Failure::setup("bringing the loopback interface up"))?;
+    if request.network == RequestNetwork::Loopback {
+        network::bring_loopback_up().map_err(Failure::setup("bringing the loopback interface up"))?;
     }
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(Failure::setup("making the step's mounts private"))?;
@@ -78,6 +79,7 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
     change_root(&root, &cwd).map_err(workdir())?;
     drop((root, cwd, staging));
     privileges::forget_inheritance();
+    limit(&request)?;
     let become_user = if request.is_privileged {
         privileges::become_privileged_user
     } else {
@@ -88,6 +90,33 @@ fn try_become_step(stage: Stage) -> Result<Infallible, Failure> {
     // The kernel forgot it with the change of identity.
     die_with_parent().map_err(Failure::setup("watching the runner"))?;
     Err(execute(&request, &identity))
+}
+
+/// Moves this process to cgroups, which become all that it sees of theirs.
+fn join(cgroups: Vec<OwnedFd>) -> io::Result<()> {
+    if cgroups.is_empty() {
+        return Ok(());
+    }
+    for procs in cgroups {
+        // 0 is who writes.
+        File::from(procs).write_all(b"0")?;
+    }
+    // SAFETY: `CLONE_FILES` is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }?;
+    Ok(())
+}
+
+/// Sets the limits of this process, which its children inherit.
+fn limit(request: &Request) -> Result<(), Failure> {
+    if !request.processors.is_empty() {
+        let mut set = rustix::thread::CpuSet::new();
+        let is_possible = |number: &&u32| (**number as usize) < rustix::thread::CpuSet::MAX_CPU;
+        request.processors.iter().filter(is_possible).for_each(|number| set.set(*number as usize));
+        rustix::thread::sched_setaffinity(None, &set).map_err(Failure::setup("choosing the step's processors"))?;
+    }
+    request.limits.iter().try_for_each(|limit| {
+        rlimits::set(limit).map_err(|(what, reason)| Failure::new(FailureKind::Setup, what, reason))
+    })
 }
 
 fn not_mapped(identity: &Identity, error: io::Error) -> String {
@@ -113,18 +142,6 @@ fn mount_failure(mount: &RequestMount, error: io::Error) -> Failure {
 
 fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
-}
-
-fn bring_loopback_up() -> io::Result<()> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: all-zero is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the call reads an `ifreq`, which `request` is.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A tmpfs over some directory of the host's tree, seen by this process alone: the root's first mount point and the

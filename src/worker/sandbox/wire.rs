@@ -3,6 +3,7 @@
 //! Request: 8 bytes of length (little endian) with all descriptors attached, then that much JSON. Report: JSON up to
 //! the end of the stream. Both ends are the same program, so there is no version.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::SandboxError;
@@ -18,7 +20,8 @@ use super::SandboxError;
 /// The kernel's limit of descriptors in one message (`SCM_MAX_FD`).
 pub const MAX_FDS: usize = 253;
 
-/// [`Spec`](super::Spec) without its descriptors: those come in order, the root first.
+/// [`Spec`](super::Spec) without its descriptors: those come in order, the root first, then those
+/// of the mounts, of the network, of the cgroups.
 #[derive(Serialize, Deserialize)]
 pub struct Request {
     pub args: Vec<String>,
@@ -26,9 +29,29 @@ pub struct Request {
     pub cwd: String,
     pub user: String,
     pub hostname: String,
-    pub has_network: bool,
+    pub network: RequestNetwork,
     pub is_privileged: bool,
     pub mounts: Vec<RequestMount>,
+    pub limits: Vec<RequestLimit>,
+    /// How many descriptors of cgroups there are.
+    pub n_cgroups: usize,
+    pub processors: BTreeSet<u32>,
+}
+
+/// [`Network`](super::Network) without its descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestNetwork {
+    Host,
+    Loopback,
+    Namespace,
+}
+
+/// A limit of a process; `None` for no limit.
+#[derive(Serialize, Deserialize)]
+pub struct RequestLimit {
+    pub name: String,
+    pub soft: Option<u64>,
+    pub hard: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,7 +130,7 @@ impl From<Failure> for SandboxError {
 }
 
 /// Sends a request and at most [`MAX_FDS`] descriptors.
-pub fn send(mut socket: &UnixStream, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send(mut socket: &UnixStream, request: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let json = serde_json::to_vec(request)?;
     let length = (json.len() as u64).to_le_bytes();
     let mut space = vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(fds).size()];
@@ -120,7 +143,7 @@ pub fn send(mut socket: &UnixStream, request: &Request, fds: &[BorrowedFd<'_>]) 
 }
 
 /// Receives a request; the descriptors close on exec.
-pub fn receive(mut socket: &UnixStream) -> io::Result<(Request, Vec<OwnedFd>)> {
+pub fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<(T, Vec<OwnedFd>)> {
     let mut length = [0; 8];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -4,6 +4,7 @@
 //! The step's only program is a tiny one for that machine (see `program`). It is looked up in `PATH`, so that its path is
 //! not its `argv[0]`: an emulator that is registered without the flag `P` gives the path, and is found out.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::sync::Mutex;
 use rustix::fs::{Mode, OFlags};
 
 use super::sandbox::elf::Machine;
-use super::sandbox::{self, Exit, Launcher, NetworkMode, SandboxError, Spec, Stream};
+use super::sandbox::{self, Exit, Launcher, Network, SandboxError, Spec, Stream};
 use crate::store::{Store, StoreError};
 use crate::sys::cancel::CancelToken;
 
@@ -58,12 +59,15 @@ pub fn run(store: &Store, launcher: &Launcher, machine: &Machine, cancel: &Cance
         cwd: "/".to_owned(),
         user: String::new(),
         hostname: "bake".to_owned(),
-        network: NetworkMode::Default,
+        network: Network::Loopback,
         is_privileged: false,
         root: snapshot.mount_fd(),
         mounts: Vec::new(),
         hosts: String::new(),
         resolv_conf: String::new(),
+        ulimits: Vec::new(),
+        cgroups: Vec::new(),
+        processors: BTreeSet::new(),
     };
     // Guards what the step printed; nothing is done under it but adding.
     let printed = Mutex::new(Vec::new());
