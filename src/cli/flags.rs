@@ -1,5 +1,8 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
+pub mod cache;
+mod doctor;
+mod emulator;
 mod why;
 
 use std::path::PathBuf;
@@ -20,11 +23,16 @@ use crate::commands::{Failure, Kind};
 use crate::diagnostic::nearest;
 use crate::platform::Platform;
 
+pub use doctor::DoctorFlags;
+pub use emulator::EmulatorCommand;
+
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 11] =
-    ["build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "image", "help"];
+pub const VERBS: [&str; 14] = [
+    "build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "emulator",
+    "doctor", "help",
+];
 
 /// Build a monorepo's container images from one checked-in file
 #[derive(Debug, Parser)]
@@ -62,9 +70,17 @@ pub enum Command {
     Convert(ConvertFlags),
     /// Print the JSON Schema of bakefiles in TOML and JSON
     Schema,
+    /// See what the store holds, and make it smaller or whole
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
+    /// List, install or remove emulators for other processors
+    #[command(subcommand)]
+    Emulator(EmulatorCommand),
+    /// Try what a build needs of this machine, and say what mends it
+    Doctor(DoctorFlags),
 }
 
 impl Command {
@@ -209,6 +225,9 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// Refuse steps that would run under emulation, before anything runs
+    #[arg(long)]
+    no_emulation: bool,
     /// Run nothing: fail, and say why, if a step is not in the cache
     #[arg(long)]
     fail_on_miss: bool,
@@ -221,6 +240,9 @@ pub struct BuildFlags {
     /// Directory that keeps layers and cache records [default: $BAKE_STORE, else $XDG_DATA_HOME/bake]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// How large the store may become: 20GB, 50% of the disk, none [default: $BAKE_STORE_LIMIT, else what the store says]
+    #[arg(long, value_name = "SIZE")]
+    store_limit: Option<crate::store::StoreLimit>,
     /// Print the targets as JSON and do not build
     #[arg(long, conflicts_with = "list")]
     pub print: bool,
@@ -280,9 +302,20 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, fail_on_miss, store, metadata_file, allow, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
+        let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
         let project = ProjectRequest { store, ..project.request() };
-        Ok(BuildRequest { project, jobs, keep_going, fail_on_miss, metadata_file, allow, ignored })
+        Ok(BuildRequest {
+            project,
+            jobs,
+            keep_going,
+            no_emulation,
+            fail_on_miss,
+            metadata_file,
+            allow,
+            store_limit,
+            ignored,
+        })
     }
 }
 

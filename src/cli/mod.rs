@@ -15,6 +15,7 @@ use clap::Parser;
 use crate::commands::{self, Failure, Host, Kind, Progress, Talk};
 use crate::sys::cancel::CancelToken;
 use crate::sys::interrupt;
+use flags::cache::{CacheCommand, MountCommand};
 use flags::{Arguments, Command, ImageCommand};
 
 /// Runs the command line and returns the exit code.
@@ -79,7 +80,27 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         Command::Convert(flags) => commands::convert::convert(&flags.request(), host),
         Command::Schema => Ok(crate::bakefile::schema()),
         Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
+        Command::Doctor(flags) => commands::doctor::doctor(&flags.request(), host),
+        Command::Emulator(command) => commands::emulator::emulator(&command.request()?, host),
+        Command::Cache(command) => cache(command, host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
+    }
+}
+
+fn cache(command: CacheCommand, host: &Host) -> Result<String, Failure> {
+    match command {
+        CacheCommand::Du(flags) => commands::cache::du(&flags.request(), host),
+        CacheCommand::Prune(flags) => commands::cache::prune(&flags.request(), host),
+        CacheCommand::Verify(flags) => commands::cache::verify(&flags.request(), host),
+        CacheCommand::Mount(MountCommand::Ls { store, format }) => {
+            commands::cache::list(&store.request(), format.form(), host)
+        }
+        CacheCommand::Mount(MountCommand::Export { name, output, store }) => {
+            commands::cache::export(&store.request(), &name.request(), output.as_deref(), host)
+        }
+        CacheCommand::Mount(MountCommand::Import { name, input, store }) => {
+            commands::cache::import(&store.request(), &name.request(), input.as_deref(), host)
+        }
     }
 }
 

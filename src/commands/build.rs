@@ -15,8 +15,7 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::store_failure::store_failure;
-use super::{Failure, Host, Kind, Progress, entitlements, lockfile, metadata, stdin, why};
+use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::{SourceOp, VertexId};
@@ -33,7 +32,7 @@ use crate::solver::inputs::Inputs;
 use crate::solver::key::Content;
 use crate::solver::notice::Listener;
 use crate::source::image::{ImageResolver, ResolvedNames};
-use crate::store::Store;
+use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
 use crate::sys::threads;
 use crate::worker::answers::Answers;
@@ -52,12 +51,16 @@ pub struct BuildRequest {
     pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// A step that would run under emulation is an error, found before anything runs.
+    pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// How large the store may become.
+    pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
     pub ignored: Vec<String>,
 }
@@ -125,8 +128,7 @@ fn prepared<T>(
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
-    let store = Store::open(&project::store_path(request.project.store.as_deref(), host)?)
-        .map_err(|error| store_failure(&error))?;
+    let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
     let activities = Activities::new(&listener, &clock);
     let client = Client::new(client_options(host));
@@ -214,6 +216,9 @@ impl Build<'_> {
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
+        if self.request.no_emulation {
+            emulated_steps::refuse(&lowered, &project.sources)?;
+        }
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
@@ -396,10 +401,11 @@ fn terminal_size() -> TerminalSize {
     )
 }
 
-fn environment(error: &SandboxError) -> Failure {
+/// Says why the name spaces of a build could not be entered.
+pub(super) fn environment(error: &SandboxError) -> Failure {
     let failure = Failure::caused(Kind::Environment, error);
     match error {
-        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()),
+        SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(doctor::NEXT_STEP),
         _ => failure,
     }
 }
@@ -413,11 +419,6 @@ pub fn client_options(host: &Host) -> Options {
         cancelled: host.cancel.flag(),
         ..Options::default()
     }
-}
-
-/// Returns the directories in which emulators are looked for.
-pub(super) fn search_path(host: &Host) -> Vec<PathBuf> {
-    path(host).chain(["/usr/bin", "/usr/local/bin", "/usr/libexec"].map(PathBuf::from)).collect()
 }
 
 /// Returns the absolute directories of PATH.

@@ -362,8 +362,7 @@ struct Images<'a> {
 impl<'a> Images<'a> {
     fn new(pins: &'a BTreeMap<String, crate::digest::Digest>, store: Option<&Path>, host: &'a Host) -> Images<'a> {
         let mut failures = BTreeSet::new();
-        let opened = project::store_path(store, host).map_err(|failure| failure.text);
-        let opened = opened.and_then(|path| Store::open(&path).map_err(|error| error.to_string()));
+        let opened = project::open_store(store, None, host).map_err(|failure| failure.text);
         let store = opened.map_err(|reason| failures.insert(reason)).ok();
         let client = Client::new(build::client_options(host));
         Images { resolved: Resolved::default(), missing: BTreeSet::new(), failures, pins, store, client, host }

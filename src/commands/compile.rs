@@ -9,9 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::build::client_options;
-use super::project::{build_platform, store_path};
+use super::project::{build_platform, open_store};
 use super::solve::resolve_failure;
-use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, input};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::dockerfile;
@@ -24,7 +23,6 @@ use crate::registry::Client;
 use crate::solver::activity::Activities;
 use crate::solver::notice::{Listener, Notice};
 use crate::source::image::{ImageResolver, ResolvedNames};
-use crate::store::Store;
 use crate::sys::files::{DiskFiles, Files};
 use registry_file::RegistryFile;
 
@@ -185,7 +183,7 @@ fn with_images(
     if request.is_offline {
         return Ok(work(&mut |need| Err(offline(need))));
     }
-    let store = Store::open(&store_path(None, host)?).map_err(|error| store_failure(&error))?;
+    let store = open_store(None, None, host)?;
     let clock = || host.elapsed();
     let activities = Activities::new(&Silent, &clock);
     let client = Client::new(client_options(host));

@@ -1,7 +1,6 @@
 //! Where a command's bakefiles are: beside the command, in a git repository, in an archive or a file over HTTP.
 
 use super::remotes::{Fetcher, MAX_DEFINITION};
-use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, input, project};
 use crate::bakefile::{self, InputFile};
 use crate::diagnostic::Diagnostics;
@@ -65,7 +64,7 @@ pub fn read(
         let inputs = input::read(names, &disk);
         return Ok(inputs.map(|inputs| Definition { inputs, home: None, files: Box::new(disk) }));
     }
-    let store = Store::open(&project::store_path(store, host)?).map_err(|error| store_failure(&error))?;
+    let store = project::open_store(store, None, host)?;
     let fetcher = Fetcher::new(&store, host, &host.cancel, MAX_DEFINITION)?;
     let Some(url) = place.url else {
         let inputs = names.iter().map(|name| read_any(name, &fetcher, &store, &disk));

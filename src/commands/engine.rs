@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::added::Added;
-use super::build::{Build, path, search_path};
+use super::build::{Build, path};
 use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
@@ -19,6 +19,7 @@ use crate::sys::files::{DiskFiles, Files};
 use crate::worker::answers::Answers;
 use crate::worker::cgroup::Cgroups;
 use crate::worker::contexts::Contexts;
+use crate::worker::emulation;
 use crate::worker::fetched::Fetched;
 use crate::worker::history::History;
 use crate::worker::layers::Layers;
@@ -86,7 +87,8 @@ impl Solver<'_> {
     ) -> Result<Solved<WorkerError>, Failure> {
         let Build { request, host, store, activities, .. } = self.build;
         let definition = &self.lowered.definition;
-        let platforms = Platforms::new(search_path(host), definition);
+        let search = emulation::search(&store.emulators_path(), host.var("PATH").unwrap_or(""));
+        let platforms = Platforms::new(search, definition);
         let launcher = Launcher::new(&host.program)
             .map_err(|error| Failure::new(Kind::Environment, format!("cannot start steps: {error}")))?;
         let resolv_conf = DiskFiles::new("/etc").read("resolv.conf".as_ref()).unwrap_or_default();

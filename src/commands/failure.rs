@@ -144,7 +144,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Returns `text` without what the standard library adds to an operating system's reason, ` (os error 28)`, and with it
 /// the name of a temporary file, ` at path "…"`: neither says anything to a user.
-fn without_codes(text: &str) -> String {
+pub(super) fn without_codes(text: &str) -> String {
     let mut rest = text;
     let mut plain = String::with_capacity(text.len());
     while let Some((before, after)) = rest.split_once(" (os error ") {

@@ -3,11 +3,15 @@
 mod added;
 pub mod build;
 mod build_warnings;
+pub mod cache;
 mod call;
 pub mod check;
 pub mod compile;
 pub mod convert;
 pub mod definition;
+pub mod doctor;
+mod emulated_steps;
+pub mod emulator;
 mod engine;
 pub mod entitlements;
 mod failure;

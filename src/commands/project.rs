@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::definition::{self, Definition, Place};
 use super::solve::definition_failure;
+use super::store_failure::store_failure;
 use super::{Failure, Host, Kind, input};
 use crate::bakefile::{self, Bakefile, Call, Options, Override, Selection, Surroundings, Target};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap};
 use crate::plan::{self, Plan};
 use crate::platform::Platform;
 use crate::remote::{Home, is_remote};
+use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
 use crate::worker::network::NetworkChoice;
 
@@ -310,6 +312,18 @@ pub fn store_path(given: Option<&Path>, host: &Host) -> Result<PathBuf, Failure>
         Failure::new(Kind::Environment, "there is no place for the store: HOME is not set")
             .hint("name one with --store DIR or BAKE_STORE")
     })
+}
+
+/// Opens the store; its limit is what is given, `BAKE_STORE_LIMIT`, or its own.
+///
+/// # Errors
+/// There is no place for it, it cannot be used, or the limit is none.
+pub fn open_store(given: Option<&Path>, limit: Option<StoreLimit>, host: &Host) -> Result<Store, Failure> {
+    let written = || host.var("BAKE_STORE_LIMIT").map(str::parse).transpose();
+    let limit = limit.map_or_else(written, |limit| Ok(Some(limit)));
+    let limit = limit.map_err(|reason| Failure::new(Kind::Usage, format!("BAKE_STORE_LIMIT: {reason}")))?;
+    let store = Store::open(&store_path(given, host)?).map_err(|error| store_failure(&error))?;
+    Ok(store.with_limit(limit))
 }
 
 /// Returns the platform of this machine.

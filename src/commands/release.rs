@@ -118,8 +118,13 @@ impl Release<'_> {
         if publications.is_empty() {
             return Ok(Published::default());
         }
-        let publisher =
-            Publisher { client: self.client, store: self.store, layers: self.layers, activities: self.activities };
+        let publisher = Publisher {
+            client: self.client,
+            store: self.store,
+            layers: self.layers,
+            activities: self.activities,
+            now: self.host.now.as_secs(),
+        };
         publisher.publish(&publications).map_err(|error| export_failure(&error))
     }
 

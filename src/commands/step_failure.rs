@@ -5,14 +5,15 @@ use std::io;
 use std::path::Path;
 
 use super::failure::with_causes;
-use super::{Failure, Kind};
+use super::{Failure, Kind, doctor};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::graph::{Definition, Vertex};
 use crate::report::Tail;
 use crate::solver::drive::StepFailure;
-use crate::store::UnpackError;
+use crate::store::{StoreError, UnpackError};
 use crate::worker::fetched::Blame;
 use crate::worker::file::FileError;
+use crate::worker::layers::LayerError;
 use crate::worker::local::WorkerError;
 use crate::worker::sandbox::{IdMapping, SandboxError};
 
@@ -53,7 +54,7 @@ fn kind(error: &WorkerError, mapping: &IdMapping) -> Kind {
         WorkerError::Sandbox(
             SandboxError::NotFound { .. } | SandboxError::NotExecutable { .. } | SandboxError::User { .. },
         ) => Kind::Build,
-        WorkerError::Layer(crate::worker::layers::LayerError::Registry(_)) => Kind::Remote,
+        WorkerError::Layer(LayerError::Registry(_)) => Kind::Remote,
         WorkerError::Fetch(error) => kind_of(error.blame),
         WorkerError::NoEmulator { .. } | WorkerError::Sandbox(_) | WorkerError::Layer(_) => Kind::Environment,
         WorkerError::Store(_) | WorkerError::Io { .. } | WorkerError::Limit(_) => Kind::Environment,
@@ -122,11 +123,11 @@ fn text(
         text.push_str(&format!("\nhint: {hint}"));
     }
     let lines = tail.lines(failure.vertex);
-    if let IdMapping::Single { reason } = surroundings.mapping
+    if let IdMapping::Single { reason, mend } = surroundings.mapping
         && is_refused_ids(&failure.error, &lines)
     {
         text.push_str(&format!(
-            "\nnote: only one user id exists here, so files and programs can have no other owner: {reason}"
+            "\nnote: only one user id exists here, so files and programs can have no other owner: {reason}; {mend}"
         ));
     }
     if matches!(failure.error, WorkerError::ExitCode(_)) && is_full(surroundings.store) {
@@ -180,13 +181,20 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
         )];
     }
     match (error, surroundings.mapping) {
-        (error, IdMapping::Single { reason }) if lacks_ids(error) => return vec![reason.clone()],
+        (error, IdMapping::Single { reason, mend }) if lacks_ids(error) => return vec![format!("{reason}; {mend}")],
         _ => {}
     }
     match error {
-        WorkerError::NoEmulator { hint, .. } => vec![hint.clone()],
-        WorkerError::Layer(crate::worker::layers::LayerError::Registry(error)) => error.hint().into_iter().collect(),
+        WorkerError::NoEmulator { hint, .. } => vec![hint.clone(), doctor::NEXT_STEP.to_owned()],
+        WorkerError::Sandbox(SandboxError::Setup { .. } | SandboxError::NoNamespaces { .. }) => {
+            vec![doctor::NEXT_STEP.to_owned()]
+        }
+        WorkerError::Store(StoreError::Io { verb: "mount", .. })
+        | WorkerError::Layer(LayerError::Store(StoreError::Io { verb: "mount", .. })) => {
+            vec![doctor::NEXT_STEP.to_owned()]
+        }
         WorkerError::Limit(error) => vec![error.hint.to_owned()],
+        WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],

@@ -20,7 +20,7 @@ fn hint(error: &StoreError) -> Option<&'static str> {
         StoreError::Damaged { .. } => Some("build again: what was damaged is gone and is made anew"),
         StoreError::NoSnapshot(_) | StoreError::DigestMismatch { .. } => Some("build again with --no-cache"),
         StoreError::Unusable { .. } => Some("name another directory with --store DIR, or remove that one"),
-        StoreError::Unpack { .. } => None,
+        StoreError::Unpack { .. } | StoreError::Full { .. } => None,
     }
 }
 

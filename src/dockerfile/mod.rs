@@ -26,6 +26,7 @@ pub use lines::Directive;
 pub use mount::{Expand, MountOptions, MountType, Sharing};
 pub use network::NetworkMode;
 pub use syntax::{Heredoc, Node};
+pub use typed::parse_duration;
 pub use words::Word;
 
 /// A parsed Dockerfile.

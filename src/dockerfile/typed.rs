@@ -263,7 +263,7 @@ fn retries(word: Option<Word>, found: &mut Diagnostics) -> u64 {
 fn duration_flag(word: Option<Word>, found: &mut Diagnostics) -> u64 {
     const MILLISECOND: u64 = 1_000_000;
     let Some(word) = word.filter(|word| !word.text.is_empty()) else { return 0 };
-    match duration(&word.text) {
+    match parse_duration(&word.text) {
         Some(ns) if ns == 0 || ns >= MILLISECOND => ns,
         Some(_) => {
             found.push(Diagnostic::error(word.span, format!("`{}` is shorter than 1ms", word.text)));
@@ -278,7 +278,7 @@ fn duration_flag(word: Option<Word>, found: &mut Diagnostics) -> u64 {
 }
 
 /// Reads a Go duration (`1h30m`, `1.5s`) as nanoseconds; `None` where it is malformed, negative or too long.
-fn duration(text: &str) -> Option<u64> {
+pub fn parse_duration(text: &str) -> Option<u64> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(0);
@@ -369,7 +369,7 @@ mod tests {
             ("99999999999h", None),
         ];
         for (text, ns) in cases {
-            assert_eq!(duration(text), ns, "{text}");
+            assert_eq!(parse_duration(text), ns, "{text}");
         }
     }
 }

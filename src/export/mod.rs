@@ -8,3 +8,4 @@ pub mod layout;
 pub mod local;
 pub mod push;
 mod tree;
+mod whole;

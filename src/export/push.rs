@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::image::{ExportError, PlatformImage, TargetImage};
+use super::whole::WholeImages;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{Blob, Descriptor, digest_of};
 use crate::reference::Reference;
@@ -60,6 +61,8 @@ pub struct Publisher<'a> {
     pub layers: &'a Layers<'a>,
     /// Tells the user.
     pub activities: &'a Activities<'a>,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 /// A blob that a repository is to have.
@@ -115,16 +118,21 @@ impl Publisher<'_> {
                 }
             }
         }
-        let documents: Vec<(usize, Digest)> = wanted
-            .iter()
-            .enumerate()
-            .flat_map(|(index, (_, image))| image.documents().map(move |document| (index, document.digest())))
-            .collect();
+        let mut whole = WholeImages::load(self.store, self.now);
+        let mut documents: Vec<(usize, Digest)> = Vec::new();
+        for (index, (name, image)) in wanted.iter().enumerate() {
+            let is_whole = whole.contains(name, image);
+            let asked = image.documents().filter(|document| !is_whole || document.digest() == image.root().digest());
+            documents.extend(asked.map(|document| (index, document.digest())));
+        }
         let absent = threads::map(documents, N_CONNECTIONS, |(index, digest)| {
             let is_there = self.client.has_manifest(wanted[index].0, digest)?;
             Ok::<_, ExportError>((!is_there).then_some(index))
         })?;
         let absent: BTreeSet<usize> = absent.into_iter().flatten().collect();
+        let there = wanted.iter().enumerate().filter(|(index, _)| !absent.contains(index));
+        there.for_each(|(_, (name, image))| whole.note(name, image));
+        whole.save(self.store);
         Ok(absent.into_iter().map(|index| wanted[index]).collect())
     }
 

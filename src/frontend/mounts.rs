@@ -91,6 +91,8 @@ impl Lowerer<'_, '_> {
         let id = options.id.as_deref().filter(|id| !id.is_empty());
         MountKind::Cache {
             id: format!("{namespace}/{}", id.map_or_else(|| default_id(options), str::to_owned)),
+            // A path stands for the cache that is mounted there without an id.
+            is_named: id.is_some_and(|id| !id.starts_with('/')),
             sharing: match options.sharing.unwrap_or_default() {
                 Sharing::Shared => CacheSharing::Shared,
                 Sharing::Private => CacheSharing::Private,

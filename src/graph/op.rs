@@ -194,6 +194,9 @@ pub enum MountKind {
     Cache {
         /// Identity: the same id is the same directory.
         id: String,
+        /// The user named it, so that it is the same for all platforms.
+        #[serde(skip)]
+        is_named: bool,
         /// What happens when two steps want it at once.
         sharing: CacheSharing,
         /// Mode, owner and group of the directory when it is first made.

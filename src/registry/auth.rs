@@ -128,7 +128,7 @@ impl Auth {
         Ok(Some(header))
     }
 
-    fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
+    pub(super) fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
         let lock = || self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = lock().get(registry) {
             return Ok(known.clone());

@@ -23,6 +23,7 @@ mod auth;
 mod challenge;
 mod credentials;
 mod error;
+mod ping;
 mod pull;
 mod push;
 mod transport;
@@ -41,6 +42,7 @@ use crate::digest::Digest;
 use crate::reference::{DEFAULT_REGISTRY, Reference};
 
 pub use error::{Action, Code, Error, Login, ShownUrl};
+pub use ping::Ping;
 pub use push::Pushed;
 
 use auth::{Access, Auth};

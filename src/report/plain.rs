@@ -20,7 +20,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// ```text
 /// #1 [linux/arm64 2/4] RUN make (emulated)
 /// #1 1.204 cc -o app app.c
-/// #1 DONE 3.2s
+/// #1 DONE 3.2s (emulated)
 /// ```
 pub struct Plain {
     /// Guards the writer too: a line that is written under the lock stays whole. A writer that fails is left alone: the
@@ -39,6 +39,7 @@ struct Log {
 struct Numbered {
     number: usize,
     began: Duration,
+    is_emulated: bool,
     /// When progress was last written.
     told: Duration,
 }
@@ -68,14 +69,14 @@ impl Log {
         match notice {
             Notice::Planned { definition, .. } => self.names.definition = Some(definition.clone()),
             Notice::Started { vertex, is_emulated } => {
-                self.number(&mut text, at, Item::Step(vertex), if is_emulated { " (emulated)" } else { "" });
+                self.number(&mut text, at, Item::Step(vertex), is_emulated);
             }
             Notice::Missed { vertex, reason } => {
-                let numbered = self.number(&mut text, at, Item::Step(vertex), "");
+                let numbered = self.number(&mut text, at, Item::Step(vertex), false);
                 push(&mut text, numbered, format_args!("miss: {}", one_line(reason)));
             }
             Notice::Output { vertex, stream, bytes } => {
-                let numbered = self.number(&mut text, at, Item::Step(vertex), "");
+                let numbered = self.number(&mut text, at, Item::Step(vertex), false);
                 let lines = self.output.push(vertex, stream, bytes);
                 push_output(&mut text, at, numbered, &lines);
             }
@@ -83,20 +84,21 @@ impl Log {
             Notice::Finished { vertex, outcome: Outcome::Cancelled }
                 if !self.numbers.contains_key(&Item::Step(vertex)) => {}
             Notice::Finished { vertex, outcome } => {
-                let numbered = self.number(&mut text, at, Item::Step(vertex), "");
+                let numbered = self.number(&mut text, at, Item::Step(vertex), false);
                 let lines = self.output.finish(vertex);
                 push_output(&mut text, at, numbered, &lines);
                 let took = Seconds(at.saturating_sub(numbered.began));
+                let mark = mark(numbered.is_emulated);
                 match outcome {
                     Outcome::Hit => push(&mut text, numbered, "CACHED"),
-                    Outcome::Done => push(&mut text, numbered, format_args!("DONE {took}")),
-                    Outcome::Failed => push(&mut text, numbered, format_args!("ERROR {took}")),
-                    Outcome::Cancelled => push(&mut text, numbered, format_args!("CANCELED {took}")),
+                    Outcome::Done => push(&mut text, numbered, format_args!("DONE {took}{mark}")),
+                    Outcome::Failed => push(&mut text, numbered, format_args!("ERROR {took}{mark}")),
+                    Outcome::Cancelled => push(&mut text, numbered, format_args!("CANCELED {took}{mark}")),
                 }
             }
             Notice::ActivityStarted { activity, name } => {
                 self.names.activities.insert(activity, one_line(name));
-                self.number(&mut text, at, Item::Activity(activity), "");
+                self.number(&mut text, at, Item::Activity(activity), false);
             }
             Notice::ActivityProgress { activity, current, total } => {
                 if let Some(numbered) = self.numbers.get_mut(&Item::Activity(activity))
@@ -107,7 +109,7 @@ impl Log {
                 }
             }
             Notice::ActivityFinished { activity, result } => {
-                let numbered = self.number(&mut text, at, Item::Activity(activity), "");
+                let numbered = self.number(&mut text, at, Item::Activity(activity), false);
                 let took = Seconds(at.saturating_sub(numbered.began));
                 match result {
                     None => push(&mut text, numbered, format_args!("ERROR {took}")),
@@ -121,17 +123,21 @@ impl Log {
     }
 
     /// Returns the number of `item`; where it has none yet, gives it one and adds the line that names it.
-    fn number(&mut self, text: &mut String, at: Duration, item: Item, suffix: &str) -> Numbered {
+    fn number(&mut self, text: &mut String, at: Duration, item: Item, is_emulated: bool) -> Numbered {
         let number = self.numbers.len() + 1;
         match self.numbers.entry(item) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let numbered = *entry.insert(Numbered { number, began: at, told: at });
-                push(text, numbered, format_args!("{}{suffix}", self.names.of(item)));
+                let numbered = *entry.insert(Numbered { number, began: at, is_emulated, told: at });
+                push(text, numbered, format_args!("{}{}", self.names.of(item), mark(is_emulated)));
                 numbered
             }
         }
     }
+}
+
+fn mark(is_emulated: bool) -> &'static str {
+    if is_emulated { " (emulated)" } else { "" }
 }
 
 fn push(text: &mut String, numbered: Numbered, what: impl Display) {

@@ -100,7 +100,7 @@ fn plain_writes_a_line_for_each_event() {
         #5 write hello.tar
         #5 DONE 0.1s
         #3 8.900 cc -c b.c
-        #3 ERROR 8.9s
+        #3 ERROR 8.9s (emulated)
     "#]]
     .assert_eq(&sink.text());
 }
@@ -162,7 +162,9 @@ fn the_summary_counts_what_ran() {
     let definition = Arc::new(definition());
     let summary = Arc::new(Summary::default());
     listen(&Fanout(vec![summary.clone(), Arc::new(Quiet)]), &definition);
-    assert_eq!(summary.text(3, ms(12_340)), "built 3 images: 2 steps ran (1 emulated, 8.9 s), 1 cached, in 12.3 s");
+    let expected = "built 3 images: 2 steps ran (1 emulated, 8.9 s), 1 cached, in 12.3 s\n\
+                    emulated 8.9 s: [linux/arm64 3/4] RUN make";
+    assert_eq!(summary.text(3, ms(12_340)), expected);
     assert_eq!(Summary::default().text(1, ms(40)), "built 1 image: 0 steps ran, 0 cached, in 0.0 s");
 }
 

@@ -72,7 +72,7 @@ pub fn newest(file: File, compression: Compression) -> Option<i64> {
     }
 }
 
-fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(super) fn decompress<'a>(compression: Compression, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let file = BufReader::with_capacity(128 << 10, file);
     Ok(match compression {
         Compression::None => Box::new(file),

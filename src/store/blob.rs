@@ -4,16 +4,17 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::item::{ItemKey, ItemKind};
+use super::{Store, StoreError, inventory};
 use crate::digest::{Digest, Hasher};
 
 /// A document is read whole; a larger blob never is.
 const MAX_DOCUMENT_SIZE: u64 = 16 << 20;
 
 impl Store {
-    /// Says whether the blob is there.
+    /// Says whether the blob is there; it then stays for as long as this process runs.
     pub fn has_blob(&self, digest: &Digest) -> bool {
-        self.blob_path(digest).exists()
+        self.lease(blob_key(digest))
     }
 
     /// Opens a blob. Its bytes were verified when they were stored; [`Store::check_blob`] does it again.
@@ -28,6 +29,7 @@ impl Store {
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
         let failed = |error| StoreError::io("read", &path, error);
+        self.lease(blob_key(digest));
         let mut bytes = Vec::new();
         let mut file = self.open_blob(digest).map_err(failed)?.take(MAX_DOCUMENT_SIZE + 1);
         file.read_to_end(&mut bytes).map_err(failed)?;
@@ -73,9 +75,27 @@ impl Store {
         linked.map_err(|error| StoreError::io("link to", path, error))
     }
 
+    /// Keeps the index of a blob's members; it counts with the blob, and goes with it.
+    pub(super) fn put_members(&self, blob: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.blob_path(blob);
+        let metadata = std::fs::metadata(&path).map_err(|error| StoreError::io("read", &path, error))?;
+        // Whole pages, as most file systems give them.
+        let size = inventory::blocks(&metadata) + (bytes.len() as u64).next_multiple_of(4096);
+        match self.admit(blob_key(blob), size) {
+            Ok(()) => self.write_file(&self.path.join("members").join(blob.hex()), bytes),
+            // It saves time alone.
+            Err(StoreError::Full { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.path.join("blobs/sha256").join(digest.hex())
     }
+}
+
+pub(super) fn blob_key(digest: &Digest) -> ItemKey {
+    ItemKey::new(ItemKind::Blob, *digest)
 }
 
 /// A blob under way; dropped without [`BlobWriter::commit`] it leaves nothing.
@@ -99,6 +119,8 @@ impl BlobWriter<'_> {
             return Err(StoreError::DigestMismatch { expected, actual });
         }
         let path = self.store.blob_path(&actual);
+        let metadata = self.file.metadata().map_err(|error| StoreError::io("read", &self.path, error))?;
+        self.store.admit(blob_key(&actual), inventory::blocks(&metadata))?;
         std::fs::rename(&self.path, &path).map_err(|error| StoreError::io("rename to", &path, error))?;
         self.is_done = true;
         self.store.health.is_sound(actual);

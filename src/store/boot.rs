@@ -70,8 +70,12 @@ fn entries(path: &Path) -> io::Result<Vec<(PathBuf, i64)>> {
     for directory in GUARDED {
         for entry in std::fs::read_dir(path.join(directory))? {
             let entry = entry?;
-            // A snapshot's own modification time is the image's; the time of its change is when it was put in place.
-            entries.push((entry.path(), entry.metadata()?.ctime()));
+            let metadata = entry.metadata()?;
+            // A tree's own modification time is the image's; the time of its change is when it was put in place. That of a
+            // file moves when it is used as well, which says nothing of its bytes; they were written just before it was
+            // put in place.
+            let made = if metadata.is_dir() { metadata.ctime() } else { metadata.mtime() };
+            entries.push((entry.path(), made));
         }
     }
     Ok(entries)

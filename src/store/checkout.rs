@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::item::{ItemId, ItemKey, ItemKind};
+use super::ledger::measure;
+use super::lock_wait::{LockMode, wait_for};
 use super::{Store, StoreError};
 use crate::digest::Digest;
+use crate::sys::cancel::CancelToken;
 use crate::sys::tree;
 
 /// What git knows of one remote repository. The directory is this process's alone until this is dropped.
@@ -70,6 +74,8 @@ impl CheckoutBuilder<'_> {
     /// The store cannot be written.
     pub fn commit(self, tree: &Path, key: &Digest) -> Result<PathBuf, StoreError> {
         let path = self.store.checkout_path(key);
+        let size = measure(tree).map_err(|error| StoreError::io("read", tree, error))?;
+        self.store.admit(ItemKey::new(ItemKind::Checkout, *key), size)?;
         match std::fs::rename(tree, &path) {
             // Another process made the same.
             Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
@@ -88,7 +94,8 @@ impl Drop for CheckoutBuilder<'_> {
 impl Store {
     /// Returns the directory of the checkout with that key, if it is there.
     pub fn checkout(&self, key: &Digest) -> Option<PathBuf> {
-        Some(self.checkout_path(key)).filter(|path| path.is_dir())
+        let path = self.checkout_path(key);
+        (self.lease(ItemKey::new(ItemKind::Checkout, *key)) && path.is_dir()).then_some(path)
     }
 
     /// Begins a checkout.
@@ -104,13 +111,15 @@ impl Store {
     /// Takes what git knows of the remote with that key; waits while another process has it.
     ///
     /// # Errors
-    /// The store cannot be written.
-    pub fn git_cache(&self, key: &Digest) -> Result<GitCache, StoreError> {
+    /// The store cannot be written, or `cancel` is set while this waits.
+    pub fn git_cache(&self, key: &Digest, cancel: &CancelToken) -> Result<GitCache, StoreError> {
         let path = self.path.join("git").join(key.hex());
         let lock_path = path.with_extension("lock");
         let lock = File::options().create(true).append(true).open(&lock_path);
-        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
-        Ok(GitCache { path, _lock: lock.map_err(|error| StoreError::io("lock", &lock_path, error))? })
+        let lock = lock.and_then(|lock| wait_for(&lock, LockMode::Alone, cancel).map(|()| lock));
+        let lock = lock.map_err(|error| StoreError::io("lock", &lock_path, error))?;
+        self.note_growth(ItemId::new(ItemKind::Git, key), &lock);
+        Ok(GitCache { path, _lock: lock })
     }
 
     fn checkout_path(&self, key: &Digest) -> PathBuf {

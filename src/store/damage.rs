@@ -53,7 +53,7 @@ impl Store {
     /// Says whether the blob that `descriptor` names is there with the length that it should have. One of another length is
     /// taken away.
     pub fn has_blob_of(&self, descriptor: &Descriptor) -> bool {
-        let Ok(digest) = digest_of(descriptor) else { return false };
+        let Some(digest) = digest_of(descriptor).ok().filter(|digest| self.has_blob(digest)) else { return false };
         let path = self.blob_path(&digest);
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.len() == descriptor.size() => true,
@@ -91,6 +91,7 @@ impl Store {
         if std::fs::rename(path, &temporary).is_ok() {
             // Otherwise it goes with all temporaries.
             _ = tree::remove(&temporary);
+            self.item_at(path).into_iter().for_each(|id| self.dismiss(id.key()));
         }
         held(&self.health.damages).push(what.clone());
         StoreError::Damaged { what }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::item::{ItemId, ItemKey, ItemKind};
 use super::{Store, StoreError, read_sealed};
 use crate::digest::Digest;
 
@@ -27,7 +28,7 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn put_trace(&self, name: &Digest, mark: &Digest, trace: &[u8]) -> Result<(), StoreError> {
-        self.write_file(&self.path.join("history").join(name.hex()), &[mark.as_bytes().as_slice(), trace].concat())
+        self.write_item(ItemKey::new(ItemKind::History, *name), &[mark.as_bytes().as_slice(), trace].concat())
     }
 
     /// Returns what the selection called `name` held when its digest was `content`.
@@ -44,6 +45,7 @@ impl Store {
         std::fs::create_dir_all(&directory).map_err(|error| StoreError::io("create", &directory, error))?;
         self.write_file(&directory.join(content.hex()), listing)?;
         drop_oldest(&directory);
+        self.grows(ItemId::new(ItemKind::Listing, name));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use serde::{Deserialize, Serialize};
 
+use super::item::{ItemKey, ItemKind};
 use super::{Store, StoreError, read_sealed};
 use crate::digest::DiffId;
 use crate::oci::Descriptor;
@@ -44,7 +45,8 @@ impl Store {
             let same = layer.blobs.iter().find(|blob| blob.descriptor.digest() == descriptor.digest());
             same.is_some_and(|blob| source.is_none_or(|source| blob.sources.iter().any(|s| s == source)))
         };
-        if self.layer(diff_id).is_some_and(|layer| is_known(&layer)) {
+        let key = ItemKey::new(ItemKind::Layer, diff_id.0);
+        if self.layer(diff_id).is_some_and(|layer| is_known(&layer)) && self.lease(key) {
             return Ok(());
         }
         // Two that add at once must not lose each other's addition.
@@ -63,7 +65,7 @@ impl Store {
             sources.push(source.to_owned());
         }
         let text = serde_json::to_vec(&layer).expect("a layer has only text keys");
-        let result = self.write_file(&self.path.join("layers").join(diff_id.0.hex()), &text);
+        let result = self.write_item(key, &text);
         drop(lock);
         result
     }

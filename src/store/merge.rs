@@ -25,7 +25,7 @@ use crate::digest::{DiffId, Digest, FieldHasher, Hashing, chain_id};
 use crate::oci::MediaType;
 
 /// An uncompressed layer.
-const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(super) const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 
 impl Store {
     /// Says whether `layer` was made on nothing and its snapshot there is here. A layer from elsewhere whose snapshot is

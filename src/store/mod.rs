@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! DIR/                       0700, owned by the user who builds
-//! ├── version                "2\n"; an older or newer store is refused
+//! ├── version                "2\n"; a store of another version is refused
+//! ├── limit                  how large the store may become, if somebody wrote it (see `limit`)
+//! ├── ledger                 the size of every item (see `ledger`)
+//! ├── collect.lock           shared by who leases an item, alone who collects garbage (see `lease`, `collect`)
 //! ├── boot, boot.lock        the start of the machine that the store was last opened in (see `boot`)
 //! ├── blobs/sha256/HEX       blobs by digest: documents, compressed layers
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
@@ -14,12 +17,14 @@
 //! ├── memos/HEX              small texts that were costly to find
 //! ├── history/HEX            by project, target and platform: which steps the last build was made of
 //! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
-//! ├── mounts/HEX[.N]/        cache mounts by their id
+//! ├── mounts/HEX[.N]/        cache mounts by their id, which HEX.N.lock says
 //! ├── checkouts/HEX/         files of a git commit or an archive, or one downloaded file, by what was asked for
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
-//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL
+//! ├── emulators/qemu-NAME    emulators of `bake emulator install`, for this user's builds alone
+//! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL, what registries have
+//! ├── uses/KIND-HEX          when a snapshot or a checkout was used last: the time of an empty file
 //! ├── empty/                 an empty directory, the lowest layer of every stack
-//! └── tmp/PID.N/             a running process's temporaries; it holds a lock on tmp/PID.N.lock
+//! └── tmp/PID-N/             a running process's temporaries; tmp/PID-N.lock, which it locks, lists its leases
 //! ```
 //!
 //! Everything but a cache mount and git's own appears under its name by one rename, complete, so a process that is killed leaves only
@@ -27,6 +32,12 @@
 //! `state` are sealed
 //! (see `seal`); what is damaged all the same is noticed and made anew (see `damage`). Several processes may use it at once: two that make
 //! the same thing make the same bytes, and whoever renames second finds it there.
+//!
+//! | store | this bake | an earlier bake of version 2 |
+//! |---|---|---|
+//! | version 2 without `ledger`, `uses` | counts it once, when it first writes | – |
+//! | version 2 | – | works, and counts nothing: `du` and the next collection put that right; while it runs, nothing is collected |
+//! | version 1, or 3 and later | refuses it and says what to do | the same |
 
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
@@ -34,37 +45,59 @@ pub mod archive;
 mod blob;
 mod boot;
 mod cache_mount;
+mod cache_mount_archive;
 mod checkout;
+mod collect;
 mod compress;
 mod damage;
 pub mod diff;
+mod emulators;
 mod history;
+mod inventory;
+mod item;
 mod layer;
+mod lease;
+mod ledger;
+mod limit;
+mod lock_wait;
 mod merge;
 mod record;
 mod seal;
 mod snapshot;
 pub mod unpack;
+mod verify;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use crate::digest::{DiffId, Digest};
 use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
+use item::ItemKey;
+use lease::{Gate, Leases};
+use ledger::Ledger;
+
 pub use blob::BlobWriter;
-pub use cache_mount::CacheMountLease;
+pub use cache_mount::{CacheMountLease, CacheMountRequest};
+pub use cache_mount_archive::HeldCacheMount;
 pub use checkout::{CheckoutBuilder, GitCache};
+pub use collect::{Collected, Decision, Verdict, Wish, decide};
 pub use compress::Compression;
+pub use inventory::{Inventory, Item, Sizes};
+pub use item::{ItemId, ItemKind};
 pub use layer::{LayerBlob, LayerRecord};
+pub use limit::{Size, StoreLimit, parse_size};
 pub use record::CacheRecord;
 pub use snapshot::ActiveSnapshot;
 pub use unpack::UnpackError;
+pub use verify::{Damage, Verified};
 
 /// The layout of the directory that this bake reads and writes.
 const VERSION: &str = "2\n";
@@ -107,6 +140,19 @@ pub enum StoreError {
         /// Why.
         source: UnpackError,
     },
+    /// There is no room for more.
+    #[error(
+        "the store is full: {} of its limit of {} are in use, and {} more are wanted; give it more with --store-limit",
+        Size(*.n_used), Size(*.limit), Size(*.n_wanted)
+    )]
+    Full {
+        /// Bytes that it may have.
+        limit: u64,
+        /// Bytes that it has, when all is collected that nobody uses.
+        n_used: u64,
+        /// Bytes of what was to be put into it.
+        n_wanted: u64,
+    },
     /// The directory is not one that bake may use.
     #[error("{path} cannot be the store: {reason}")]
     Unusable {
@@ -132,7 +178,16 @@ pub struct Store {
     next: AtomicU64,
     health: damage::Health,
     /// Holds the lock that says that the temporaries are in use.
-    _lock: File,
+    leases: Leases,
+    gate: Gate,
+    ledger: Ledger,
+    given_limit: Option<StoreLimit>,
+    /// Found when something is first written.
+    limit: OnceLock<u64>,
+    overhead: OnceLock<u64>,
+    is_counted: OnceLock<()>,
+    /// What this process let grow in its place: cache mounts, git's repositories, listings. Protects the set alone.
+    grown: Mutex<BTreeSet<ItemId>>,
     /// Removes the temporaries where this process does not come to its end.
     _leftovers: [Leftover; 2],
 }
@@ -154,9 +209,7 @@ impl Store {
         // What is no store must not lose its mode or gain files: the path may be a typing mistake.
         let is_new = match std::fs::read_to_string(path.join("version")) {
             Ok(version) if version == VERSION => false,
-            Ok(version) => {
-                return Err(unusable(&format!("its version is {}, this bake's is {}", version.trim(), VERSION.trim())));
-            }
+            Ok(version) => return Err(unusable(&other_version(&version))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => return Err(StoreError::io("read", &path.join("version"), error)),
         };
@@ -171,15 +224,46 @@ impl Store {
             make_layout(path)?;
         }
         // A store of an earlier bake has no such directories.
-        for name in ["checkouts", "git", "history", "listings"].map(|name| path.join(name)) {
+        for name in ["checkouts", "git", "history", "listings", "uses"].map(|name| path.join(name)) {
             std::fs::create_dir_all(&name).map_err(|error| StoreError::io("create", &name, error))?;
         }
         boot::drop_unsynced(path)?;
-        let (temporaries, lock) = own_temporaries(path)?;
+        let gate = Gate::open(path).map_err(|error| StoreError::io("open", &path.join("collect.lock"), error))?;
+        // A list that is locked and empty would be that of a bake that writes none.
+        let mut failed = None;
+        let begun = gate.inside(|| match own_temporaries(path) {
+            Ok((temporaries, list)) => Ok((temporaries, Leases::begin(list)?)),
+            Err(error) => Err(io::Error::other({
+                failed = Some(error);
+                "no temporaries"
+            })),
+        });
+        let (temporaries, leases) =
+            begun.map_err(|error| failed.unwrap_or_else(|| StoreError::io("lock", path, error)))?;
         sweep(&path.join("tmp"));
         let leftovers = [Leftover::note(&temporaries), Leftover::note(&temporaries.with_extension("lock"))];
-        let (path, next, health) = (path.to_owned(), AtomicU64::new(0), damage::Health::default());
-        Ok(Store { path, temporaries, next, health, _lock: lock, _leftovers: leftovers })
+        Ok(Store {
+            path: path.to_owned(),
+            temporaries,
+            next: AtomicU64::new(0),
+            health: damage::Health::default(),
+            leases,
+            gate,
+            ledger: Ledger::new(path),
+            given_limit: None,
+            limit: OnceLock::new(),
+            overhead: OnceLock::new(),
+            is_counted: OnceLock::new(),
+            grown: Mutex::default(),
+            _leftovers: leftovers,
+        })
+    }
+
+    /// Gives the store a limit other than its own.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Option<StoreLimit>) -> Store {
+        self.given_limit = limit;
+        self
     }
 
     /// Returns the store's directory.
@@ -214,6 +298,30 @@ impl Store {
         self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
+    /// Puts a small item in place at once, [sealed](seal).
+    fn write_item(&self, key: ItemKey, bytes: &[u8]) -> Result<(), StoreError> {
+        let (temporary, path) = (self.temporary(), self.item_path(key));
+        let failed = |error| StoreError::io("write", &path, error);
+        let write = || -> io::Result<u64> {
+            let mut file = File::create_new(&temporary)?;
+            file.write_all(&seal::seal(bytes))?;
+            Ok(inventory::blocks(&file.metadata()?))
+        };
+        let admitted = write().map_err(failed).and_then(|size| self.admit(key, size));
+        match (admitted, key.kind) {
+            (Ok(()), _) => std::fs::rename(&temporary, &path).map_err(failed),
+            // What saves time or explains is left out where there is no room for it.
+            (Err(StoreError::Full { .. }), ItemKind::Memo | ItemKind::Copy | ItemKind::History) => {
+                _ = std::fs::remove_file(&temporary);
+                Ok(())
+            }
+            (Err(error), _) => {
+                _ = std::fs::remove_file(&temporary);
+                Err(error)
+            }
+        }
+    }
+
     /// Puts a small file in place at once, [sealed](seal).
     fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let temporary = self.temporary();
@@ -227,12 +335,14 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        // What is not counted now is counted by the next collection.
+        _ = self.count_grown();
         _ = tree::remove(&self.temporaries);
         _ = std::fs::remove_file(self.temporaries.with_extension("lock"));
     }
 }
 
-const LAYOUT: [&str; 15] = [
+const LAYOUT: [&str; 16] = [
     "blobs/sha256",
     "layers",
     "members",
@@ -245,10 +355,22 @@ const LAYOUT: [&str; 15] = [
     "mounts",
     "checkouts",
     "git",
+    "uses",
     "state",
     "empty",
     "tmp",
 ];
+
+/// Says why a store of another version cannot be used, and what to do.
+fn other_version(version: &str) -> String {
+    let (theirs, ours) = (version.trim(), VERSION.trim());
+    let is_newer = matches!((theirs.parse::<u64>(), ours.parse::<u64>()), (Ok(theirs), Ok(ours)) if theirs > ours);
+    let mend = match is_newer {
+        true => "use the newer bake that made it, or name another directory with --store or BAKE_STORE",
+        false => "remove it, for it holds nothing that cannot be made again, or name another directory with --store",
+    };
+    format!("its version is {theirs}, this bake's is {ours}; {mend}")
+}
 
 /// Says whether the directory, which has no version, holds what no half-made store holds.
 fn has_others_files(path: &Path) -> io::Result<bool> {

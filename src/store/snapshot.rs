@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::diff;
+use super::item::{ItemKey, ItemKind};
+use super::ledger::measure;
 use super::unpack::{self, Unpack, Whiteouts};
 use super::{Compression, Store, StoreError, read_small};
 use crate::digest::{ChainId, DiffId, Hashing, chain_id, chain_ids};
@@ -88,6 +90,17 @@ impl Store {
         media_type: &MediaType,
         blob: &mut (dyn Read + '_),
     ) -> Result<(), StoreError> {
+        self.unpack(parent, diff_id, media_type, blob)?.keep(diff_id)
+    }
+
+    /// Unpacks a layer's blob over `parent`, and keeps nothing.
+    pub(super) fn unpack(
+        &self,
+        parent: &[DiffId],
+        diff_id: DiffId,
+        media_type: &MediaType,
+        blob: &mut (dyn Read + '_),
+    ) -> Result<ActiveSnapshot<'_>, StoreError> {
         let failed = |source| StoreError::Unpack { diff_id, source };
         let compression = LayerCompression::of_media_type(media_type.as_ref())
             .ok_or_else(|| failed(unpack::UnpackError::MediaType(media_type.to_string())))?;
@@ -101,7 +114,7 @@ impl Store {
         if actual != diff_id.0 {
             return Err(StoreError::DigestMismatch { expected: diff_id.0, actual });
         }
-        snapshot.keep(diff_id)
+        Ok(snapshot)
     }
 
     /// Says of how many differences over each other the snapshot of the top of `stack` is made; 1 for a whole one, 0 where
@@ -151,7 +164,7 @@ impl Store {
             let path = self.chain_path(chain);
             let fs = path.join("fs");
             // What a damaged store says must not go round in circles.
-            if !fs.exists() || parts.contains(&fs) {
+            if !self.lease(ItemKey::new(ItemKind::Snapshot, chain.0)) || !fs.exists() || parts.contains(&fs) {
                 return None;
             }
             parts.push(fs);
@@ -300,6 +313,8 @@ impl<'a> ActiveSnapshot<'a> {
             let note = self.directory.join("over");
             std::fs::write(&note, over.0.hex()).map_err(|error| StoreError::io("write", &note, error))?;
         }
+        let size = measure(&self.directory).map_err(|error| StoreError::io("read", &self.directory, error))?;
+        self.store.admit(ItemKey::new(ItemKind::Snapshot, chain.0), size)?;
         match std::fs::rename(&self.directory, &path) {
             Ok(()) => Ok(()),
             // Somebody made the same one meanwhile.

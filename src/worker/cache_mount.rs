@@ -1,7 +1,9 @@
 //! Cache mounts: directories of the store, empty at first or with the files that their mount names.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 
@@ -9,9 +11,10 @@ use super::exec::open_path;
 use super::file::{FileError, SourceTree};
 use super::local::{LocalWorker, WorkerError};
 use crate::graph::{CacheSharing, CopyAction, InputIndex, Selector, SourceNaming, Vertex};
+use crate::platform::Platform;
 use crate::solver::drive::Step;
 use crate::solver::key::{Content, Selection};
-use crate::store::CacheMountLease;
+use crate::store::{CacheMountLease, CacheMountRequest};
 use crate::sys::root::Root;
 
 /// Where the first content is in a directory of the store: it may be a file.
@@ -20,6 +23,8 @@ const CONTENT: &str = "/content";
 /// Which cache, as the graph has it.
 pub(super) struct Wanted<'a> {
     pub(super) id: &'a str,
+    /// Whose binaries use it, where the user gave it no name of its own.
+    pub(super) platform: Option<&'a Platform>,
     pub(super) sharing: CacheSharing,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
@@ -31,8 +36,11 @@ pub(super) struct Wanted<'a> {
 /// A cache in use.
 pub(super) struct HeldCache {
     path: OwnedFd,
-    _lease: CacheMountLease,
+    _lease: Arc<CacheMountLease>,
 }
+
+/// The caches of a step by id: one that is mounted twice is taken once, or a locked one would wait for itself.
+pub(super) type Leases = BTreeMap<String, Arc<CacheMountLease>>;
 
 impl HeldCache {
     /// Returns what is mounted.
@@ -47,20 +55,41 @@ pub(super) fn hold(
     vertex: &Vertex,
     step: &Step<'_>,
     wanted: &Wanted<'_>,
+    leases: &mut Leases,
 ) -> Result<HeldCache, WorkerError> {
+    // What one platform's compiler caches is of no use to another's, or worse. Who names a cache means that very one.
+    let id = match wanted.platform {
+        Some(platform) => format!("{}@{platform}", wanted.id),
+        None => wanted.id.to_owned(),
+    };
+    let request = CacheMountRequest { id: &id, sharing: wanted.sharing, cancel: step.cancel };
     let Some(from) = wanted.from else {
-        let lease = worker.store.cache_mount(wanted.id, wanted.sharing, wanted.mode, wanted.owner)?;
-        return held(lease, wanted.selector);
+        let take = || worker.store.cache_mount(&request, wanted.mode, wanted.owner).map_err(WorkerError::from);
+        return held(once(leases, &id, take)?, wanted.selector);
     };
     let selection = Selection { input: from, files: Selector::path(wanted.selector) };
     let files = worker.mount_digest(vertex, step.inputs, &selection)?;
-    let id = format!("{}:{files}", wanted.id);
+    let id = format!("{id}:{files}");
     let fill = |place: &Root| fill(worker, vertex, step, &selection, place);
-    let lease = worker.store.cache_mount_from(&id, wanted.sharing, fill)?;
-    held(lease, CONTENT)
+    let take = || worker.store.cache_mount_from(&CacheMountRequest { id: &id, ..request }, fill);
+    held(once(leases, &id, take)?, CONTENT)
 }
 
-fn held(lease: CacheMountLease, path: &str) -> Result<HeldCache, WorkerError> {
+/// Returns the lease that the step has, or takes it.
+fn once(
+    leases: &mut Leases,
+    id: &str,
+    take: impl FnOnce() -> Result<CacheMountLease, WorkerError>,
+) -> Result<Arc<CacheMountLease>, WorkerError> {
+    if let Some(lease) = leases.get(id) {
+        return Ok(Arc::clone(lease));
+    }
+    let lease = Arc::new(take()?);
+    leases.insert(id.to_owned(), Arc::clone(&lease));
+    Ok(lease)
+}
+
+fn held(lease: Arc<CacheMountLease>, path: &str) -> Result<HeldCache, WorkerError> {
     let directory = lease.directory().try_clone_to_owned();
     let directory = directory.map_err(|source| WorkerError::Io { what: "open a cache mount".to_owned(), source })?;
     let path = open_path(&Root::from_fd(directory), Path::new(path)).map_err(|error| match error {

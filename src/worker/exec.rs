@@ -49,7 +49,7 @@ pub(super) fn run(
     let parent = worker.stack(op.root, step.inputs);
     worker.layers.materialise(parent)?;
     let snapshot = worker.store.prepare(parent)?;
-    let held = op.mounts.iter().map(|mount| hold(worker, vertex, &mount.kind, step)).collect::<Result<Vec<_>, _>>()?;
+    let held = hold_all(worker, vertex, op, step)?;
     let mut env = environment(op);
     add_secrets(worker, op, step, &mut env)?;
     worker.check_unchanged(vertex, step.inputs)?;
@@ -191,11 +191,34 @@ fn environment(op: &ExecOp) -> Vec<(String, String)> {
     env
 }
 
-fn hold<'s>(
+/// Holds what is mounted, in the order of the mounts. Caches are taken by their ids, so that two steps that want the same
+/// locked ones do not wait for each other for ever.
+fn hold_all<'s>(
     worker: &LocalWorker<'s>,
     vertex: &Vertex,
+    op: &ExecOp,
+    step: &Step<'_>,
+) -> Result<Vec<Option<Held<'s>>>, WorkerError> {
+    let id = |index: &usize| match &op.mounts[*index].kind {
+        MountKind::Cache { id, .. } => Some(id.as_str()),
+        _ => None,
+    };
+    let mut order: Vec<usize> = (0..op.mounts.len()).collect();
+    order.sort_by_key(id);
+    let mut leases = cache_mount::Leases::new();
+    let mut held: Vec<Option<Held<'s>>> = op.mounts.iter().map(|_| None).collect();
+    for index in order {
+        held[index] = hold(worker, (vertex, op), &op.mounts[index].kind, step, &mut leases)?;
+    }
+    Ok(held)
+}
+
+fn hold<'s>(
+    worker: &LocalWorker<'s>,
+    (vertex, op): (&Vertex, &ExecOp),
     kind: &MountKind,
     step: &Step<'_>,
+    leases: &mut cache_mount::Leases,
 ) -> Result<Option<Held<'s>>, WorkerError> {
     Ok(Some(match kind {
         MountKind::Tmpfs { size } => Held::Tmpfs { size: *size },
@@ -204,10 +227,11 @@ fn hold<'s>(
             return Ok(value.map(|value| Held::Secret(value, file.clone())));
         }
         MountKind::Ssh(file) => return Ok(forwarder(worker, step, file)?.map(Held::Agent)),
-        MountKind::Cache { id, sharing, mode, uid, gid, selector, .. } => {
+        MountKind::Cache { id, is_named, sharing, mode, uid, gid, selector, .. } => {
             let (mode, owner, from) = (*mode, (*uid, *gid), kind.first_content());
-            let wanted = cache_mount::Wanted { id, sharing: *sharing, mode, owner, from, selector };
-            Held::Cache(cache_mount::hold(worker, vertex, step, &wanted)?)
+            let platform = (!is_named).then_some(&op.platform);
+            let wanted = cache_mount::Wanted { id, platform, sharing: *sharing, mode, owner, from, selector };
+            Held::Cache(cache_mount::hold(worker, vertex, step, &wanted, leases)?)
         }
         MountKind::Bind { input, selector } => {
             let index = input.0 as usize;

@@ -1,10 +1,10 @@
 //! Brings root file systems in: fetches layers that the store lacks and unpacks them, once, and only when a step, a copy
 //! or an export needs their files.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::digest::{ChainId, DiffId, Digest, chain_id};
+use crate::digest::{ChainId, DiffId, Digest, chain_id, chain_ids};
 use crate::oci::{Descriptor, digest_of};
 use crate::reference::Reference;
 use crate::registry::{self, Client};
@@ -39,12 +39,15 @@ pub struct Layers<'a> {
     activities: &'a Activities<'a>,
     /// One lock for each blob and each snapshot under way, so that none is fetched or unpacked twice at once.
     in_flight: Mutex<BTreeMap<Digest, Arc<Mutex<()>>>>,
+    /// Tops of stacks, by chain id, whose layers were found to be available. What a record that was found needs stays, so
+    /// this stays right for as long as this process runs.
+    available: Mutex<BTreeSet<ChainId>>,
 }
 
 impl<'a> Layers<'a> {
     /// Fetches from `client` into `store`.
     pub fn new(store: &'a Store, client: &'a Client, activities: &'a Activities<'a>) -> Layers<'a> {
-        Layers { store, client, activities, in_flight: Mutex::default() }
+        Layers { store, client, activities, in_flight: Mutex::default(), available: Mutex::default() }
     }
 
     /// Says whether the layers of `stack` are here or known to be in a registry, so that [`Layers::materialise`] can
@@ -54,9 +57,18 @@ impl<'a> Layers<'a> {
             let blobs = self.store.layer(diff_id).map_or_else(Vec::new, |layer| layer.blobs);
             blobs.iter().any(|blob| !blob.sources.is_empty() || self.store.has_blob_of(&blob.descriptor))
         };
+        let known = || self.available.lock().unwrap_or_else(PoisonError::into_inner);
+        let chains: Vec<ChainId> = chain_ids(stack).collect();
         (0..stack.len()).rev().all(|top| {
             let layer = &stack[top];
-            is_layer_known(layer) || self.store.has_snapshot_of(&stack[..=top]) || self.store.is_free(*layer)
+            let is_available = known().contains(&chains[top])
+                || is_layer_known(layer)
+                || self.store.has_snapshot_of(&stack[..=top])
+                || self.store.is_free(*layer);
+            if is_available {
+                known().insert(chains[top]);
+            }
+            is_available
         })
     }
 
@@ -97,6 +109,7 @@ impl<'a> Layers<'a> {
             if self.store.has_blob_of(descriptor) {
                 return Ok(());
             }
+            self.store.reserve(descriptor.size())?;
             let mut last = LayerError::Lost { diff_id: *diff_id };
             for source in self.sources(diff_id, descriptor) {
                 let activity = self.activities.start(&format!("pull {} {}", source.name(), digest.short()));

@@ -221,9 +221,12 @@ impl Worker for LocalWorker<'_> {
             Op::Source(_) | Op::Diff(_) => unreachable!("the probe never misses these"),
         };
         let ingredients = step.key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
+        let name = vertex.metadata.name.clone();
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.store
-            .put_record(&step.key.digest, &CacheRecord { diff_ids: diff_ids.clone(), ingredients, duration_ms })?;
+        self.store.put_record(
+            &step.key.digest,
+            &CacheRecord { diff_ids: diff_ids.clone(), ingredients, duration_ms, name },
+        )?;
         Ok(Content::Rootfs(diff_ids))
     }
 

@@ -11,6 +11,7 @@ mod exec;
 pub mod fetched;
 pub mod file;
 pub mod history;
+pub mod host;
 pub mod layers;
 pub mod local;
 pub mod network;
@@ -19,6 +20,7 @@ mod recopy;
 mod remembered;
 pub mod sandbox;
 pub mod secrets;
+pub mod trial;
 mod unsupported;
 
 pub use unsupported::unsupported;

@@ -4,14 +4,25 @@ use std::process::{Command, Stdio};
 
 use crate::support::{self, Project, Ran, registry, run};
 
+/// Takes all emulators of the distribution, and what the host registers, out of sight.
+pub const HIDDEN_EMULATORS: &str = "for emulator in /usr/bin/qemu-*; do mount --bind /dev/null \"$emulator\" || exit 99; done\n\
+                                    umount /proc/sys/fs/binfmt_misc 2>/dev/null; true";
+
 /// Runs bake below a shell that first does `script` in name spaces made by `unshare` with `flags`.
-fn bake_below(project: &Project, flags: &[&str], script: &str, arguments: &[&str]) -> Ran {
-    let ours = project.command(arguments);
+pub fn bake_below(project: &Project, flags: &[&str], script: &str, arguments: &[&str]) -> Ran {
+    below(project.command(arguments), flags, script).output().expect("unshare starts").into()
+}
+
+/// Returns `ours`, which starts with no environment but its own, as a shell runs it that first does `script` in name spaces
+/// made by `unshare` with `flags`.
+pub fn below(ours: Command, flags: &[&str], script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(flags).args(["sh", "-c", &format!("{script}\nexec \"$@\""), "sh"]);
-    command.arg(ours.get_program()).args(arguments).current_dir(project.path()).env_clear();
+    command.arg(ours.get_program()).args(ours.get_args()).env_clear();
+    command.current_dir(ours.get_current_dir().expect("a project's"));
     command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).output().expect("unshare starts").into()
+    command.stdin(Stdio::null());
+    command
 }
 
 /// Returns the lines of a failure from `error:` on.
@@ -20,7 +31,7 @@ fn said(ran: &Ran) -> Vec<&str> {
 }
 
 /// Says whether mounts can be made here, for the tests that arrange a host's file systems.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let can = run("unshare", &["-m", "true"]).code == Some(0);
     if !can {
         support::skip("this test needs root, to arrange mounts");
@@ -37,7 +48,8 @@ fn a_host_without_user_namespaces_is_one_line_and_what_to_do() {
     assert_eq!(
         failed.stderr,
         "error: cannot create a user namespace on this host: user.max_user_namespaces = 0\n\
-         hint: as root: sysctl -w user.max_user_namespaces=15000\n"
+         hint: as root: sysctl -w user.max_user_namespaces=15000\n\
+         hint: run \"bake doctor\": it tries all that a build needs here, and says what mends it\n"
     );
     assert!(!project.store().exists() && !project.exists("bake.lock"));
 }
@@ -49,8 +61,7 @@ fn a_missing_emulator_is_named_with_its_platform_and_package() {
         return;
     }
     let project = support::hello(registry);
-    let hidden = "for emulator in /usr/bin/qemu-*; do mount --bind /dev/null \"$emulator\" || exit 99; done\n\
-                  umount /proc/sys/fs/binfmt_misc 2>/dev/null; true";
+    let hidden = HIDDEN_EMULATORS;
     let failed = bake_below(&project, &["-m"], hidden, &["build", "all", "--platform", "linux/arm64"]).fails(4);
     let lines = said(&failed);
     for part in ["linux/arm64", "no static `qemu-aarch64` found"] {

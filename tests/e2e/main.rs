@@ -7,6 +7,7 @@
 
 mod add;
 mod build;
+mod cache;
 mod checks;
 mod container;
 mod content;
@@ -14,6 +15,8 @@ mod copy;
 mod crash;
 mod damage;
 mod dockerfile;
+mod doctor;
+mod emulators;
 mod entitlements;
 mod epoch;
 mod failure;

@@ -221,10 +221,11 @@ impl Reference {
         let is_verb = |n: usize| plain.len() >= n && self.flags.contains_key(&plain[..n].join(" "));
         let verb = match plain.first() {
             None => String::new(),
+            Some(_) if is_verb(3) => plain[..3].join(" "),
             Some(_) if is_verb(2) => plain[..2].join(" "),
             Some(first) if is_verb(1) => (*first).to_owned(),
             Some(first) if self.flags.keys().any(|verb| verb.starts_with(&format!("{first} "))) => {
-                return Err(format!("no verb `{}`", plain[..plain.len().min(2)].join(" ")));
+                return Err(format!("no verb `{}`", plain[..plain.len().min(3)].join(" ")));
             }
             Some(_) => "build".to_owned(),
         };

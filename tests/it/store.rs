@@ -6,6 +6,7 @@
 )]
 
 mod archives;
+mod collect;
 mod layers;
 mod merge;
 mod processes;

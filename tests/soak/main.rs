@@ -75,7 +75,7 @@ fn main() {
 /// Reads the command line; `None` where a filter of `cargo test` names other tests.
 fn counts(arguments: &[String]) -> Option<Counts> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut counts = Counts { seed: clock, kills: 12, damages: 24, crowds: 1, disks: 2 };
+    let mut counts = Counts { seed: clock, kills: 12, damages: 16, crowds: 1, disks: 2 };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|n| n.parse::<u32>().ok()).expect("a number follows");

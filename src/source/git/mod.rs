@@ -124,7 +124,7 @@ impl GitSource<'_> {
         let mut key_of_cache = FieldHasher::new("bake.git.v1");
         key_of_cache.field("remote", &url.remote);
         key_of_cache.field("format", object_format(&resolved.object));
-        let cache = self.store.git_cache(&key_of_cache.finish())?;
+        let cache = self.store.git_cache(&key_of_cache.finish(), self.cancel)?;
         // Another process may have made it while this one waited.
         if let Some(directory) = self.store.checkout(&key) {
             return Ok(GitCheckout { directory, commit: commit(), content });

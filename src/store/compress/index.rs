@@ -80,7 +80,7 @@ impl<'a> MemberIndex<'a> {
             return Ok(());
         }
         let bytes = [self.magic().as_bytes(), &self.records].concat();
-        self.store.write_file(&self.store.path().join("members").join(blob.hex()), &bytes)
+        self.store.put_members(blob, &bytes)
     }
 
     fn make(&self, raw: &[u8], known: Option<&BTreeMap<Digest, Place>>) -> io::Result<Member> {
@@ -106,7 +106,8 @@ impl<'a> MemberIndex<'a> {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let blob = format!("sha256:{}", entry.file_name().to_string_lossy()).parse::<Digest>();
             let Ok(blob) = blob else { continue };
-            if !self.store.has_blob(&blob) {
+            // Looking is not using it.
+            if !self.store.blob_path(&blob).exists() {
                 _ = std::fs::remove_file(entry.path());
                 continue;
             }

@@ -17,10 +17,26 @@ use std::path::{Path, PathBuf};
 use super::sandbox::elf::{self, MACHINES, Machine};
 use crate::platform::Platform;
 
+pub mod candidates;
 mod kernel;
+pub mod package;
+
+pub use kernel::{HostEntry, host_entries};
 
 /// Where distributions put emulators.
 pub const SEARCH: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/libexec/qemu-binfmt"];
+
+/// The platforms that people build for, in the order in which they are shown.
+pub const PLATFORMS: [&str; 8] = [
+    "linux/amd64",
+    "linux/386",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/riscv64",
+    "linux/ppc64le",
+    "linux/s390x",
+];
 
 /// The emulators of this host, by architecture.
 #[derive(Debug)]
@@ -30,8 +46,8 @@ pub struct Emulators {
     /// What binaries of `architecture` on this host run without help.
     native: Vec<&'static str>,
     registered: BTreeMap<&'static str, Registration>,
-    /// The instance lives as long as this.
-    _instance: Option<OwnedFd>,
+    /// The instance for private registrations, which live as long as it; `None` before the first is needed.
+    instance: Option<io::Result<OwnedFd>>,
 }
 
 /// Who registered an emulator.
@@ -77,38 +93,50 @@ impl Emulators {
     pub fn probe(search: &[PathBuf]) -> Emulators {
         let found = |machine: &Machine| Some((machine.architecture, find(search, machine)?));
         let programs = MACHINES.iter().filter_map(found).collect();
-        Emulators { programs, native: native(), registered: BTreeMap::new(), _instance: None }
+        Emulators { programs, native: native(), registered: BTreeMap::new(), instance: None }
     }
 
     /// Registers the emulators of `architectures` (as in a platform) for this process's user namespace; native ones are
-    /// passed over. To be called once, after [`enter`](super::sandbox::enter) and before the first step.
+    /// passed over. To be called after [`enter`](super::sandbox::enter) and before the first step. The host's own
+    /// registrations count only as long as nothing is registered privately: an instance of one's own hides them.
     ///
     /// # Errors
-    /// The first architecture that cannot be emulated here, with the package or setting that is missing.
+    /// The first architecture that cannot be emulated here, with the package or setting that is missing; the others are
+    /// registered.
     pub fn register(&mut self, architectures: &[String]) -> Result<(), EmulationError> {
         let mut wanted: Vec<Machine> = Vec::new();
         for architecture in architectures.iter().filter(|name| !self.native.contains(&name.as_str())) {
-            let machine = MACHINES.iter().find(|machine| machine.architecture == architecture);
-            wanted.push(*machine.ok_or_else(|| unknown(architecture))?);
+            wanted.push(*machine(architecture).ok_or_else(|| unknown(architecture))?);
         }
-        if wanted.is_empty() {
+        let lacks_program = |machine: &Machine| !self.programs.contains_key(machine.architecture);
+        if self.instance.is_none() && wanted.iter().any(lacks_program) && wanted.iter().all(kernel::host_runs) {
+            self.registered.extend(wanted.iter().map(|machine| (machine.architecture, Registration::Host)));
             return Ok(());
         }
-        let instance = kernel::private_instance();
+        let mut first = Ok(());
         for machine in wanted {
-            let architecture = machine.architecture;
-            let registration = match (&instance, self.programs.get(architecture)) {
-                (Ok(instance), Some(program)) => kernel::register(instance, &machine, program)
-                    .map(|()| Registration::Private)
-                    .map_err(|error| refused(architecture, &error)),
-                (Ok(_), None) => Err(missing(architecture)),
-                (Err(_), _) if kernel::host_runs(&machine) => Ok(Registration::Host),
-                (Err(error), _) => Err(no_instance(architecture, error)),
-            };
-            self.registered.insert(architecture, registration?);
+            match self.register_one(&machine) {
+                Ok(registration) => _ = self.registered.insert(machine.architecture, registration),
+                Err(error) => first = first.and(Err(error)),
+            }
         }
-        self._instance = instance.ok();
-        Ok(())
+        first
+    }
+
+    fn register_one(&mut self, machine: &Machine) -> Result<Registration, EmulationError> {
+        let architecture = machine.architecture;
+        if let Some(registration) = self.registered.get(architecture) {
+            return Ok(*registration);
+        }
+        match (self.instance.get_or_insert_with(kernel::private_instance), self.programs.get(architecture)) {
+            (Ok(instance), Some(program)) => match kernel::register(&*instance, machine, program) {
+                Ok(()) => Ok(Registration::Private),
+                Err(error) => Err(refused(architecture, &error)),
+            },
+            (Ok(_), None) => Err(missing(architecture)),
+            (Err(_), _) if kernel::host_runs(machine) => Ok(Registration::Host),
+            (Err(error), _) => Err(no_instance(architecture, error)),
+        }
     }
 
     /// Says whether binaries for `platform` run here, now or once its architecture is registered.
@@ -118,13 +146,13 @@ impl Emulators {
             let reason = format!("steps for {platform} cannot run on Linux");
             return CanRun::No { reason, hint: "use a base image for linux".to_owned() };
         }
-        if self.native.contains(&architecture) {
+        if is_native(platform) {
             return CanRun::Native;
         }
         if self.programs.contains_key(architecture) || self.registered.contains_key(architecture) {
             return CanRun::Emulated;
         }
-        let known = MACHINES.iter().find(|machine| machine.architecture == architecture);
+        let known = machine(architecture);
         if known.is_some_and(kernel::host_runs) {
             return CanRun::Emulated;
         }
@@ -143,6 +171,37 @@ impl Emulators {
     }
 }
 
+/// Returns the directories in which emulators are looked for: bake's own, those of `path` (as in PATH), and those of the
+/// distributions.
+pub fn search(own: &Path, path: &str) -> Vec<PathBuf> {
+    let listed = path.split(':').filter(|part| part.starts_with('/')).map(PathBuf::from);
+    [own.to_owned()].into_iter().chain(listed).chain(SEARCH.map(PathBuf::from)).collect()
+}
+
+/// Says whether this machine's processor runs the platform's programs.
+pub fn is_native(platform: &Platform) -> bool {
+    platform.os == "linux" && native().contains(&platform.architecture.as_str())
+}
+
+/// Returns how programs for an architecture (as in a platform) look; `None` where that is not known.
+pub fn machine(architecture: &str) -> Option<&'static Machine> {
+    MACHINES.iter().find(|machine| machine.architecture == architecture)
+}
+
+/// Returns all machines that emulators are known for.
+pub fn machines() -> impl Iterator<Item = &'static Machine> {
+    MACHINES.iter()
+}
+
+/// Makes sure that registrations can be private here: Linux 6.7, and a user namespace of bake's own. From then on the
+/// host's registrations are hidden from this process and its steps.
+///
+/// # Errors
+/// What the kernel said.
+pub fn private_registration() -> io::Result<()> {
+    kernel::private_instance().map(drop)
+}
+
 /// Returns the architectures whose binaries this processor runs.
 fn native() -> Vec<&'static str> {
     match std::env::consts::ARCH {
@@ -154,8 +213,8 @@ fn native() -> Vec<&'static str> {
     }
 }
 
-/// QEMU's word for an architecture.
-fn qemu_name(architecture: &str) -> &str {
+/// Returns QEMU's word for an architecture (as in a platform): its emulator is `qemu-WORD`.
+pub fn qemu_name(architecture: &str) -> &str {
     match architecture {
         "386" => "i386",
         "amd64" => "x86_64",
@@ -206,7 +265,7 @@ mod tests {
     use super::*;
 
     fn none() -> Emulators {
-        Emulators { programs: BTreeMap::new(), native: native(), registered: BTreeMap::new(), _instance: None }
+        Emulators { programs: BTreeMap::new(), native: native(), registered: BTreeMap::new(), instance: None }
     }
 
     #[cfg(target_arch = "x86_64")]

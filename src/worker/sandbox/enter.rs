@@ -35,8 +35,10 @@ pub enum IdMapping {
     },
     /// 0 is the user who called and the only id: files keep no other owner and no step can run as another user.
     Single {
-        /// Why there are no more, with the way to get them.
+        /// Why there are no more.
         reason: String,
+        /// What gives more, for root to do.
+        mend: String,
     },
 }
 
@@ -98,9 +100,9 @@ fn enter_once() -> Result<IdMapping, SandboxError> {
     Ok(mapping)
 }
 
-/// Why root may have one id alone.
-const ONE_ID: &str =
-    "bake was started in a container that has one user id; start that with a range of them (see subuid(5))";
+/// Why root may have one id alone, and what gives more.
+const ONE_ID: (&str, &str) =
+    ("bake was started in a container that has one user id", "start that with a range of them (see subuid(5))");
 
 fn enter_as_root(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
     rlimits::raise();
@@ -120,9 +122,9 @@ fn enter_as_root(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
     }
     match writer.finish() {
         // A container of a user without subordinate ids.
-        Ok(()) if count == 1 => Ok(IdMapping::Single { reason: ONE_ID.to_owned() }),
+        Ok(()) if count == 1 => Ok(IdMapping::Single { reason: ONE_ID.0.to_owned(), mend: ONE_ID.1.to_owned() }),
         Ok(()) => Ok(IdMapping::Full { count }),
-        Err(reason) => single(uid, gid, reason),
+        Err(refused) => single(uid, gid, refused),
     }
 }
 
@@ -132,11 +134,10 @@ fn enter_as_user(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
     let (sub_uids, sub_gids) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
     if sub_uids.is_empty() || sub_gids.is_empty() {
         unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(refusal)?;
-        let reason = format!(
-            "user `{name}` has no subordinate ids; as root: usermod --add-subuids 100000-165535 --add-subgids \
-             100000-165535 {name}"
-        );
-        return single(uid, gid, reason);
+        let first = first_free_id();
+        let last = first + (N_SUBORDINATE - 1);
+        let mend = format!("as root: usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {name}");
+        return single(uid, gid, Refused { reason: format!("user `{name}` has no subordinate ids"), mend });
     }
     let with_self = |id: u32, ranges: Vec<Extent>| {
         let mut map = vec![Extent { inside: 0, outside: id, count: 1 }];
@@ -152,31 +153,56 @@ fn enter_as_user(uid: u32, gid: u32) -> Result<IdMapping, SandboxError> {
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(refusal)?;
     match writer.finish() {
         Ok(()) => Ok(IdMapping::Subordinate { count }),
-        Err(reason) => single(uid, gid, reason),
+        Err(refused) => single(uid, gid, refused),
     }
 }
 
+/// Ids in a range as `useradd` gives it.
+const N_SUBORDINATE: u32 = 65_536;
+
+/// Returns the first id of a range that nobody has yet, by `/etc/subuid` and `/etc/subgid`.
+fn first_free_id() -> u32 {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    first_free(&(read("/etc/subuid") + "\n" + &read("/etc/subgid")))
+}
+
+fn first_free(text: &str) -> u32 {
+    let end = |line: &str| {
+        let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
+        numbers.next()?.ok()?.checked_add(numbers.next()?.ok()?)
+    };
+    let end = text.lines().filter_map(end).max().unwrap_or(0).max(100_000);
+    if end > u32::MAX - N_SUBORDINATE { 100_000 } else { end }
+}
+
+/// Why a range of ids could not be mapped, and what root can do about it.
+struct Refused {
+    reason: String,
+    mend: String,
+}
+
 /// Maps nothing but the caller, which needs no privilege.
-fn single(uid: u32, gid: u32, reason: String) -> Result<IdMapping, SandboxError> {
+fn single(uid: u32, gid: u32, refused: Refused) -> Result<IdMapping, SandboxError> {
+    let Refused { reason, mend } = refused;
     let map = |id| format!("0 {id} 1");
     fs::write("/proc/self/setgroups", "deny")
         .and_then(|()| fs::write("/proc/self/gid_map", map(gid)))
         .and_then(|()| fs::write("/proc/self/uid_map", map(uid)))
         .map_err(refusal)?;
-    Ok(IdMapping::Single { reason })
+    Ok(IdMapping::Single { reason, mend })
 }
 
 /// A child that stays in the parent's user namespace, because only from there can a whole range be mapped.
 struct Writer {
     /// Closed or written to: go.
     go: io::PipeWriter,
-    /// What went wrong; empty when nothing did.
+    /// What went wrong, and in the next line what mends it; empty when nothing did.
     answer: io::PipeReader,
     child: libc::pid_t,
 }
 
 impl Writer {
-    fn start(write: impl FnOnce(u32) -> Result<(), String>) -> Result<Writer, SandboxError> {
+    fn start(write: impl FnOnce(u32) -> Result<(), Refused>) -> Result<Writer, SandboxError> {
         let failed = || SandboxError::setup("preparing the user namespace");
         let (mut wait, go) = io::pipe().map_err(failed())?;
         let (answer, mut say) = io::pipe().map_err(failed())?;
@@ -188,9 +214,9 @@ impl Writer {
                 drop((go, answer));
                 // One byte says that the namespace is there; none, that there will be none.
                 if wait.read(&mut [0]).is_ok_and(|n| n == 1)
-                    && let Err(reason) = write(parent)
+                    && let Err(Refused { reason, mend }) = write(parent)
                 {
-                    _ = say.write_all(reason.as_bytes());
+                    _ = say.write_all(format!("{reason}\n{mend}").as_bytes());
                 }
                 // SAFETY: ends the child without running what the parent registered for its own end.
                 unsafe { libc::_exit(0) }
@@ -200,13 +226,14 @@ impl Writer {
     }
 
     /// Has the maps written.
-    fn finish(mut self) -> Result<(), String> {
-        let mut reason = String::new();
-        let asked = self.go.write_all(b"1").and_then(|()| self.answer.read_to_string(&mut reason));
+    fn finish(mut self) -> Result<(), Refused> {
+        let mut answer = String::new();
+        let asked = self.go.write_all(b"1").and_then(|()| self.answer.read_to_string(&mut answer));
+        let refused = |(reason, mend): (&str, &str)| Refused { reason: reason.to_owned(), mend: mend.to_owned() };
         match asked {
-            Ok(_) if reason.is_empty() => Ok(()),
-            Ok(_) => Err(reason),
-            Err(error) => Err(error.to_string()),
+            Ok(_) if answer.is_empty() => Ok(()),
+            Ok(_) => Err(refused(answer.split_once('\n').unwrap_or((&answer, "")))),
+            Err(error) => Err(refused((&error.to_string(), ""))),
         }
     }
 }
@@ -258,22 +285,34 @@ fn text_of(map: &[Extent]) -> String {
     map.iter().map(|extent| format!("{} {} {}\n", extent.inside, extent.outside, extent.count)).collect()
 }
 
-fn write_map(path: &str, map: &[Extent]) -> Result<(), String> {
-    fs::write(path, text_of(map)).map_err(|error| format!("{path}: {error}"))
+fn write_map(path: &str, map: &[Extent]) -> Result<(), Refused> {
+    fs::write(path, text_of(map)).map_err(|error| Refused {
+        reason: format!("the ids of root cannot be mapped: {path}: {error}"),
+        mend: "give the container that bake runs in the capabilities SETUID and SETGID".to_owned(),
+    })
 }
 
-fn run_mapper(program: &str, pid: u32, map: &[Extent]) -> Result<(), String> {
+fn run_mapper(program: &str, pid: u32, map: &[Extent]) -> Result<(), Refused> {
     let numbers = map.iter().flat_map(|extent| [extent.inside, extent.outside, extent.count]);
-    let output = Command::new(program)
-        .arg(pid.to_string())
-        .args(numbers.map(|n| n.to_string()))
-        .output()
-        .map_err(|error| format!("{program}: {error}; install it: apt-get install uidmap"))?;
+    let output =
+        Command::new(program).arg(pid.to_string()).args(numbers.map(|n| n.to_string())).output().map_err(|error| {
+            Refused {
+                reason: format!("{program} cannot be run: {error}"),
+                mend: "as root: apt-get install uidmap".to_owned(),
+            }
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} refused: {}", said.lines().next().unwrap_or("no reason given").trim()))
+    let reason = format!("{program} refused: {}", said.lines().next().unwrap_or("no reason given").trim());
+    let has_no_new_privileges = fs::read_to_string("/proc/self/status")
+        .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])));
+    let mend = match has_no_new_privileges {
+        true => "start bake, or the container that it runs in, without no-new-privileges",
+        false => "as root: apt-get install --reinstall uidmap",
+    };
+    Err(Refused { reason, mend: mend.to_owned() })
 }
 
 /// Returns the ranges of `/etc/subuid` or `/etc/subgid` for a user, placed one after the other from 1 on.
@@ -315,9 +354,10 @@ fn refusal(error: io::Error) -> SandboxError {
     } else if is("kernel/unprivileged_userns_clone", "0") {
         ("kernel.unprivileged_userns_clone = 0".to_owned(), "as root: sysctl -w kernel.unprivileged_userns_clone=1")
     } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        let hint = "install an AppArmor profile that allows `userns` for bake, or as root: \
-                    sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
-        ("kernel.apparmor_restrict_unprivileged_userns = 1".to_owned(), hint)
+        return SandboxError::NoNamespaces {
+            reason: "kernel.apparmor_restrict_unprivileged_userns = 1".to_owned(),
+            hint: apparmor_mend(&fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/local/bin/bake".into())),
+        };
     } else {
         let hint = "in a container, start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined";
         (error.to_string(), hint)
@@ -325,9 +365,28 @@ fn refusal(error: io::Error) -> SandboxError {
     SandboxError::NoNamespaces { reason, hint: hint.to_owned() }
 }
 
+/// Returns the command that gives `program` a profile of its own which allows user namespaces, as AppArmor's own profiles
+/// for browsers do.
+fn apparmor_mend(program: &Path) -> String {
+    let profile =
+        format!("abi <abi/4.0>,\\nprofile bake {} flags=(unconfined) {{\\n  userns,\\n}}\\n", program.display());
+    format!("as root: printf '{profile}' >/etc/apparmor.d/bake && apparmor_parser -r /etc/apparmor.d/bake")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mends_are_commands() {
+        assert_eq!(first_free("a:100000:65536\nb:165536:65536\nc:bad\n"), 231_072);
+        assert_eq!((first_free(""), first_free("a:4294967295:1\n")), (100_000, 100_000));
+        assert_eq!(
+            apparmor_mend(Path::new("/opt/bake")),
+            "as root: printf 'abi <abi/4.0>,\\nprofile bake /opt/bake flags=(unconfined) {\\n  userns,\\n}\\n' \
+             >/etc/apparmor.d/bake && apparmor_parser -r /etc/apparmor.d/bake"
+        );
+    }
 
     fn extent(inside: u32, outside: u32, count: u32) -> Extent {
         Extent { inside, outside, count }
@@ -353,7 +412,8 @@ mod tests {
     fn only_mapped_ids_can_own_files() {
         assert!(IdMapping::Full { count: u32::MAX }.can_own(65_534));
         assert!(!IdMapping::Subordinate { count: 65_537 }.can_own(65_537));
-        assert!(IdMapping::Single { reason: String::new() }.can_own(0));
-        assert!(!IdMapping::Single { reason: String::new() }.can_own(1));
+        let single = IdMapping::Single { reason: String::new(), mend: String::new() };
+        assert!(single.can_own(0));
+        assert!(!single.can_own(1));
     }
 }

@@ -65,12 +65,17 @@ impl Account {
 
     /// Returns bake as this user runs it: the store is where it is by default.
     pub fn bake(&self, project: &Project, arguments: &[&str]) -> Ran {
+        self.bake_command(project, arguments).output().expect("setpriv starts").into()
+    }
+
+    /// Returns that, to be changed or spawned.
+    pub fn bake_command(&self, project: &Project, arguments: &[&str]) -> Command {
         let ours = project.command(arguments);
         let mut command = self.command(&self.program);
         command.args(arguments).current_dir(project.path()).env_clear();
         command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env_remove("BAKE_STORE");
-        command.output().expect("setpriv starts").into()
+        command
     }
 
     /// Returns where every user can run bake.

@@ -1,6 +1,6 @@
 //! Logins, and where credentials do not go.
 
-use bake::registry::{Client, Error, Login as Sent, Options};
+use bake::registry::{Client, Error, Login as Sent, Options, Ping};
 
 use super::{MANIFEST, blob_descriptor, client, client_with_config, fetch, manifest, opener, quick, reference};
 use crate::support::fake_registry::{FakeRegistry, Login, Response};
@@ -217,4 +217,12 @@ fn a_token_server_that_redirects_is_not_followed() {
     let client = client_with_config(directory.path(), &basic_config(&registry));
     assert!(fetch(&client, &reference(&registry, "team/api"), BLOB).is_err());
     assert_eq!(elsewhere.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_registry_is_there_or_not() {
+    let registry = FakeRegistry::start();
+    assert_eq!(client().ping(&registry.host).expect("it is there"), Ping::Open);
+    let nobody = client().ping("127.0.0.1:1").expect_err("nobody listens");
+    assert_eq!(nobody.to_string(), "registry 127.0.0.1:1 cannot be reached: connection refused");
 }

@@ -4,18 +4,26 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use bake::digest::{DiffId, Digest};
 use bake::graph::CacheSharing;
 use bake::oci::{MediaType, descriptor};
-use bake::store::Store;
+use bake::store::{CacheMountRequest, Store};
+use bake::sys::cancel::CancelToken;
 
 use super::support::{EPOCH, Fixture};
 
 /// What a process that this test starts does, by name; the store is in `BAKE_TEST_STORE`.
 const TASK: &str = "BAKE_TEST_TASK";
 
-fn start(task: &str, store: &Path) -> Child {
+/// A request that nobody cancels.
+fn mount(id: &str, sharing: CacheSharing) -> CacheMountRequest<'_> {
+    static NEVER: LazyLock<CancelToken> = LazyLock::new(CancelToken::default);
+    CacheMountRequest { id, sharing, cancel: &NEVER }
+}
+
+pub fn start(task: &str, store: &Path) -> Child {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command.args(["--exact", "store::processes::another_process", "--nocapture"]);
@@ -24,7 +32,7 @@ fn start(task: &str, store: &Path) -> Child {
 }
 
 /// Waits until the process says that it got there.
-fn wait_until_ready(child: &mut Child) {
+pub fn wait_until_ready(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.as_mut().expect("piped")).lines();
     assert!(lines.any(|line| line.expect("text").ends_with("ready")), "it ended before");
 }
@@ -43,8 +51,13 @@ fn another_process() {
             println!("ready");
             std::io::stdin().read_to_end(&mut Vec::new()).expect("read");
         }
+        "uses a blob" => {
+            assert!(store.has_blob(&Digest::of(b"used elsewhere")));
+            println!("ready");
+            std::io::stdin().read_to_end(&mut Vec::new()).expect("read");
+        }
         "holds a cache mount" => {
-            let _lease = store.cache_mount("id", CacheSharing::Locked, 0o755, (0, 0)).expect("taken");
+            let _lease = store.cache_mount(&mount("id", CacheSharing::Locked), 0o755, (0, 0)).expect("taken");
             println!("ready");
             std::io::stdin().read_to_end(&mut Vec::new()).expect("read");
         }
@@ -153,7 +166,7 @@ fn a_cache_mount_is_shared_taken_in_turns_or_doubled_as_asked() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let take = |id: &str, sharing| store.cache_mount(id, sharing, 0o750, owner).expect("taken");
+    let take = |id: &str, sharing| store.cache_mount(&mount(id, sharing), 0o750, owner).expect("taken");
     let inode = |lease: &bake::store::CacheMountLease| {
         let stat = rustix::fs::fstat(lease.directory()).expect("open");
         assert_eq!(stat.st_mode & 0o7777, 0o750);
@@ -176,8 +189,8 @@ fn a_locked_cache_mount_is_free_again_when_its_process_is_killed() {
     let mut child = start("holds a cache mount", &fixture.path(""));
     wait_until_ready(&mut child);
     std::thread::scope(|scope| {
-        let waiting =
-            scope.spawn(|| fixture.store.cache_mount("id", CacheSharing::Locked, 0o755, (0, 0)).expect("taken"));
+        let waiting = scope
+            .spawn(|| fixture.store.cache_mount(&mount("id", CacheSharing::Locked), 0o755, (0, 0)).expect("taken"));
         assert!(!waiting.is_finished());
         child.kill().expect("killed");
         child.wait().expect("ended");

@@ -17,6 +17,7 @@ fn records_memos_and_states_are_read_back_and_a_broken_one_is_none() {
         diff_ids: vec![DiffId(key)],
         ingredients: vec![("command".to_owned(), "make \"all\"".to_owned())],
         duration_ms: 7,
+        name: "RUN x".to_owned(),
     };
     store.put_record(&key, &record).expect("kept");
     store.put_memo(&key, "text").expect("kept");
