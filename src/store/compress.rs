@@ -47,6 +47,7 @@ impl Store {
         }
         let stack = self.origin(stack);
         let below = &stack[..stack.len() - 1];
+        self.lay_missing(below)?;
         let changes = self.changes(stack)?;
         let lowers = self.lowers(below)?;
         let write = |tar: &mut dyn Write| diff::write_layer(&changes.path, &lowers, i64::MAX, tar);

@@ -229,7 +229,8 @@ fn measure_below(directory: &impl std::os::fd::AsFd, linked: &mut HashMap<u64, L
             stat => stat?,
         };
         let size = stat.st_blocks.unsigned_abs() * BLOCK;
-        let n_links = stat.st_nlink;
+        #[allow(clippy::useless_conversion, reason = "it has 32 bits on other architectures")]
+        let n_links = u64::from(stat.st_nlink);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

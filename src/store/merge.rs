@@ -69,6 +69,17 @@ impl Store {
         snapshot.keep(layer)
     }
 
+    /// Makes the snapshots that `stack` lacks of layers that [are free](Store::is_free): where one is damaged, its layer
+    /// counts as available all the same.
+    pub(super) fn lay_missing(&self, stack: &[DiffId]) -> Result<(), StoreError> {
+        for top in self.missing_snapshots(stack) {
+            if top > 0 && self.is_free(stack[top]) {
+                self.lay(&stack[..top], stack[top])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the stack over which the snapshot of the top of `stack` says what the layer is.
     pub(super) fn origin<'s>(&self, stack: &'s [DiffId]) -> &'s [DiffId] {
         match stack {

@@ -145,6 +145,28 @@ fn two_builds_at_once_under_a_small_limit_take_nothing_from_each_other() {
     project.bake(&["cache", "verify"]).succeeds();
 }
 
+#[test]
+fn a_collection_that_is_killed_at_any_moment_leaves_a_store_that_is_whole() {
+    let Some(registry) = registry() else { return };
+    let project = support::hello(registry);
+    project.bake(&["build", "all", "--push"]).succeeds();
+    let expected = project.raw("1");
+    for round in 0..12 {
+        let mut prune = project.command(&["cache", "prune", "--force", "--max-used-space", "1MB"]);
+        let mut child = prune.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("bake starts");
+        std::thread::sleep(Duration::from_millis(4 * round));
+        _ = child.kill();
+        child.wait().expect("waited");
+        assert_eq!(project.bake(&["cache", "verify"]).succeeds().stdout, "", "round {round}");
+        let usage = usage(&project);
+        let (said, actual) = (usage["total"].as_u64().expect("a number"), disk_usage(&project.store()));
+        assert!(said.abs_diff(actual) <= 64 << 10, "round {round}: {said} {actual}");
+        project.bake(&["build", "all", "--push"]).succeeds();
+        assert_eq!(project.raw("1"), expected, "round {round}");
+    }
+    assert_eq!(files(&project, "tmp"), Vec::<PathBuf>::new());
+}
+
 /// Flips a bit in the middle of a file.
 fn flip(path: &Path) {
     let mut bytes = std::fs::read(path).expect("there");

@@ -281,9 +281,14 @@ fn while_another_build_has_the_cache_mount() {
     let first = running(&project);
     project.write("Dockerfile", &project.read("Dockerfile").replace("sleep 1000", "sleep 1001"));
     let second = start(project.command(&["build"]));
+    // It has the lock file open, which the first one holds.
     let waits = || {
-        let locks = std::fs::read_to_string("/proc/locks").expect("Linux");
-        locks.lines().any(|line| line.contains("->") && line.contains(&format!(" {} ", second.id())))
+        let open = format!("/proc/{}/fd", second.id());
+        let is_lock = |name: String| {
+            let file = std::fs::read_link(Path::new(&open).join(name)).unwrap_or_default();
+            file.starts_with(project.store().join("mounts"))
+        };
+        entries(Path::new(&open)).into_iter().any(is_lock)
     };
     wait_until("waiting", PATIENCE, waits);
     let before = mounts();

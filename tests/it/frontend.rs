@@ -179,7 +179,7 @@ fn a_build_in_two_stages() {
                ["copy","/","/src/",[5,"app"],false,[],null]
             #4 [build 4/4] RUN --mount=type=cache,target=/cache,sharing=locked --mount=target=/ctx make   all <- #3 #2
                exec ["/bin/sh", "-c", "make   all"] env [("PATH", "/bin"), ("FROM_BASE", "1"), ("VERSION", "1")] cwd "/src" user "" linux/amd64 Default
-               mount Mount { target: "/cache", is_read_only: false, kind: Cache { id: "//cache", sharing: Locked, mode: 493, uid: 0, gid: 0, has_owner: false, from: None, selector: "/" } }
+               mount Mount { target: "/cache", is_read_only: false, kind: Cache { id: "//cache", is_named: false, sharing: Locked, mode: 493, uid: 0, gid: 0, has_owner: false, from: None, selector: "/" } }
                mount Mount { target: "/ctx", is_read_only: true, kind: Bind { input: InputIndex(1), selector: "/" } }
             #5 [stage-1 1/1] COPY --from=build /src/out/ /app <- #4
                ["copy","/src/out","/app",null,false,[],null]

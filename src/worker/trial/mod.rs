@@ -59,7 +59,7 @@ pub fn run(store: &Store, launcher: &Launcher, machine: &Machine, cancel: &Cance
         cwd: "/".to_owned(),
         user: String::new(),
         hostname: "bake".to_owned(),
-        network: Network::Host,
+        network: Network::Loopback,
         is_privileged: false,
         root: snapshot.mount_fd(),
         mounts: Vec::new(),
