@@ -17,10 +17,14 @@ const DURATIONS: &str = "durations";
 /// Of so many bytes that are available, one step may run.
 const MEMORY_PER_STEP: u64 = 256 << 20;
 
+/// Steps beyond the number of processors: while some wait for the network, for the kernel to take a mount away or for a
+/// process to start, others compute. With none, a third of two processors' time was idle where steps are short.
+const N_BEYOND: usize = 2;
+
 /// `--jobs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Jobs {
-    /// As many as the processors that this process may use, fewer where there is little memory; and no further step
+    /// Two more than the processors that this process may use, fewer where there is little memory; and no further step
     /// begins while memory is short.
     #[default]
     Auto,
@@ -46,9 +50,7 @@ impl Jobs {
             Jobs::Exactly(n) => n.into(),
             Jobs::Auto => {
                 let n_processors = std::thread::available_parallelism().map_or(2, Into::into);
-                let fitting = |memory: sys::memory::Memory| memory.available / MEMORY_PER_STEP;
-                let n_fitting = sys::memory::Memory::now().map(fitting).and_then(|n| usize::try_from(n).ok());
-                n_fitting.map_or(n_processors, |n| n.clamp(1, n_processors))
+                n_fitting(n_processors, sys::memory::Memory::now().map(|memory| memory.available))
             }
         }
     }
@@ -60,6 +62,13 @@ impl Jobs {
             Jobs::Auto | Jobs::Exactly(_) => Memory::Ample,
         }
     }
+}
+
+/// Returns how many steps a machine takes at once; `available` is its memory in bytes, where that is known.
+fn n_fitting(n_processors: usize, available: Option<u64>) -> usize {
+    let n_most = n_processors.saturating_add(N_BEYOND);
+    let n_fitting = available.and_then(|bytes| usize::try_from(bytes / MEMORY_PER_STEP).ok());
+    n_fitting.map_or(n_most, |n| n.clamp(1, n_most))
 }
 
 /// Returns how long the steps of a build are expected to take.
@@ -85,4 +94,26 @@ pub fn remember(store: &Store, definition: &Definition, ran: &[(VertexId, Durati
 
 fn known(store: &Store) -> Durations {
     Durations::from_bytes(&store.read_state(DURATIONS).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_takes_what_its_processors_and_its_memory_allow() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(n_fitting(2, Some(16 * GIB)), 4);
+        assert_eq!(n_fitting(64, Some(2 * GIB)), 8);
+        assert_eq!(n_fitting(8, Some(GIB / 100)), 1);
+        assert_eq!(n_fitting(8, None), 10);
+    }
+
+    #[test]
+    fn a_number_is_exact() {
+        let jobs = |text: &str| text.parse::<Jobs>();
+        assert_eq!(jobs("300").map(Jobs::n_slots), Ok(300));
+        assert_eq!(jobs("auto"), Ok(Jobs::Auto));
+        assert!(jobs("0").is_err() && jobs("-1").is_err() && jobs("many").is_err());
+    }
 }

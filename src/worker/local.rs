@@ -337,8 +337,11 @@ impl LocalWorker<'_> {
         vertex: &Vertex,
         step: &Step<'_>,
     ) -> Result<DiffId, WorkerError> {
-        // The snapshot is that of its own layer in either case, so the one does not wait for the other.
         let inputs = step.inputs;
+        if !inputs.contains(&Content::Local) {
+            return Ok(snapshot.commit(self.settings.epoch, self.compression(step.vertex))?);
+        }
+        // The snapshot is that of its own layer in either case, so the one does not wait for the other.
         let (committed, checked) = std::thread::scope(|scope| {
             let check = scope.spawn(|| self.check_unchanged(vertex, inputs));
             let committed = snapshot.commit(self.settings.epoch, self.compression(step.vertex));
