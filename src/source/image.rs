@@ -4,6 +4,7 @@
 //! that, brings them in.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -254,7 +255,8 @@ impl ImageResolver<'_> {
         match self.store.read_blob(digest) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::Damaged { .. }) => Ok(None),
-            Err(_) if !self.store.has_blob(digest) => Ok(None),
+            // Whether it is there by now says nothing: another thread may have brought it since.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
