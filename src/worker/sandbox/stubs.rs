@@ -54,7 +54,12 @@ pub fn open_or_make(root: &Root, path: &str, kind: StubKind, made: &mut Vec<Stub
         let here = if is_last { kind } else { StubKind::Directory };
         parent = match root.open_at(&prefix, OFlags::PATH, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                made.push(make(&parent, Path::new(name), here)?);
+                match make(&parent, Path::new(name), here) {
+                    Ok(stub) => made.push(stub),
+                    // In a cache that is shared, another step may have made it since.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
                 root.open_at(&prefix, OFlags::PATH, Mode::empty())?
             }
             opened => opened?,
