@@ -107,6 +107,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let images = built.results.iter().filter_map(|result| result.image.as_ref());
     Ok(images.map(|image| format!("{} {}\n", image.name, image.root().digest())).collect())
 }
+
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
 fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
@@ -170,9 +171,7 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
         let answers = Answers::default();
         let (lowered, secrets) = (&lowered, &secrets);
         let solver = Solver { build, lowered, layers: &layers, contexts: &contexts, secrets, answers: &answers };
-        let (solved, targets) = solver.look(project, listener)?;
-        drop(solved);
-        Ok(targets)
+        Ok(solver.look(project, listener)?.1)
     })?;
     Ok(targets)
 }
