@@ -144,19 +144,6 @@ impl Resources {
         *self == Resources::default()
     }
 
-    /// Says whether there is more swap than memory is limited to, or what is wrong with the two.
-    pub fn check(&self) -> Result<(), String> {
-        match (self.memory, self.memory_swap) {
-            (None, Some(Swap::WithMemory(_))) => {
-                Err("`memory-swap` counts memory and swap together and needs `memory` beside it".to_owned())
-            }
-            (Some(memory), Some(Swap::WithMemory(both))) if both < memory => {
-                Err("`memory-swap` counts memory and swap together and is less than `memory`".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Returns the looser of each limit: a step that two targets share is not slowed down for the sake of one of them. The
     /// peer's rule.
     pub fn relaxed(&self, other: &Resources) -> Resources {
@@ -304,9 +291,6 @@ mod tests {
         for (name, text) in [("memory", "-1"), ("cpu-shares", "x"), ("cpuset-mems", "2-1"), ("cpuset-cpus", "0,9999")] {
             assert!(wrong.set(name, text).is_err(), "{name}={text}");
         }
-        assert!(resources(&[("memory-swap", "1g")]).check().is_err());
-        assert!(resources(&[("memory-swap", "1g"), ("memory", "2g")]).check().is_err());
-        assert!(resources(&[("memory-swap", "-1"), ("memory", "2g")]).check().is_ok());
     }
 
     #[test]

@@ -193,8 +193,8 @@ fn hints(error: &WorkerError, surroundings: &Surroundings<'_>) -> Vec<String> {
         | WorkerError::Layer(LayerError::Store(StoreError::Io { verb: "mount", .. })) => {
             vec![doctor::NEXT_STEP.to_owned()]
         }
-        WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Limit(error) => vec![error.hint.to_owned()],
+        WorkerError::Layer(LayerError::Registry(error)) => error.hint().into_iter().collect(),
         WorkerError::Secret(error) => vec![error.hint()],
         WorkerError::Fetch(error) => error.hints.clone(),
         WorkerError::ContextChanged { .. } => vec!["build again; leave the files alone meanwhile".to_owned()],

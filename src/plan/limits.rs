@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bakefile::{Resources, Target, Ulimit, size_in_bytes};
+use crate::bakefile::{Resources, Swap, Target, Ulimit, size_in_bytes};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// Returns a target's limits by name; of two with the same name the last counts.
@@ -38,8 +38,21 @@ pub(super) fn resources(target: &Target, found: &mut Diagnostics) -> Resources {
             wrong(written.span, format!("`{name}`: {why}"));
         }
     }
-    if let (Err(why), Some(written)) = (resources.check(), target.resources.get("memory-swap")) {
-        wrong(written.span, why);
+    if let (Some(why), Some(written)) = (wrong_swap(&resources), target.resources.get("memory-swap")) {
+        wrong(written.span, why.to_owned());
     }
     resources
+}
+
+/// Says what is wrong with the two limits of memory.
+fn wrong_swap(resources: &Resources) -> Option<&'static str> {
+    match (resources.memory, resources.memory_swap) {
+        (None, Some(Swap::WithMemory(_))) => {
+            Some("`memory-swap` counts memory and swap together and needs `memory` beside it")
+        }
+        (Some(memory), Some(Swap::WithMemory(both))) if both < memory => {
+            Some("`memory-swap` counts memory and swap together and is less than `memory`")
+        }
+        _ => None,
+    }
 }

@@ -247,6 +247,8 @@ impl Scan<'_> {
                 name if is_counted(name) => 0,
                 // Its files are counted with the blobs, and its one directory is.
                 "members" | "blobs" => blocks(&entry.metadata()?),
+                // A few large files.
+                "emulators" => measure(&entry.path())?,
                 _ if sizes == Sizes::Disk => measure(&entry.path())?,
                 _ => blocks(&entry.metadata()?),
             };

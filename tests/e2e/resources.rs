@@ -113,6 +113,7 @@ fn limits_that_mean_nothing_or_cannot_be_given_are_refused() {
         ("shm-size = \"many\"", "`many` is no size"),
         ("resources = { memory = \"many\" }", "`memory` of `resources`: `many` is no size"),
         ("resources = { memory-swap = \"1g\" }", "needs `memory` beside it"),
+        ("resources = { memory = \"2g\", memory-swap = \"1g\" }", "is less than `memory`"),
         ("resources = { cpuset-cpus = \"3-1\" }", "`3-1` is neither a number nor a range"),
     ];
     for (attribute, message) in cases {

@@ -38,16 +38,16 @@ const DOCKERFILE: &str = r#"
 ARG REGISTRY
 FROM --platform=$BUILDPLATFORM ${REGISTRY}/base/busybox:1 AS build
 ARG VARIANT
-RUN mkdir /work && for i in 1 2 3 4 5 6 7 8 9; do echo "$VARIANT $i" > /work/$i; done
+RUN mkdir /made && for i in 1 2 3 4 5 6 7 8 9; do echo "$VARIANT $i" > /made/$i; done
 RUN --mount=type=cache,target=/cache sleep 0.05; true MARK; echo x > /cache/x; \
-    head -c 300000 /dev/zero | tr '\0' "$VARIANT" > /work/big
+    head -c 300000 /dev/zero | tr '\0' "$VARIANT" > /made/big
 COPY many /many
-RUN cat /many/* /work/* | sha256sum > /sum
+RUN cat /many/* /made/* | sha256sum > /sum
 
 FROM ${REGISTRY}/base/busybox:1 AS app
-COPY --link --from=build /work /work
+COPY --link --from=build /made /made
 COPY --from=build /sum /sum
-RUN true MARK; rm /work/3; ln -s big /work/link; uname -m > /machine
+RUN true MARK; rm /made/3; ln -s big /made/link; uname -m > /machine
 
 FROM ${REGISTRY}/base/busybox:1 AS files
 COPY large /large

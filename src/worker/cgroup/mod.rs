@@ -25,14 +25,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::graph::{Resources, Swap, Ulimit};
 use build::BuildGroup;
+pub use build::HINT;
 use hierarchy::{Controller, Hierarchy, Version, hierarchies};
 
 /// How often, and after which pauses, a cgroup is removed whose last process is still on its way out.
@@ -162,6 +163,25 @@ fn mounted() -> Vec<Mounted> {
     let read = |path: &str| build::read(Path::new(path)).unwrap_or_default();
     let found = hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
     found.into_iter().map(|hierarchy| Mounted { hierarchy, build: OnceLock::new() }).collect()
+}
+
+/// Tries each kind of limit as a step would get it. Returns its name in `resources` with how it is kept: nothing to say
+/// for a cgroup, else why it is not, or less well.
+pub fn try_limits() -> Vec<(&'static str, Result<(), String>)> {
+    const MEMORY: u64 = 1 << 30;
+    let kinds = [
+        ("memory", Resources { memory: Some(MEMORY), ..Resources::default() }),
+        ("cpu-shares", Resources { cpu_shares: Some(512), ..Resources::default() }),
+        ("cpuset-cpus", Resources { cpuset_cpus: BTreeSet::from([0]), ..Resources::default() }),
+    ];
+    let tried = kinds.into_iter().map(|(name, resources)| {
+        let noted = Mutex::new(None);
+        let note = |text: &str| *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+        let made = Cgroups::new(&note).for_step(&resources).map(drop).map_err(|error| error.reason);
+        let noted = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (name, made.and(noted.map_or(Ok(()), Err)))
+    });
+    tried.collect()
 }
 
 /// Returns the build's cgroup in the hierarchy that has a controller, made if it is not there; else why there is none.

@@ -1,12 +1,13 @@
-//! What `/proc` and `/sys` say of the host, and the one thing of cgroups that is tried.
+//! What `/proc` and `/sys` say of the host, and what of cgroups is tried.
 
-#![expect(clippy::disallowed_methods, reason = "reads /proc and /sys, and makes a cgroup")]
+#![expect(clippy::disallowed_methods, reason = "reads /proc and /sys")]
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Finding;
+use crate::worker::cgroup;
 
 /// Where bake runs: read before it enters name spaces of its own, which look different.
 pub struct Surroundings {
@@ -92,46 +93,17 @@ fn container(env: &BTreeMap<String, String>) -> Option<String> {
     }
 }
 
-/// The controllers by which steps can be limited.
-const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
-
-/// What cannot be done without them.
-const UNLIMITED: &str = "builds run, but the memory, processors and processes of a step cannot be limited";
-
-/// Tries to make a group below this process's own, in the hierarchy of version 2.
+/// Tries the limits of `resources` as a step would get them.
 pub(super) fn cgroups() -> Finding {
-    let root = Path::new("/sys/fs/cgroup");
-    if !root.join("cgroup.controllers").exists() {
-        let kind = if root.join("unified").exists() { "versions 1 and 2 (hybrid)" } else { "version 1 or none" };
-        return Finding::limited("cgroups", format!("{kind}: {UNLIMITED}"))
-            .mend("boot the host with systemd.unified_cgroup_hierarchy=1");
-    }
-    let Some(own) = own_group(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()) else {
-        return Finding::limited("cgroups", format!("version 2, but this process is in no group: {UNLIMITED}"));
-    };
-    let group = root.join(own);
-    let below = group.join(format!("bake-doctor-{}", std::process::id()));
-    let made = fs::create_dir(&below);
-    _ = fs::remove_dir(&below);
-    let text = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
-    let missing: Vec<&str> =
-        CONTROLLERS.into_iter().filter(|name| !text.split_whitespace().any(|word| word == *name)).collect();
-    let mend = "run builds below a delegated group: systemd-run --user --scope -p Delegate=yes bake …";
-    match (made, missing.as_slice()) {
-        (Ok(()), []) => Finding::ok("cgroups", "version 2, delegated with cpu, memory and pids"),
-        (Ok(()), missing) => {
-            Finding::limited("cgroups", format!("version 2, without {}: {UNLIMITED}", missing.join(", "))).mend(mend)
-        }
-        (Err(error), _) => {
-            Finding::limited("cgroups", format!("version 2, not delegated ({error}): {UNLIMITED}")).mend(mend)
+    let tried = cgroup::try_limits();
+    let refused: Vec<&str> = tried.iter().filter(|(_, kept)| kept.is_err()).map(|(name, _)| *name).collect();
+    match tried.iter().find_map(|(_, kept)| kept.as_ref().err()) {
+        None => Finding::ok("cgroups", "the memory and processors of a step can be limited"),
+        Some(reason) => {
+            let text = format!("builds run, but no cgroup keeps {} of `resources`: {reason}", refused.join(", "));
+            Finding::limited("cgroups", text).mend(cgroup::HINT)
         }
     }
-}
-
-/// Returns this process's group of version 2, relative to the top: the line `0::/path` of `/proc/self/cgroup`.
-fn own_group(text: &str) -> Option<PathBuf> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    (!path.split('/').any(|name| name == "..")).then(|| PathBuf::from(path))
 }
 
 #[cfg(test)]
@@ -146,13 +118,5 @@ mod tests {
         }
         let old = Surroundings { release: "6.1.0-13-amd64".to_owned(), container: None };
         assert_eq!(old.kernel().mend.as_deref(), Some("boot Linux 6.8 or later"));
-    }
-
-    #[test]
-    fn the_group_of_version_2_is_found_beside_others() {
-        assert_eq!(own_group("9:name=systemd:/\n0::/user.slice/a.scope\n"), Some("user.slice/a.scope".into()));
-        assert_eq!(own_group("4:memory:/x\n"), None);
-        // A group outside of the cgroup namespace.
-        assert_eq!(own_group("0::/../..\n"), None);
     }
 }

@@ -8,7 +8,8 @@
 //! | steps | a [trial] for this machine: all name spaces, `pivot_root`, seccomp, exec |
 //! | binfmt_misc | an instance of this user namespace's own |
 //! | platforms | registers the emulator and runs a trial for that machine |
-//! | cgroups | makes a group below this process's own, and removes it |
+//! | cgroups | makes a step's group for each kind of limit, and removes it |
+//! | network | starts what gives steps a network of their own |
 //!
 //! What is only read (kernel, container, disk space) is said to be so by its text. A probe that is *vital* and fails means
 //! that no build runs; all others say what a build has to do without.
@@ -19,9 +20,12 @@ mod storage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use super::sandbox::{self, IdMapping, Launcher, SandboxError};
+use super::network::{Leased, NetworkChoice, Networks};
+use super::sandbox::{self, IdMapping, Launcher, Network, SandboxError};
 use super::trial;
+use crate::graph::NetworkMode;
 use crate::platform::Platform;
 use crate::store::Store;
 use crate::sys::cancel::CancelToken;
@@ -152,10 +156,40 @@ impl Examination<'_> {
             Some(Err(error)) => return vec![no_steps(&error.to_string())],
             None => Finding::limited("steps", "not tried: bake has no tiny program for this processor"),
         }];
+        findings.push(self.network(&launcher));
         let platforms = emulators::try_platforms(self.platforms, self.emulator_search, &trial);
         findings.push(emulators::binfmt());
         findings.extend(platforms);
         findings
+    }
+
+    /// Tries what the network `default` is.
+    fn network(&self, launcher: &Launcher) -> Finding {
+        let var = |name: &str| self.env.get(name).map_or("", String::as_str);
+        let choice = match var("BAKE_NETWORK") {
+            "" => NetworkChoice::Auto,
+            text => match text.parse() {
+                Ok(choice) => choice,
+                Err(reason) => return Finding::missing("network", format!("BAKE_NETWORK is `{text}`: {reason}")),
+            },
+        };
+        let search = var("PATH").split(':').filter(|part| part.starts_with('/')).map(PathBuf::from).collect();
+        let noted = Mutex::new(String::new());
+        let note = |text: &str| *noted.lock().unwrap_or_else(PoisonError::into_inner) = text.to_owned();
+        let networks = Networks::new(choice, launcher, search, "", &note);
+        let leased = networks.lease(NetworkMode::Default, false);
+        let noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+        match leased.as_ref().map(Leased::network) {
+            Ok(Network::Namespace(_)) => Finding::ok("network", "RUN steps have one of their own, with a way out"),
+            Ok(Network::Loopback) => Finding::ok("network", "RUN steps have loopback alone, as BAKE_NETWORK says"),
+            Ok(Network::Host) if noted.is_empty() => {
+                Finding::ok("network", "RUN steps are on the host's, as BAKE_NETWORK says")
+            }
+            Ok(Network::Host) => {
+                Finding::limited("network", noted.as_str()).mend("install slirp4netns, and let users open /dev/net/tun")
+            }
+            Err(error) => Finding::missing("network", error.to_string()).mend("unset BAKE_NETWORK"),
+        }
     }
 }
 
