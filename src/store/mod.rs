@@ -51,6 +51,7 @@ mod collect;
 mod compress;
 mod damage;
 pub mod diff;
+mod discard;
 mod emulators;
 mod history;
 mod inventory;
@@ -80,6 +81,7 @@ use crate::digest::{DiffId, Digest};
 use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
+use discard::Discard;
 use item::ItemKey;
 use lease::{Gate, Leases};
 use ledger::Ledger;
@@ -188,6 +190,7 @@ pub struct Store {
     is_counted: OnceLock<()>,
     /// What this process let grow in its place: cache mounts, git's repositories, listings. Protects the set alone.
     grown: Mutex<BTreeSet<ItemId>>,
+    discard: Discard,
     /// Removes the temporaries where this process does not come to its end.
     _leftovers: [Leftover; 2],
 }
@@ -255,6 +258,7 @@ impl Store {
             overhead: OnceLock::new(),
             is_counted: OnceLock::new(),
             grown: Mutex::default(),
+            discard: Discard::default(),
             _leftovers: leftovers,
         })
     }
@@ -337,6 +341,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         // What is not counted now is counted by the next collection.
         _ = self.count_grown();
+        self.discard.finish();
         _ = tree::remove(&self.temporaries);
         _ = std::fs::remove_file(self.temporaries.with_extension("lock"));
     }

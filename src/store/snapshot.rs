@@ -65,7 +65,7 @@ impl Store {
     pub fn prepare_over(&self, parent: &[DiffId], over: Option<DiffId>) -> Result<ActiveSnapshot<'_>, StoreError> {
         let shown: Vec<DiffId> = parent.iter().copied().chain(over).collect();
         let mut snapshot = ActiveSnapshot::empty(self, parent, over.and_then(|_| chain_id(&shown)))?;
-        let (changes, work) = (snapshot.changes(), snapshot.directory.join("work"));
+        let (changes, work) = (snapshot.changes(), snapshot.make_work_directory()?);
         let lowers = self.lowers(&shown)?;
         self.copy_top_metadata(&lowers, &changes)?;
         let empty = self.path.join("empty");
@@ -213,15 +213,17 @@ fn open_directory(path: &Path) -> Result<OwnedFd, StoreError> {
     Ok(file.into())
 }
 
-/// A root file system that is being changed; dropped without [`ActiveSnapshot::commit`] it leaves nothing.
+/// A root file system that is being changed; dropped without [`ActiveSnapshot::commit`] it leaves nothing, once the store is closed.
 #[derive(Debug)]
 pub struct ActiveSnapshot<'a> {
     store: &'a Store,
     parent: Vec<DiffId>,
     /// The snapshot that this one says the differences to.
     over: Option<ChainId>,
-    /// Has the upper directory `fs` and overlayfs's own `work`.
+    /// Has the upper directory `fs`.
     directory: PathBuf,
+    /// Overlayfs's own.
+    work: Option<PathBuf>,
     root: Option<Root>,
 }
 
@@ -232,12 +234,20 @@ impl<'a> ActiveSnapshot<'a> {
         parent: &[DiffId],
         over: Option<ChainId>,
     ) -> Result<ActiveSnapshot<'a>, StoreError> {
-        let snapshot =
-            ActiveSnapshot { store, parent: parent.to_vec(), over, directory: store.temporary(), root: None };
-        for path in [&snapshot.directory, &snapshot.changes(), &snapshot.directory.join("work")] {
+        let directory = store.temporary();
+        let snapshot = ActiveSnapshot { store, parent: parent.to_vec(), over, directory, work: None, root: None };
+        for path in [&snapshot.directory, &snapshot.changes()] {
             std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
         }
         Ok(snapshot)
+    }
+
+    /// Makes the directory that overlayfs wants beside the upper one. It is no part of what is kept, so that removing it
+    /// keeps nobody waiting.
+    fn make_work_directory(&mut self) -> Result<PathBuf, StoreError> {
+        let work = self.work.insert(self.store.temporary());
+        std::fs::create_dir(&*work).map_err(|error| StoreError::io("create", work, error))?;
+        Ok(work.clone())
     }
 
     /// Returns the upper directory.
@@ -307,8 +317,6 @@ impl<'a> ActiveSnapshot<'a> {
         let stack: Vec<DiffId> = self.parent.iter().copied().chain([diff_id]).collect();
         let chain = chain_id(&stack).expect("not empty");
         let path = self.store.chain_path(chain);
-        let work = self.directory.join("work");
-        tree::remove(&work).map_err(|error| StoreError::io("remove", &work, error))?;
         if let Some(over) = self.over {
             let note = self.directory.join("over");
             std::fs::write(&note, over.0.hex()).map_err(|error| StoreError::io("write", &note, error))?;
@@ -332,6 +340,7 @@ impl<'a> ActiveSnapshot<'a> {
 impl Drop for ActiveSnapshot<'_> {
     fn drop(&mut self) {
         self.root = None;
-        _ = tree::remove(&self.directory);
+        let left = self.directory.exists().then(|| std::mem::take(&mut self.directory));
+        self.work.take().into_iter().chain(left).for_each(|path| self.store.discard.take(path));
     }
 }
