@@ -11,6 +11,7 @@
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
 //! ├── snapshots/HEX/fs/      by chain id: the layer on top of that stack, as overlayfs has it
 //! ├── snapshots/HEX/over     the chain id of the snapshot that this one only says the differences to
+//! ├── snapshots/HEX/marks    states of the hash of a copied layer, so that the next one that begins the same goes on from there
 //! ├── records/HEX            by cache key: the stack that a step made
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::diff;
+use super::diff::{self, Marks};
 use super::item::{ItemKey, ItemKind};
 use super::ledger::measure;
 use super::unpack::{self, Unpack, Whiteouts};
@@ -176,6 +176,12 @@ impl Store {
         Some(parts)
     }
 
+    /// Returns the marks of a snapshot's layer; none where they are damaged or were not taken.
+    fn marks(&self, chain: ChainId) -> Marks {
+        std::fs::read(self.chain_path(chain).join("marks"))
+            .map_or_else(|_| Marks::default(), |bytes| Marks::from_bytes(&bytes))
+    }
+
     /// Takes away the snapshot of the top of `stack`, with those that it says the differences to.
     pub(super) fn take_away_snapshot(&self, stack: &[DiffId]) -> StoreError {
         let top = stack.last().expect("a layer is on top");
@@ -224,6 +230,8 @@ pub struct ActiveSnapshot<'a> {
     directory: PathBuf,
     /// Overlayfs's own.
     work: Option<PathBuf>,
+    /// Whether the layer's hash is marked, so that another one which begins the same need not be hashed whole.
+    marking: Option<Marking>,
     root: Option<Root>,
 }
 
@@ -235,7 +243,8 @@ impl<'a> ActiveSnapshot<'a> {
         over: Option<ChainId>,
     ) -> Result<ActiveSnapshot<'a>, StoreError> {
         let directory = store.temporary();
-        let snapshot = ActiveSnapshot { store, parent: parent.to_vec(), over, directory, work: None, root: None };
+        let snapshot =
+            ActiveSnapshot { store, parent: parent.to_vec(), over, directory, work: None, marking: None, root: None };
         for path in [&snapshot.directory, &snapshot.changes()] {
             std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
         }
@@ -265,6 +274,12 @@ impl<'a> ActiveSnapshot<'a> {
         self.root().as_fd()
     }
 
+    /// Has the layer's hash marked. Entries before `first_change` in the layer's order (relative to the root) are those of the
+    /// layer that this one says the differences to; none are where it is absent. No file has several names.
+    pub fn mark(&mut self, first_change: Option<PathBuf>) {
+        self.marking = Some(Marking { first_change });
+    }
+
     /// Makes a layer of the changes, keeps it, and returns its diff id. Modification times are at most `epoch` (seconds
     /// since 1970). With a `compression` the layer's blob is made in the same pass.
     ///
@@ -291,11 +306,7 @@ impl<'a> ActiveSnapshot<'a> {
                     let layer = store.compress(compression, &write)?;
                     (layer.diff_id, Some(layer))
                 }
-                None => {
-                    let mut tar = Hashing::new(std::io::sink());
-                    write(&mut tar).map_err(|error| StoreError::io("read", &changes, error))?;
-                    (DiffId(tar.finish().1), None)
-                }
+                None => (self.hash(&merged.path, &lowers, epoch)?, None),
             }
         };
         // A layer that says nothing of the root directory leaves its time, too.
@@ -308,6 +319,21 @@ impl<'a> ActiveSnapshot<'a> {
         }
         if let Some(compressed) = compressed {
             compressed.keep()?;
+        }
+        Ok(diff_id)
+    }
+
+    /// Returns the diff id of the layer that shows at `changes`, and notes the marks on the way to it.
+    fn hash(&self, changes: &Path, lowers: &[PathBuf], epoch: i64) -> Result<DiffId, StoreError> {
+        let known = match (&self.marking, self.over) {
+            (Some(Marking { first_change: Some(path) }), Some(over)) => self.store.marks(over).until(path),
+            _ => Marks::default(),
+        };
+        let hashed = diff::hash_layer(changes, lowers, epoch, known);
+        let (diff_id, marks) = hashed.map_err(|error| StoreError::io("read", changes, error))?;
+        if self.marking.is_some() {
+            let path = self.directory.join("marks");
+            std::fs::write(&path, marks.to_bytes()).map_err(|error| StoreError::io("write", &path, error))?;
         }
         Ok(diff_id)
     }
@@ -335,6 +361,13 @@ impl<'a> ActiveSnapshot<'a> {
             Err(error) => Err(StoreError::io("rename to", &path, error)),
         }
     }
+}
+
+/// How a layer's hash is marked.
+#[derive(Debug)]
+struct Marking {
+    /// Before it the layer is as the one below it was.
+    first_change: Option<PathBuf>,
 }
 
 impl Drop for ActiveSnapshot<'_> {
