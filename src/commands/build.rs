@@ -10,6 +10,7 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
@@ -18,6 +19,7 @@ use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
+use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
@@ -95,7 +97,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     };
     let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
     if host.progress != Progress::Quiet {
-        host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
+        host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
             host.talk.line(&build_warnings::text(&built.warnings));
         }
@@ -180,6 +182,8 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
 struct Built {
     /// In the plan's order.
     results: Vec<TargetResult>,
+    /// Of these, how many are those that the lockfile says are there.
+    n_locked: usize,
     released: Released,
     warnings: BTreeSet<BuildWarning>,
 }
@@ -191,7 +195,7 @@ pub(super) struct Build<'a> {
     checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
     mapping: &'a IdMapping,
-    client: &'a Client,
+    pub(super) client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
 }
 
@@ -221,9 +225,10 @@ impl Build<'_> {
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
+        let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let solver = Solver {
             build: self,
-            lowered: &lowered,
+            lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
             secrets: &secrets,
@@ -239,8 +244,8 @@ impl Build<'_> {
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check(&lowered, &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents)?;
+        self.check((&lowered, &locked), &solved, project, tail)?;
+        let results = self.assemble(&lowered, &solved.contents, &locked)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
             host: self.host,
@@ -256,7 +261,27 @@ impl Build<'_> {
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
-        Ok(Built { results, released, warnings: lowered.warnings })
+        Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
+    }
+
+    /// Returns the images that the lockfile says are there.
+    fn locked(
+        &self,
+        lowered: &Lowered,
+        lock: &Lockfile,
+        layers: &Layers<'_>,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<LockedImages, Failure> {
+        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
+        // What came over the network is not known yet: a target that reads such has other inputs than the lockfile, and is
+        // built.
+        let contents = BTreeMap::new();
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, &contents);
+        let mut digest = |target: &LoweredTarget| {
+            inputs.digest(target.root, &target.config).map_err(|error| Failure::new(Kind::Build, error))
+        };
+        Locked { build: self, lowered, lock, layers }.images(&mut digest)
     }
 
     fn secrets(&self) -> Secrets {
@@ -307,7 +332,7 @@ impl Build<'_> {
     /// Fails if a step failed or the user asked to stop.
     fn check(
         &self,
-        lowered: &Lowered,
+        (lowered, locked): (&Lowered, &LockedImages),
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
@@ -325,7 +350,7 @@ impl Build<'_> {
             return Err(failure);
         }
         let (plan, contents) = (self.plan, &solved.contents);
-        let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
+        let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
         Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
     }
@@ -334,6 +359,7 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
+        locked: &LockedImages,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -343,6 +369,10 @@ impl Build<'_> {
             }
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+            if let Some(image) = locked.get(&target.name) {
+                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
+                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+            }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
             let images = stacks.iter().map(|(platform, stack)| {
@@ -367,7 +397,7 @@ impl Build<'_> {
     ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
+        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };
         let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();

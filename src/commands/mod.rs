@@ -22,6 +22,7 @@ mod input;
 pub mod jobs;
 mod keep_going;
 pub mod list;
+mod locked;
 mod lockfile;
 mod metadata;
 pub mod print;

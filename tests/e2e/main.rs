@@ -27,6 +27,7 @@ mod interrupt;
 mod keep_going;
 mod language;
 mod link;
+mod locked;
 mod mounts;
 mod network;
 mod output;

@@ -93,7 +93,7 @@ fn check_edits(registry: &support::Registry, copy: &str) -> usize {
     for (edit, make) in EDITS {
         make(&src);
         let again = project.bake(&["build"]).succeeds();
-        let fresh_store = ["build", "--store", fresh.to_str().expect("text")];
+        let fresh_store = ["build", "--no-cache", "--store", fresh.to_str().expect("text")];
         assert_eq!(again.stdout, project.bake(&fresh_store).succeeds().stdout, "{edit}");
         support::remove(&fresh);
     }
