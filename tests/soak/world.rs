@@ -114,6 +114,8 @@ impl World {
     #[track_caller]
     pub fn check_build(&mut self, variant: u64, flags: &[String], after: &str) {
         let (expected, _) = self.expected(variant);
+        // What it has a result for would not be built where the store lost it.
+        _ = std::fs::remove_file(self.project.path().join("bake.lock"));
         let ran = Ran::from(build(&self.project, variant, flags).output().unwrap());
         assert_eq!((ran.code, &ran.stdout), (Some(0), &expected), "after {after}:\n{}", ran.stderr);
         if flags.iter().any(|flag| flag.contains("type=oci")) {
