@@ -111,7 +111,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
-fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let entered =
         request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
@@ -119,7 +119,7 @@ fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMappin
 }
 
 /// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
-fn prepared<T>(
+pub(super) fn prepared<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
@@ -200,6 +200,11 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Returns the build of another plan, at another place, with the same store.
+    pub(super) fn beside<'b>(&'b self, host: &'b Host, plan: &'b Plan, checkouts: &'b Checkouts) -> Build<'b> {
+        Build { host, plan, checkouts, ..*self }
+    }
+
     /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
     /// with somebody already.
     fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
@@ -284,7 +289,7 @@ impl Build<'_> {
         Locked { build: self, lowered, lock, layers }.images(&mut digest)
     }
 
-    fn secrets(&self) -> Secrets {
+    pub(super) fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         Secrets::new(given, &self.host.env, &self.host.directory)
     }
@@ -299,7 +304,7 @@ impl Build<'_> {
     }
 
     /// Lowers all targets with the lockfile's pins, and returns both.
-    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+    pub(super) fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
             // The lockfile here is that of another bakefile.
@@ -324,7 +329,7 @@ impl Build<'_> {
         Ok((lock, lowered))
     }
 
-    fn contexts(&self) -> Contexts {
+    pub(super) fn contexts(&self) -> Contexts {
         let placed = self.checkouts.directories.clone();
         Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }
