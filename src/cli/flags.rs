@@ -4,6 +4,7 @@ mod affected;
 pub mod cache;
 mod doctor;
 mod emulator;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -30,9 +31,9 @@ pub use emulator::EmulatorCommand;
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 15] = [
-    "build", "affected", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image",
-    "emulator", "doctor", "help",
+pub const VERBS: [&str; 16] = [
+    "build", "affected", "verify", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache",
+    "image", "emulator", "doctor", "help",
 ];
 
 /// Build a monorepo's container images from one checked-in file
@@ -57,6 +58,8 @@ pub enum Command {
     Build(BuildFlags),
     /// List the targets that are other ones than at a revision of the repository
     Affected(affected::AffectedFlags),
+    /// Build again from nothing, and name the files that are not the same
+    Verify(verify::VerifyFlags),
     /// Say which steps a build would run, and what changed since the last one
     Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does

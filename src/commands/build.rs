@@ -16,6 +16,8 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
+use super::verify::{Comparison, Outcome};
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -178,6 +180,26 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
     Ok(targets)
 }
 
+/// Builds, builds once more in an empty store, and returns what `compare` makes of both.
+///
+/// # Errors
+/// As a build; what `compare` says.
+pub(super) fn verify<T>(request: &BuildRequest, host: &Host, compare: Comparison<T>) -> Result<T, Failure> {
+    let opened = open(request, host)?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let (compared, _) = prepared(request, opened, listener, host, |build, project, listener| {
+        let (lowered, contents) = build.contents_of(project, listener, &tail)?;
+        let nested = build.store.nested().map_err(|error| store_failure(&error))?;
+        let again = Build { store: &nested, ..*build };
+        let (_, contents_again) = again.contents_of(project, listener, &tail)?;
+        let first = Outcome { store: build.store, contents };
+        let second = Outcome { store: &nested, contents: contents_again };
+        compare(build, &lowered, &project.sources, &first, &second)
+    })?;
+    Ok(compared)
+}
+
 /// What a successful build made.
 struct Built {
     /// In the plan's order.
@@ -267,6 +289,31 @@ impl Build<'_> {
             lockfile::write(project, &lock, &update)?;
         }
         Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
+    }
+
+    /// Builds everything and returns what each step made.
+    fn contents_of(
+        &self,
+        project: &mut Project,
+        listener: &dyn Listener,
+        tail: &Tail,
+    ) -> Result<(Lowered, BTreeMap<VertexId, Content>), Failure> {
+        let secrets = self.secrets();
+        let (_, lowered) = self.lower(project, &secrets)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let (contexts, answers) = (self.contexts(), Answers::default());
+        let (lowered_ref, secrets) = (&lowered, &secrets);
+        let solver = Solver {
+            build: self,
+            lowered: lowered_ref,
+            layers: &layers,
+            contexts: &contexts,
+            secrets,
+            answers: &answers,
+        };
+        let solved = solver.run(project, listener)?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        Ok((lowered, solved.contents))
     }
 
     /// Returns the images that the lockfile says are there.

@@ -35,6 +35,7 @@ mod solve;
 mod stdin;
 mod step_failure;
 mod store_failure;
+pub mod verify;
 pub mod why;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
 mod blob;
+pub mod compare;
 mod config;
 mod document;
 mod layer;

@@ -44,4 +44,5 @@ mod secrets;
 mod ssh;
 mod stdin;
 mod support;
+mod verify;
 mod why;
