@@ -10,12 +10,16 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::load::ImageStores;
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
+use super::{
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
+    why,
+};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::{SourceOp, VertexId};
@@ -57,6 +61,8 @@ pub struct BuildRequest {
     pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// A file that gets the id of the only image.
+    pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
     /// How large the store may become.
@@ -93,7 +99,13 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
         build.run_until_sound(project, listener, &tail)
     };
-    let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
+    let opened = (project, entered);
+    let find_stores = |plan: &Plan, is_inside| {
+        outputs::check(plan, host)?;
+        image_id::begin(request.iid_file.as_deref(), plan, host)?;
+        ImageStores::find(plan, is_inside, host)
+    };
+    let (built, plan) = prepared(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
         if !built.warnings.is_empty() {
@@ -101,6 +113,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         }
     }
     metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
+    image_id::write(request.iid_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }
@@ -117,17 +130,20 @@ fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMappin
 }
 
 /// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
+/// `find_stores` is called before the namespaces are entered, or told that they are already.
 fn prepared<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
     host: &Host,
+    find_stores: impl FnOnce(&Plan, bool) -> Result<ImageStores, Failure>,
     work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
 ) -> Result<(T, Plan), Failure> {
     let place = (project.is_remote(), project.home());
     let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
+    let image_stores = &find_stores(&plan, entered.is_some())?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
@@ -138,8 +154,8 @@ fn prepared<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
-    let build =
-        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let (checkouts, mapping) = (&checkouts, &mapping);
+    let build = Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -163,7 +179,8 @@ fn prepared<T>(
 /// What a build finds before its first step.
 pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetReport>, Failure> {
     let opened = open(request, host)?;
-    let (targets, _) = prepared(request, opened, Fanout::default(), host, |build, project, listener| {
+    let no_stores = |_: &Plan, _| Ok(ImageStores::default());
+    let (targets, _) = prepared(request, opened, Fanout::default(), host, no_stores, |build, project, listener| {
         let secrets = build.secrets();
         let (_, lowered) = build.lower(project, &secrets)?;
         let layers = Layers::new(build.store, build.client, build.activities);
@@ -190,6 +207,7 @@ pub(super) struct Build<'a> {
     pub(super) plan: &'a Plan,
     checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
+    image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
     client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
@@ -247,6 +265,7 @@ impl Build<'_> {
             plan: self.plan,
             store: self.store,
             client: self.client,
+            image_stores: self.image_stores,
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
