@@ -10,7 +10,7 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
-use super::load::ImageStores;
+use super::load::{self, ImageStores};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
@@ -87,6 +87,7 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    let mut podman = load::stand_by(&request.project, host);
     let (mut project, entered) = open(request, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
         return call::run(call, &mut project, request.project.store.as_deref(), host);
@@ -103,7 +104,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let find_stores = |plan: &Plan, is_inside| {
         outputs::check(plan, host)?;
         image_id::begin(request.iid_file.as_deref(), plan, host)?;
-        ImageStores::find(plan, is_inside, host)
+        ImageStores::find(plan, is_inside, podman.take(), host)
     };
     let (built, plan) = prepared(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::release::{Release, file_failure};
+use super::project::ProjectRequest;
+use super::release::{NamedImage, Release, file_failure};
 use super::{Failure, Host, Kind, build};
 use crate::export::daemon::endpoint::Settings;
-use crate::export::daemon::{self, ImageStore, LoadError};
+use crate::export::daemon::{self, ImageStore, LoadError, Podman};
 use crate::export::image::{PlatformImage, TargetImage, TargetResult};
 use crate::export::layout::write_layout_archive;
 use crate::plan::{ImageFormat, Output, Plan, TargetPlan};
@@ -30,16 +31,15 @@ struct Loaded<'a> {
 
 impl ImageStores {
     /// Finds the stores of all outputs of `plan`. Has to be called before the build's namespaces are entered, in which no Podman
-    /// can be started; `is_inside` says that this is too late.
+    /// can be started. Where `is_inside` says that this is too late, `early` was started before, or there is none.
     ///
     /// # Errors
     /// One is not there, or takes one platform and the target has none of this machine.
-    pub fn find(plan: &Plan, is_inside: bool, host: &Host) -> Result<ImageStores, Failure> {
+    pub fn find(plan: &Plan, is_inside: bool, mut early: Option<Podman>, host: &Host) -> Result<ImageStores, Failure> {
         let mut stores = BTreeMap::new();
         for (target, context) in loads(plan) {
             if !stores.contains_key(context) {
-                let path: Vec<PathBuf> = build::path(host).collect();
-                let podman = || if is_inside { None } else { daemon::stand_by(&path) };
+                let podman = || if is_inside { early.take() } else { podman(host) };
                 let found = ImageStore::find(&settings(host), context.as_deref(), podman, &host.cancel);
                 stores.insert(context.clone(), found.map_err(|error| load_failure(&error, is_inside))?);
             }
@@ -71,6 +71,17 @@ impl ImageStores {
         }
         Ok(done)
     }
+}
+
+/// Starts what loads into a Podman where it will be too late once the bakefile is known: one from the network is fetched in the
+/// build's namespaces.
+pub(super) fn stand_by(request: &ProjectRequest, host: &Host) -> Option<Podman> {
+    let is_wanted = request.load == Some(true) && request.needs_network();
+    if is_wanted { podman(host) } else { None }
+}
+
+fn podman(host: &Host) -> Option<Podman> {
+    daemon::stand_by(&build::path(host).collect::<Vec<PathBuf>>())
 }
 
 /// Returns each output that goes into a store: its target, and the context.
@@ -129,8 +140,8 @@ fn load(release: &Release<'_>, loaded: &[Loaded<'_>], store: &ImageStore) -> Res
             None => loaded.image.clone(),
         })
         .collect();
-    let images: Vec<(&TargetImage, &[Reference])> =
-        single.iter().zip(loaded).map(|(image, loaded)| (image, loaded.names)).collect();
+    let named = single.iter().zip(loaded).map(|(image, loaded)| NamedImage { image, names: loaded.names });
+    let images: Vec<NamedImage<'_>> = named.collect();
     let format = if store.takes_index() { ImageFormat::Oci } else { ImageFormat::Docker };
     release.with_layout(&images, format, |layout| {
         layout.docker_names = store.docker_names();
@@ -172,7 +183,7 @@ fn load_failure(error: &LoadError, is_inside: bool) -> Failure {
                 _ => failure.hint("start or install Docker or Podman, or say where Docker is with DOCKER_HOST"),
             };
             let failure = match is_inside {
-                true => failure.note("Podman cannot be reached while the bakefile comes from the network"),
+                true => failure.hint("for Podman and a bakefile from the network, say --load on the command line"),
                 false => failure,
             };
             failure.hint(AS_A_FILE)

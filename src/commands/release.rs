@@ -50,6 +50,13 @@ pub struct Release<'a> {
     pub epoch: i64,
 }
 
+/// An image and what it is called where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct NamedImage<'a> {
+    pub(super) image: &'a TargetImage,
+    pub(super) names: &'a [Reference],
+}
+
 /// What was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Released {
@@ -94,13 +101,15 @@ impl Release<'_> {
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
-        let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<(&TargetImage, &[Reference])>> =
-            BTreeMap::new();
+        let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<NamedImage<'_>>> = BTreeMap::new();
         for (output, result) in self.outputs(results) {
             match output {
                 Output::File(file) => {
                     let image = result.image.as_ref().expect("made for this output");
-                    layouts.entry((&file.dest, file.form, file.format)).or_default().push((image, &file.names));
+                    layouts
+                        .entry((&file.dest, file.form, file.format))
+                        .or_default()
+                        .push(NamedImage { image, names: &file.names });
                 }
                 Output::Local { dest, split, mode } => self.write_local(result, dest, *split, *mode)?,
                 Output::Tar { dest, split } => self.write_tar(result, dest, *split)?,
@@ -174,7 +183,7 @@ impl Release<'_> {
     /// Writes one layout that holds all `images`, each under its names.
     fn write_layout(
         &self,
-        images: &[(&TargetImage, &[Reference])],
+        images: &[NamedImage<'_>],
         dest: &str,
         form: LayoutForm,
         format: ImageFormat,
@@ -193,26 +202,23 @@ impl Release<'_> {
     /// Calls `work` with the layout of `images`. Base layers that were never needed are fetched for it.
     pub(super) fn with_layout<T>(
         &self,
-        images: &[(&TargetImage, &[Reference])],
+        images: &[NamedImage<'_>],
         format: ImageFormat,
         work: impl FnOnce(&mut Layout<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut openers = Vec::new();
-        for (image, _) in images {
+        let (mut openers, mut docker) = (Vec::new(), Vec::new());
+        for NamedImage { image, names } in images {
             openers.extend(self.blobs(image)?);
-        }
-        let root =
-            |(image, names): &(&TargetImage, _)| LayoutRoot { descriptor: image.root_descriptor(), names: *names };
-        let mut docker = Vec::new();
-        for (image, names) in images.iter().filter(|_| format == ImageFormat::Docker) {
-            for platform in &image.images {
+            for platform in image.images.iter().filter(|_| format == ImageFormat::Docker) {
                 let layers = platform.layers.iter().map(crate::oci::digest_of).collect::<Result<_, _>>();
                 let layers = layers.map_err(|error| Failure::new(Kind::Remote, error))?;
-                docker.push(DockerImage { config: platform.config.digest(), layers, names: *names });
+                docker.push(DockerImage { config: platform.config.digest(), layers, names });
             }
         }
-        let blobs = openers.iter().map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open });
-        let (roots, blobs) = (images.iter().map(root).collect(), blobs.collect());
+        let blobs =
+            openers.iter().map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open }).collect();
+        let root = |named: &NamedImage<'_>| named.image.root_descriptor();
+        let roots = images.iter().map(|named| LayoutRoot { descriptor: root(named), names: named.names }).collect();
         work(&mut Layout { roots, blobs, docker, docker_names: DockerNames::default() })
     }
 

@@ -14,9 +14,9 @@ mod wire;
 use std::io::Write;
 use std::path::PathBuf;
 
-use self::docker::Docker;
+pub use self::docker::Docker;
 use self::endpoint::{Endpoint, Settings};
-use self::podman::Podman;
+pub use self::podman::Podman;
 use super::error::FileExportError;
 use super::layout::DockerNames;
 use crate::sys::cancel::CancelToken;
