@@ -103,6 +103,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let opened = (project, entered);
     let find_stores = |plan: &Plan, is_inside| {
         outputs::check(plan, host)?;
+        outputs::warn(&request.project, plan, host);
         image_id::begin(request.iid_file.as_deref(), plan, host)?;
         ImageStores::find(plan, is_inside, podman.take(), host)
     };

@@ -4,8 +4,26 @@
 
 use std::io::IsTerminal;
 
+use super::project::ProjectRequest;
 use super::{Failure, Host, Kind};
-use crate::plan::{ImageFile, LayoutForm, Output, Plan};
+use crate::plan::{ImageFile, LayoutForm, Output, Plan, TargetPlan};
+
+/// Says which targets stay without what `--push` or `--load` asks for: as for the peer, those flags leave outputs alone that are
+/// files.
+pub(super) fn warn(request: &ProjectRequest, plan: &Plan, host: &Host) {
+    let asked_for = |target: &&TargetPlan| !target.is_linked;
+    for target in plan.targets.iter().filter(asked_for) {
+        let is_pushed = target.outputs.iter().any(|o| matches!(o, Output::Push(_) | Output::PushByDigest(_)));
+        let is_loaded = target.outputs.iter().any(|output| matches!(output, Output::Load { .. }));
+        for (flag, value, is_done) in [("--push", request.push, is_pushed), ("--load", request.load, is_loaded)] {
+            if value == Some(true) && !is_done {
+                let name = &target.name;
+                host.talk
+                    .line(&format!("warning: {flag} adds nothing to target \"{name}\", whose own outputs are files"));
+            }
+        }
+    }
+}
 
 /// Fails if an output cannot be written where it is to go: a directory where a file is to be, a file where a directory is to
 /// be, an archive on a terminal.

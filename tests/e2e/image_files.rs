@@ -116,6 +116,17 @@ fn what_cannot_be_written_is_said_before_anything_is_built() {
     }
 }
 
+#[test]
+fn flags_that_add_no_output_say_so() {
+    let Some(project) = small() else { return };
+    let arguments = ["build", "a", "--push", "--load", "--output", "type=local,dest=out"];
+    let ran = project.bake(&arguments).succeeds();
+    for flag in ["--push", "--load"] {
+        let warning = format!("warning: {flag} adds nothing to target \"a\", whose own outputs are files\n");
+        assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+    }
+}
+
 /// The keys, and the shape of the descriptor, are those of buildx 0.36 with BuildKit 0.31, its `buildx.build.ref` and
 /// provenance left out; `image.name` is the full name.
 #[test]

@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::account::{Account, Ids};
 use crate::support::docker::{containers_storage, docker, docker_over_tls, is_root_with, make_certificates};
 use crate::support::{Project, Ran, run, small};
 
@@ -157,6 +159,31 @@ fn podman_takes_what_no_docker_is_there_for() {
     assert_ne!(ran.code, Some(0));
 }
 
+/// Podman of an ordinary user works in a user namespace of its own, which it could not make inside of bake's.
+#[test]
+fn a_users_own_podman_takes_images() {
+    let Some(project) = small() else { return };
+    if !is_root_with(&["podman"]) {
+        return;
+    }
+    let Some(account) = Account::new("bake-e2e-podman", Ids::Subordinate) else { return };
+    let (name, value) = containers_storage(&project);
+    account.adopt(&project);
+    let mut command = account.bake_command(&project, &["build", "a", "--load", "--metadata-file", "out.json"]);
+    let ran: Ran = command.env(name, &value).output().expect("setpriv starts").into();
+    let podman = |arguments: &[&str]| -> Ran {
+        let mut command = account.command("podman".as_ref());
+        command.args(arguments).env(name, &value).env("HOME", project.home()).current_dir(project.path());
+        command.output().expect("setpriv starts").into()
+    };
+    let id = podman(&["image", "inspect", "--format", "sha256:{{.Id}}", "example.com/a:1"]);
+    // Ends the process that keeps the user's namespace.
+    podman(&["system", "migrate"]);
+    let ran = ran.succeeds();
+    assert!(ran.stderr.contains("loaded a into Podman\n"), "{}", ran.stderr);
+    assert_eq!(id.succeeds().stdout.trim(), config(&project, "a"));
+}
+
 #[test]
 fn without_a_store_the_next_step_is_said_before_anything_is_built() {
     let Some(project) = small() else { return };
@@ -269,6 +296,29 @@ fn a_docker_that_takes_an_index_gets_all_platforms() {
     let architectures: Vec<String> =
         index["manifests"].as_array().expect("an index").iter().map(architecture).collect();
     assert_eq!(architectures, ["arm64", "amd64"]);
+}
+
+/// A daemon that takes the images and never answers holds nobody up who asks to stop.
+#[test]
+fn a_docker_that_does_not_answer_is_left_when_the_user_asks() {
+    let Some(project) = small() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("sock");
+    let listener = UnixListener::bind(&path).expect("bound");
+    let mut command = project.command(&["build", "a", "--load"]);
+    command.env("DOCKER_HOST", format!("unix://{}", path.display())).stderr(Stdio::piped());
+    let child = command.spawn().expect("bake starts");
+    let (info, _) = listener.accept().expect("asked what it is");
+    read(&info);
+    (&info).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("answered");
+    let (load, _) = listener.accept().expect("the images come");
+    read(&load);
+    let begin = Instant::now();
+    run("kill", &["-TERM", &child.id().to_string()]).succeeds();
+    let ended: Ran = child.wait_with_output().expect("it ends").into();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(load);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::export::error::FileExportError;
 use crate::sys::cancel::CancelToken;
 
 /// How long a daemon may take to say who it is. Through ssh it takes as long as that needs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;

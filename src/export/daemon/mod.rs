@@ -1,7 +1,7 @@
 //! `--load`: images for the Docker or Podman of this machine.
 //!
 //! Docker is asked over its API, wherever Docker's own command would look for it ([`endpoint`]); Podman is a program
-//! ([`podman`]) and takes over where no Docker answers and none was named. Both read the archive of
+//! and takes over where no Docker answers and none was named. Both read the archive of
 //! [`layout`](super::layout); what Docker's newer image store takes besides is an index with all its platforms.
 
 mod docker;
@@ -89,7 +89,7 @@ pub fn stand_by(path: &[PathBuf]) -> Option<Podman> {
 
 impl ImageStore {
     /// Finds who takes images: the Docker of `context` where one is given, else the one that Docker's own command would use,
-    /// else what `podman` returns. Asks the Docker what it can do; waits for its answer five seconds at most.
+    /// else what `podman` returns. Asks the Docker what it can do; waits for its answer ten seconds at most.
     ///
     /// # Errors
     /// Nobody answers.
