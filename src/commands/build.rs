@@ -11,6 +11,7 @@ use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
 use super::load::{self, ImageStores};
+use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
+use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
@@ -107,9 +109,9 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         image_id::begin(request.iid_file.as_deref(), plan, host)?;
         ImageStores::find(plan, is_inside, podman.take(), host)
     };
-    let (built, plan) = prepared(request, opened, listener, host, find_stores, work)?;
+    let (built, plan) = prepared_with(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {
-        host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
+        host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
             host.talk.line(&build_warnings::text(&built.warnings));
         }
@@ -124,16 +126,27 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
-fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let entered =
         request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
     Ok((project::load(&request.project, host)?, entered))
 }
 
-/// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
-/// `find_stores` is called before the namespaces are entered, or told that they are already.
-fn prepared<T>(
+/// Does `work` with all that a build needs but somewhere for its results, and returns the plan with what came of it. `listener` is
+/// gone afterwards.
+pub(super) fn prepared<T>(
+    request: &BuildRequest,
+    opened: (Project, Option<IdMapping>),
+    listener: Fanout,
+    host: &Host,
+    work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
+) -> Result<(T, Plan), Failure> {
+    prepared_with(request, opened, listener, host, |_, _| Ok(ImageStores::default()), work)
+}
+
+/// The same with image stores: `find_stores` is called before the namespaces are entered, or told that they are already.
+fn prepared_with<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
@@ -181,8 +194,7 @@ fn prepared<T>(
 /// What a build finds before its first step.
 pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetReport>, Failure> {
     let opened = open(request, host)?;
-    let no_stores = |_: &Plan, _| Ok(ImageStores::default());
-    let (targets, _) = prepared(request, opened, Fanout::default(), host, no_stores, |build, project, listener| {
+    let (targets, _) = prepared(request, opened, Fanout::default(), host, |build, project, listener| {
         let secrets = build.secrets();
         let (_, lowered) = build.lower(project, &secrets)?;
         let layers = Layers::new(build.store, build.client, build.activities);
@@ -199,6 +211,8 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
 struct Built {
     /// In the plan's order.
     results: Vec<TargetResult>,
+    /// Of these, how many are those that the lockfile says are there.
+    n_locked: usize,
     released: Released,
     warnings: BTreeSet<BuildWarning>,
 }
@@ -211,11 +225,16 @@ pub(super) struct Build<'a> {
     pub(super) store: &'a Store,
     image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
-    client: &'a Client,
+    pub(super) client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
 }
 
 impl Build<'_> {
+    /// Returns the build of another plan, at another place, with the same store.
+    pub(super) fn beside<'b>(&'b self, host: &'b Host, plan: &'b Plan, checkouts: &'b Checkouts) -> Build<'b> {
+        Build { host, plan, checkouts, ..*self }
+    }
+
     /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
     /// with somebody already.
     fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
@@ -241,9 +260,10 @@ impl Build<'_> {
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
+        let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let solver = Solver {
             build: self,
-            lowered: &lowered,
+            lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
             secrets: &secrets,
@@ -259,8 +279,8 @@ impl Build<'_> {
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check(&lowered, &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents)?;
+        self.check((&lowered, &locked), &solved, project, tail)?;
+        let results = self.assemble(&lowered, &solved.contents, &locked)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
             host: self.host,
@@ -277,10 +297,30 @@ impl Build<'_> {
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
-        Ok(Built { results, released, warnings: lowered.warnings })
+        Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
     }
 
-    fn secrets(&self) -> Secrets {
+    /// Returns the images that the lockfile says are there.
+    fn locked(
+        &self,
+        lowered: &Lowered,
+        lock: &Lockfile,
+        layers: &Layers<'_>,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<LockedImages, Failure> {
+        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
+        // What came over the network is not known yet: a target that reads such has other inputs than the lockfile, and is
+        // built.
+        let contents = BTreeMap::new();
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, &contents);
+        let mut digest = |target: &LoweredTarget| {
+            inputs.digest(target.root, &target.config).map_err(|error| Failure::new(Kind::Build, error))
+        };
+        Locked { build: self, lowered, lock, layers }.images(&mut digest)
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         Secrets::new(given, &self.host.env, &self.host.directory)
     }
@@ -295,7 +335,7 @@ impl Build<'_> {
     }
 
     /// Lowers all targets with the lockfile's pins, and returns both.
-    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+    pub(super) fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
             // The lockfile here is that of another bakefile.
@@ -320,7 +360,7 @@ impl Build<'_> {
         Ok((lock, lowered))
     }
 
-    fn contexts(&self) -> Contexts {
+    pub(super) fn contexts(&self) -> Contexts {
         let placed = self.checkouts.directories.clone();
         Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }
@@ -328,7 +368,7 @@ impl Build<'_> {
     /// Fails if a step failed or the user asked to stop.
     fn check(
         &self,
-        lowered: &Lowered,
+        (lowered, locked): (&Lowered, &LockedImages),
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
@@ -346,7 +386,7 @@ impl Build<'_> {
             return Err(failure);
         }
         let (plan, contents) = (self.plan, &solved.contents);
-        let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
+        let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
         Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
     }
@@ -355,6 +395,7 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
+        locked: &LockedImages,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -364,6 +405,10 @@ impl Build<'_> {
             }
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+            if let Some(image) = locked.get(&target.name) {
+                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
+                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+            }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
             let images = stacks.iter().map(|(platform, stack)| {
@@ -388,7 +433,7 @@ impl Build<'_> {
     ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
+        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };
         let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();

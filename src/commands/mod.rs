@@ -1,6 +1,7 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 mod added;
+pub mod affected;
 pub mod build;
 mod build_warnings;
 pub mod cache;
@@ -24,6 +25,7 @@ pub mod jobs;
 mod keep_going;
 pub mod list;
 mod load;
+mod locked;
 mod lockfile;
 mod metadata;
 mod outputs;
@@ -49,6 +51,7 @@ pub use failure::{Failure, Kind};
 use crate::sys::cancel::CancelToken;
 
 /// What a command knows of where it runs; made by `cli`, which alone asks the operating system for it.
+#[derive(Clone)]
 pub struct Host {
     /// The environment.
     pub env: BTreeMap<String, String>,

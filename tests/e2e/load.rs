@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::account::{Account, Ids};
 use crate::support::docker::{containers_storage, docker, docker_over_tls, is_root_with, make_certificates};
+use crate::support::http::{Answer, Http};
 use crate::support::{Project, Ran, run, small};
 
 /// Docker over TLS with certificates on both sides, and through `ssh`, which a script stands in for.
@@ -154,9 +155,18 @@ fn podman_takes_what_no_docker_is_there_for() {
         ran.stderr
     );
 
-    // A build that fails leaves nothing there, and no Podman that waits.
-    let ran = build(&["a", "--set", "a.dockerfile-inline=x", "--set", "a.target=none"]);
-    assert_ne!(ran.code, Some(0));
+    // A bakefile from the network is fetched in the build's namespaces already.
+    let http = Http::start(vec![("/bake.hcl", Answer::File(project.read("build.hcl").into_bytes()))]);
+    project.write("hello", "from the network\n");
+    let ran = build(&[&format!("http://{}/bake.hcl", http.host), "a"]).succeeds();
+    assert!(ran.stderr.contains("loaded a into Podman\n"), "{}", ran.stderr);
+    assert_eq!(id("example.com/a:1"), config(&project, "a"));
+
+    // A build that fails leaves what is there as it is, and no Podman that waits.
+    let images = || podman(&["images", "--no-trunc"]).succeeds().stdout;
+    let before = images();
+    build(&["a", "--set", "a.target=none"]).fails(3);
+    assert_eq!(images(), before);
 }
 
 /// Podman of an ordinary user works in a user namespace of its own, which it could not make inside of bake's.

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod add;
+mod affected;
 mod build;
 mod cache;
 mod checks;
@@ -30,6 +31,7 @@ mod language;
 mod link;
 mod load;
 mod local_files;
+mod locked;
 mod mounts;
 mod network;
 mod output;
