@@ -150,10 +150,10 @@ pub struct ProjectFlags {
     /// Push the images to the registries of their tags
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     push: Option<bool>,
-    /// Hand the images to Docker; not supported yet: see --output type=oci
+    /// Load the images into the Docker or Podman of this machine
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     load: Option<bool>,
-    /// Write the result: type=image|registry|oci|local|tar|cacheonly[,dest=PATH]
+    /// Write the result: type=image|registry|oci|docker|local|tar|cacheonly[,dest=PATH]
     #[arg(short, long = "output", value_name = "SPEC")]
     outputs: Vec<String>,
     /// Run every step; ask no cache
@@ -267,6 +267,9 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Write the id of the image to a file, where one target is built
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
     /// Grant what the bakefile wants beyond its directory: fs.read=PATH, fs.write=PATH, fs=PATH, ssh, network.host,
     /// security.insecure, device[=NAME], buildx.local.delete
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
@@ -318,6 +321,7 @@ impl BuildFlags {
             no_emulation,
             fail_on_miss,
             metadata_file,
+            iid_file: self.iidfile,
             allow,
             store_limit,
             ignored,
