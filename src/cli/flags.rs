@@ -237,6 +237,9 @@ pub struct BuildFlags {
     /// Run nothing: fail, and say why, if a step is not in the cache
     #[arg(long)]
     fail_on_miss: bool,
+    /// Fail, and publish nothing, if bake.lock would change
+    #[arg(long)]
+    locked: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -311,7 +314,7 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, locked, store, .. } = self;
         let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
@@ -320,6 +323,7 @@ impl BuildFlags {
             keep_going,
             no_emulation,
             fail_on_miss,
+            locked,
             metadata_file,
             iid_file: self.iidfile,
             allow,

@@ -63,6 +63,8 @@ pub struct BuildRequest {
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
+    /// What would change the lockfile fails the build, before anything leaves it.
+    pub locked: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// A file that gets the id of the only image.
@@ -314,8 +316,11 @@ impl Build<'_> {
             activities: self.activities,
             epoch: project.epoch,
         };
-        let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
+        if self.request.locked {
+            lockfile::check(project, &lock, &update)?;
+        }
+        let released = release.send(&results)?;
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
