@@ -156,12 +156,15 @@ pub struct ProjectFlags {
     /// Ask registries for newer images; the lockfile decides here
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     pull: Option<bool>,
-    /// Attach a list of what is in the image; not supported yet
+    /// Attach a list of what is in the image: true, false, or format=spdx|cyclonedx
     #[arg(long, value_name = "SPEC")]
     sbom: Option<String>,
-    /// Attach how the image was built; not supported yet
+    /// Attach how the image was built: true, false, or mode=min|max,version=v1|v0.2
     #[arg(long, value_name = "SPEC")]
     provenance: Option<String>,
+    /// Attach a document: type=provenance|sbom, with the options of these
+    #[arg(long, value_name = "SPEC")]
+    attest: Vec<String>,
     /// What to do in place of building: build, check, outline, targets; with ,format=json as JSON
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
@@ -191,6 +194,7 @@ impl ProjectFlags {
             pull,
             sbom,
             provenance,
+            attest: self.attest,
             call,
             policy: self.policy,
             misplaced,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::added::Added;
+use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
@@ -240,8 +241,15 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check(&lowered, &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        let attesting = Attesting {
+            lowered: &lowered,
+            sources: &project.sources,
+            inputs: &inputs,
+            identities: &answers.so_far().identities,
+            context_identities: &self.checkouts.identities,
+        };
+        let results = self.assemble(&lowered, &solved.contents, &attesting)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -334,6 +342,7 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
+        attesting: &Attesting<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -351,11 +360,13 @@ impl Build<'_> {
                 let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
                 image::assemble(self.store, platform, &target.config, &base, stack)
             });
-            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
+            let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
+            let mut images = images.map_err(|error| release::export_failure(&error))?;
+            let documents = attesting.attest(target, images.as_deref_mut().unwrap_or_default());
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok(TargetResult { stacks, image })
+            Ok::<_, Failure>(TargetResult { stacks, image, documents })
         });
-        images.map_err(|error| release::export_failure(&error))
+        images
     }
 
     fn inputs(

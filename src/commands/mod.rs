@@ -1,6 +1,7 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 mod added;
+mod attestations;
 pub mod build;
 mod build_warnings;
 pub mod cache;

@@ -9,7 +9,8 @@ use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
 use crate::digest::DiffId;
 use crate::digest::Digest;
-use crate::export::archive::{ArchiveTree, write_tar};
+use crate::export::archive::{ArchiveTree, write_tar_with};
+use crate::export::beside::{AddedFile, statements, write_beside};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::export::image::{ExportError, TargetImage, TargetResult};
@@ -85,8 +86,8 @@ impl Release<'_> {
                         let image = result.image.as_ref().expect("made for this output");
                         layouts.entry((dest, *form)).or_default().push((target, image));
                     }
-                    Output::Local { dest } => self.write_local(result, dest)?,
-                    Output::Tar { dest } => self.write_tar(result, dest)?,
+                    Output::Local { dest } => self.write_local(target, result, dest)?,
+                    Output::Tar { dest } => self.write_tar(target, result, dest)?,
                 }
                 if let Output::Local { dest } | Output::Tar { dest } = output {
                     released.written.push(dest.clone());
@@ -167,7 +168,10 @@ impl Release<'_> {
         let mut add = |descriptor: &Descriptor, open: Box<Opener<'b>>| {
             blobs.entry(descriptor.digest().to_string()).or_insert_with(|| (descriptor.clone(), open));
         };
-        let documents = image.images.iter().flat_map(|image| [&image.manifest, &image.config]).chain(&image.index);
+        let attestations = image.images.iter().filter_map(|image| image.attestation.as_ref());
+        let attestations = attestations.flat_map(|attestation| attestation.blobs().chain([&attestation.manifest]));
+        let documents = image.images.iter().flat_map(|image| [&image.manifest, &image.config]);
+        let documents = documents.chain(attestations).chain(&image.index);
         for document in documents {
             add(
                 &document.descriptor,
@@ -186,18 +190,22 @@ impl Release<'_> {
         Ok(blobs.into_values().collect())
     }
 
-    fn write_local(&self, result: &TargetResult, dest: &str) -> Result<(), Failure> {
+    fn write_local(&self, target: &TargetPlan, result: &TargetResult, dest: &str) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        for (platform, stack) in &result.stacks {
+        let prefix = target.attestations.prefix(dest);
+        for (index, (platform, stack)) in result.stacks.iter().enumerate() {
             let root = self.root(stack)?;
             let dest = self.path(dest).join(self.directory(result, platform));
+            let documents = result.documents.get(index).map_or(&[][..], Vec::as_slice);
+            let attestations = statements(documents, prefix, &root).map_err(|error| file_failure(&error))?;
             copy_to_directory(&root, &dest, Ownership::Caller, self.latest()).map_err(|error| file_failure(&error))?;
+            write_beside(&attestations, &dest).map_err(|error| file_failure(&error))?;
         }
         activity.finish("");
         Ok(())
     }
 
-    fn write_tar(&self, result: &TargetResult, dest: &str) -> Result<(), Failure> {
+    fn write_tar(&self, target: &TargetPlan, result: &TargetResult, dest: &str) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
         let roots: Vec<(String, Root)> = result
             .stacks
@@ -206,7 +214,14 @@ impl Release<'_> {
             .collect::<Result<_, Failure>>()?;
         let trees: Vec<ArchiveTree<'_>> =
             roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect();
-        self.write_to(dest, |out| write_tar(&trees, self.latest(), out))?;
+        let mut attestations = Vec::new();
+        for ((directory, root), documents) in roots.iter().zip(&result.documents) {
+            let files = statements(documents, target.attestations.prefix(dest), root);
+            let files = files.map_err(|error| file_failure(&error))?;
+            let path = |name: String| if directory.is_empty() { name } else { format!("{directory}/{name}") };
+            attestations.extend(files.into_iter().map(|file| AddedFile { path: path(file.path), ..file }));
+        }
+        self.write_to(dest, |out| write_tar_with(&trees, &attestations, self.latest(), out))?;
         activity.finish("");
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Results to images, layouts and files.
 
 pub mod archive;
+pub mod beside;
 pub mod error;
 pub mod file;
 pub mod image;

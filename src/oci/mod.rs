@@ -3,6 +3,7 @@
 //! Descriptors, manifests, indexes and media types are `oci-spec`'s own types, re-exported here. The image config is
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
+mod attestation;
 mod blob;
 mod config;
 mod document;
@@ -12,6 +13,7 @@ mod select;
 pub mod tar;
 pub mod untar;
 
+pub use attestation::{AttestationManifest, with_attestations};
 pub use blob::{Blob, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{

@@ -20,7 +20,7 @@ fn output(target: &Target, spec: &OutputSpec, tags: &[Reference], found: &mut Di
         "image" => &["push", "name", "oci-mediatypes"],
         "registry" => &["name", "oci-mediatypes"],
         "oci" => &["dest", "tar", "oci-mediatypes"],
-        "local" | "tar" => &["dest"],
+        "local" | "tar" => &["dest", "attestation-prefix"],
         _ => &[],
     };
     let kind = spec.kind.as_str();

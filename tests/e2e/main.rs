@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod add;
+mod attestations;
 mod build;
 mod cache;
 mod checks;
