@@ -7,14 +7,18 @@
 //! | document | predicate type | made by |
 //! |---|---|---|
 //! | how it was made | `https://slsa.dev/provenance/v1`, `…/v0.2` | [`provenance`], of what [`materials`] finds in the graph |
-//! | what is in it | `https://spdx.dev/Document`, `https://cyclonedx.org/bom` | [`spdx`], [`cyclonedx`], of [`package`]s |
+//! | what is in it | `https://spdx.dev/Document`, `https://cyclonedx.org/bom` | [`sbom`], of the [`package`]s that [`found`] reads |
 //!
 //! The shapes are the peer's (BuildKit, `solver/llbsolver/provenance`, `exporter/attestation`), so that what reads its
 //! attestations reads these.
 
+pub mod found;
+mod license;
 pub mod materials;
+pub mod package;
 pub mod provenance;
 pub mod purl;
+pub mod sbom;
 
 use serde_json::{Value, json};
 

@@ -3,18 +3,27 @@
 use std::collections::BTreeMap;
 
 use super::solve::Lowered;
+use super::store_failure::store_failure;
+use super::{Failure, release};
 use crate::attest::materials::{self, Known, Materials};
+use crate::attest::package::Installed;
 use crate::attest::provenance::{self, Build};
+use crate::attest::sbom::{self, Contents};
 use crate::attest::{Document, Subject, purl};
 use crate::diagnostic::SourceMap;
-use crate::digest::Digest;
+use crate::digest::{DiffId, Digest, FieldHasher};
 use crate::export::image::PlatformImage;
-use crate::frontend::compiled;
+use crate::export::scan::scan;
+use crate::frontend::{DEFAULT_EPOCH, compiled};
 use crate::graph::SourceOp;
 use crate::oci::AttestationManifest;
-use crate::plan::{BuildContext, Output, PlannedTarget, ProvenanceRequest, TargetPlan};
+use crate::plan::{BuildContext, Output, PlannedTarget, ProvenanceRequest, SbomFormat, TargetPlan};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::solver::activity::Activities;
+use crate::store::Store;
+use crate::sys::root::Root;
+use crate::worker::layers::Layers;
 
 /// Everything that documents are made of.
 pub(super) struct Attesting<'a> {
@@ -27,19 +36,39 @@ pub(super) struct Attesting<'a> {
     pub(super) identities: &'a BTreeMap<SourceOp, String>,
     /// The same of contexts that were brought in, by the path that stands for each in the plan.
     pub(super) context_identities: &'a BTreeMap<String, String>,
+    /// Has the root file systems, and what was found in them before.
+    pub(super) store: &'a Store,
+    /// Brings layers in that were never needed here.
+    pub(super) layers: &'a Layers<'a>,
+    /// Tells the user.
+    pub(super) activities: &'a Activities<'a>,
 }
 
 impl Attesting<'_> {
     /// Puts attestations beside `images`, which are those of `target` for its platforms in their order, or none; returns
-    /// the documents for each platform.
-    pub(super) fn attest(&self, target: &TargetPlan, images: &mut [PlatformImage]) -> Vec<Vec<Document>> {
+    /// the documents for each platform. `stacks` are the layers of the root file systems in that order, oldest first.
+    ///
+    /// # Errors
+    /// A root file system is not there and cannot be brought in.
+    pub(super) fn attest(
+        &self,
+        target: &TargetPlan,
+        stacks: &[(Platform, Vec<DiffId>)],
+        images: &mut [PlatformImage],
+    ) -> Result<Vec<Vec<Document>>, Failure> {
         if target.attestations.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let mut all = Vec::new();
         for (index, planned) in target.platforms.iter().enumerate() {
             let image = images.get_mut(index);
-            let documents = self.documents(target, planned, image.as_deref());
+            let mut documents = Vec::new();
+            if let Some(request) = &target.attestations.provenance {
+                documents.extend(self.provenance(request, planned, image.as_deref()));
+            }
+            if let (Some(format), Some((_, stack))) = (target.attestations.sbom, stacks.get(index)) {
+                documents.push(self.sbom(format, planned, stack)?);
+            }
             if let Some(image) = image.filter(|_| !documents.is_empty()) {
                 let subjects = subjects(target, image);
                 let statements: Vec<_> = documents.iter().map(|document| document.statement(&subjects)).collect();
@@ -47,12 +76,35 @@ impl Attesting<'_> {
             }
             all.push(documents);
         }
-        all
+        Ok(all)
     }
 
-    fn documents(&self, target: &TargetPlan, planned: &PlannedTarget, image: Option<&PlatformImage>) -> Vec<Document> {
-        let provenance = target.attestations.provenance.as_ref();
-        provenance.and_then(|request| self.provenance(request, planned, image)).into_iter().collect()
+    fn sbom(&self, format: SbomFormat, target: &PlannedTarget, stack: &[DiffId]) -> Result<Document, Failure> {
+        let installed = self.installed(target, stack)?;
+        let lowered = &self.lowered.targets[&(target.name.clone(), target.platform.clone())];
+        let created = lowered.config.created.as_deref().unwrap_or(DEFAULT_EPOCH);
+        Ok(sbom::document(&Contents { name: &target.name, created, installed: &installed }, format))
+    }
+
+    /// Returns what is installed in a root file system. What was found in one is kept: it is a matter of its bytes alone, and
+    /// of what [`scan`] knows; the key's name is another when that changes.
+    fn installed(&self, target: &PlannedTarget, stack: &[DiffId]) -> Result<Installed, Failure> {
+        let mut key = FieldHasher::new("bake.installed.v1");
+        key.list("layers", stack.iter().map(|layer| *layer.0.as_bytes()));
+        let key = key.finish();
+        let known = self.store.memo(&key).and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(installed) = known {
+            return Ok(installed);
+        }
+        let activity = self.activities.start(&format!("[{} {}] find packages", target.name, target.platform));
+        self.layers.materialise(stack).map_err(|error| release::layer_failure(&error))?;
+        let view = self.store.view(stack).map_err(|error| store_failure(&error))?;
+        let installed = scan(&Root::from_fd(view));
+        let text = serde_json::to_string(&installed).unwrap_or_default();
+        // What cannot be kept costs only another look.
+        _ = self.store.put_memo(&key, &text);
+        activity.finish(&format!("{} packages", installed.packages.len()));
+        Ok(installed)
     }
 
     fn provenance(

@@ -248,6 +248,9 @@ impl Build<'_> {
             inputs: &inputs,
             identities: &answers.so_far().identities,
             context_identities: &self.checkouts.identities,
+            store: self.store,
+            layers: &layers,
+            activities: self.activities,
         };
         let results = self.assemble(&lowered, &solved.contents, &attesting)?;
         let release = release::Release {
@@ -362,7 +365,7 @@ impl Build<'_> {
             });
             let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
             let mut images = images.map_err(|error| release::export_failure(&error))?;
-            let documents = attesting.attest(target, images.as_deref_mut().unwrap_or_default());
+            let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
             Ok::<_, Failure>(TargetResult { stacks, image, documents })
         });

@@ -272,7 +272,7 @@ pub fn export_failure(error: &ExportError) -> Failure {
     }
 }
 
-fn layer_failure(error: &LayerError) -> Failure {
+pub(super) fn layer_failure(error: &LayerError) -> Failure {
     match error {
         LayerError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         LayerError::Lost { .. } => {

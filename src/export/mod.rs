@@ -8,5 +8,6 @@ pub mod image;
 pub mod layout;
 pub mod local;
 pub mod push;
+pub mod scan;
 mod tree;
 mod whole;

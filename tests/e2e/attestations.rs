@@ -139,3 +139,34 @@ fn what_cannot_be_attested_is_an_error_at_its_place() {
         assert!(stderr.contains(expected) && stderr.contains("build.hcl:2:"), "{stderr}");
     }
 }
+
+#[test]
+fn an_sbom_lists_what_is_installed_and_is_made_once() {
+    let Some(registry) = registry() else { return };
+    let project = project(registry, "\"type=sbom\"");
+    project.write("os-release", "ID=test\nVERSION_ID=1\n");
+    project.write("status", "Package: tool\nStatus: install ok installed\nVersion: 1.2-3\nArchitecture: all\n");
+    project.write(
+        "Dockerfile",
+        "ARG REGISTRY\nFROM ${REGISTRY}/base/busybox:1\nCOPY os-release /etc/\nCOPY status /var/lib/dpkg/\n",
+    );
+    let first = project.bake(&["build", "--push", "--progress=plain"]).succeeds();
+    assert!(first.stderr.contains("[default linux/arm64] find packages"), "{}", first.stderr);
+    let index: Value = serde_json::from_str(&project.raw("1").expect("pushed")).expect("JSON");
+    let found = attestations(&project, &index);
+    assert_eq!(found.len(), 2);
+    for (_, statements) in &found {
+        assert_eq!(statements[0]["predicateType"], "https://spdx.dev/Document");
+        let package = &statements[0]["predicate"]["packages"][1];
+        let purl = &package["externalRefs"][0]["referenceLocator"];
+        assert_eq!(purl, "pkg:deb/test/tool@1.2-3?arch=all&distro=test-1");
+    }
+    let again = project.bake(&["build", "--push", "--progress=plain"]).succeeds();
+    assert_eq!(again.stdout, first.stdout);
+    assert!(!again.stderr.contains("find packages"), "{}", again.stderr);
+    support::remove(&project.store());
+    assert_eq!(project.bake(&["build", "--push"]).succeeds().stdout, first.stdout);
+    project.bake(&["build", "--sbom=format=cyclonedx", "--output", "type=local,dest=out"]).succeeds();
+    let bill: Value = serde_json::from_str(&project.read("out/linux_amd64/sbom.cdx.json")).expect("JSON");
+    assert_eq!(bill["predicate"]["bomFormat"], "CycloneDX");
+}
