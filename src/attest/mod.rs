@@ -8,17 +8,20 @@
 //! |---|---|---|
 //! | how it was made | `https://slsa.dev/provenance/v1`, `…/v0.2` | [`provenance`], of what [`materials`] finds in the graph |
 //! | what is in it | `https://spdx.dev/Document`, `https://cyclonedx.org/bom` | [`sbom`], of the [`package`]s that [`found`] reads |
+//! | an image's digest, signed | none: cosign's *simple signing* | [`signature`], with a [`key`] |
 //!
 //! The shapes are the peer's (BuildKit, `solver/llbsolver/provenance`, `exporter/attestation`), so that what reads its
 //! attestations reads these.
 
 pub mod found;
+pub mod key;
 mod license;
 pub mod materials;
 pub mod package;
 pub mod provenance;
 pub mod purl;
 pub mod sbom;
+pub mod signature;
 
 use serde_json::{Value, json};
 

@@ -3,6 +3,7 @@
 pub mod cache;
 mod doctor;
 mod emulator;
+mod image_attestation;
 mod why;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::platform::Platform;
 
 pub use doctor::DoctorFlags;
 pub use emulator::EmulatorCommand;
+pub use image_attestation::{AttestationFlags, VerifyFlags};
 
 use crate::lang::Notation;
 
@@ -106,6 +108,12 @@ pub enum ImageCommand {
         #[arg(long)]
         raw: bool,
     },
+    /// Print what is in an image, as its SBOM says
+    Sbom(AttestationFlags),
+    /// Print how an image was built, as its provenance says
+    Provenance(AttestationFlags),
+    /// Check that a key signed an image
+    Verify(VerifyFlags),
 }
 
 /// Which bakefile.
@@ -241,6 +249,9 @@ pub struct BuildFlags {
     /// Show only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Sign what is pushed, as cosign does: key=PATH; $COSIGN_PASSWORD opens an encrypted key
+    #[arg(long, value_name = "SPEC")]
+    sign: Option<String>,
     /// Directory that keeps layers and cache records [default: $BAKE_STORE, else $XDG_DATA_HOME/bake]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -307,7 +318,7 @@ impl BuildFlags {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
         let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
-        let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
+        let (store_limit, metadata_file, allow, sign) = (self.store_limit, self.metadata_file, self.allow, self.sign);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
             project,
@@ -317,6 +328,7 @@ impl BuildFlags {
             fail_on_miss,
             metadata_file,
             allow,
+            sign,
             store_limit,
             ignored,
         })

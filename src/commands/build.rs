@@ -16,7 +16,9 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
+use super::{
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, sign, stdin, why,
+};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
 use crate::graph::{SourceOp, VertexId};
@@ -60,6 +62,8 @@ pub struct BuildRequest {
     pub metadata_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// `--sign`: with which key what is pushed is signed.
+    pub sign: Option<String>,
     /// How large the store may become.
     pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
@@ -214,6 +218,9 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
@@ -261,6 +268,7 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
+            key: key.as_ref(),
         };
         let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };

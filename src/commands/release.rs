@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
+use crate::attest::key::PrivateKey;
 use crate::digest::DiffId;
 use crate::digest::Digest;
 use crate::export::archive::{ArchiveTree, write_tar_with};
@@ -42,6 +43,8 @@ pub struct Release<'a> {
     pub activities: &'a Activities<'a>,
     /// Latest modification time in what is written, seconds since 1970.
     pub epoch: i64,
+    /// Signs what is published.
+    pub key: Option<&'a PrivateKey>,
 }
 
 /// What was sent.
@@ -125,6 +128,7 @@ impl Release<'_> {
             layers: self.layers,
             activities: self.activities,
             now: self.host.now.as_secs(),
+            key: self.key,
         };
         publisher.publish(&publications).map_err(|error| export_failure(&error))
     }

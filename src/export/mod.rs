@@ -9,5 +9,6 @@ pub mod layout;
 pub mod local;
 pub mod push;
 pub mod scan;
+mod sign;
 mod tree;
 mod whole;

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::image::{ExportError, PlatformImage, TargetImage};
+use super::sign::push_signatures;
 use super::whole::WholeImages;
+use crate::attest::key::PrivateKey;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{AttestationManifest, Blob, Descriptor, digest_of};
 use crate::reference::Reference;
@@ -63,6 +65,8 @@ pub struct Publisher<'a> {
     pub activities: &'a Activities<'a>,
     /// Seconds since 1970.
     pub now: u64,
+    /// Signs what tags will name.
+    pub key: Option<&'a PrivateKey>,
 }
 
 /// A blob that a repository is to have.
@@ -86,6 +90,9 @@ impl Publisher<'_> {
     pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, ExportError> {
         let missing = self.missing(publications)?;
         let mut published = self.push_content(&missing)?;
+        if let Some(key) = self.key {
+            push_signatures(self.client, publications, key)?;
+        }
         self.move_tags(publications, &mut published)?;
         Ok(published)
     }

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::select::{REFERENCE_DIGEST, REFERENCE_TYPE};
-use super::{Blob, Descriptor, MediaType};
+use super::select::{REFERENCE_DIGEST, REFERENCE_TYPE, is_attestation};
+use super::{Blob, Descriptor, ImageIndex, MediaType};
 
 /// The media type of in-toto statements.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -73,6 +73,19 @@ pub fn with_attestations<'a>(index: Blob, attestations: impl Iterator<Item = &'a
         manifests.push(entry);
     }
     Blob::new(index.descriptor.media_type().clone(), format!("{document:#}").into_bytes())
+}
+
+/// Returns the entry of `index` that has the attestations of the image whose manifest's digest is `image`.
+pub fn attestation_of<'i>(index: &'i ImageIndex, image: &str) -> Option<&'i Descriptor> {
+    index.manifests().iter().find(|entry| {
+        let named = entry.annotations().as_ref().and_then(|annotations| annotations.get(REFERENCE_DIGEST));
+        is_attestation(entry) && named.is_some_and(|digest| digest == image)
+    })
+}
+
+/// Returns the type of the predicate of a statement that an attestation manifest names.
+pub fn predicate_type(layer: &Descriptor) -> Option<&str> {
+    layer.annotations().as_ref()?.get(PREDICATE_TYPE).map(String::as_str)
 }
 
 fn entry(descriptor: &Descriptor) -> Value {

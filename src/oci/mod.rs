@@ -13,7 +13,7 @@ mod select;
 pub mod tar;
 pub mod untar;
 
-pub use attestation::{AttestationManifest, with_attestations};
+pub use attestation::{AttestationManifest, attestation_of, predicate_type, with_attestations};
 pub use blob::{Blob, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
@@ -22,4 +22,4 @@ pub use document::{
 };
 pub use layer::LayerCompression;
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
-pub use select::{is_attestation, platform_of, select};
+pub use select::{is_attestation, is_image, platform_of, select};

@@ -57,7 +57,8 @@ pub fn is_attestation(descriptor: &Descriptor) -> bool {
     is_unknown || annotations.is_some_and(|a| a.get(REFERENCE_TYPE).is_some_and(|t| t == "attestation-manifest"))
 }
 
-fn is_image(descriptor: &Descriptor) -> bool {
+/// Says whether an index's entry is an image, and no attestation or nested index.
+pub fn is_image(descriptor: &Descriptor) -> bool {
     let kind = DocumentKind::of_media_type(descriptor.media_type().as_ref());
     kind == Some(DocumentKind::Manifest) && !is_attestation(descriptor)
 }

@@ -161,6 +161,15 @@ fn an_sbom_lists_what_is_installed_and_is_made_once() {
         let purl = &package["externalRefs"][0]["referenceLocator"];
         assert_eq!(purl, "pkg:deb/test/tool@1.2-3?arch=all&distro=test-1");
     }
+    let name = format!("{}:1", project.repository);
+    let shown = |arguments: &[&str]| project.bake(&[&["image"], arguments].concat());
+    let bill: Value =
+        serde_json::from_str(&shown(&["sbom", &name, "--platform", "linux/arm64"]).succeeds().stdout).expect("JSON");
+    assert_eq!(bill, found[1].1[0]["predicate"]);
+    let stderr = shown(&["provenance", &name]).fails(5).stderr;
+    assert!(stderr.contains("has no provenance for the image sha256:"), "{stderr}");
+    let stderr = shown(&["sbom", &name, "--platform", "linux/s390x"]).fails(2).stderr;
+    assert!(stderr.contains("it has linux/amd64, linux/arm64"), "{stderr}");
     let again = project.bake(&["build", "--push", "--progress=plain"]).succeeds();
     assert_eq!(again.stdout, first.stdout);
     assert!(!again.stderr.contains("find packages"), "{}", again.stderr);

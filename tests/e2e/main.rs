@@ -40,6 +40,7 @@ mod resources;
 mod rights;
 mod rootless;
 mod secrets;
+mod sign;
 mod ssh;
 mod stdin;
 mod support;
