@@ -79,7 +79,7 @@ impl Contents<'_> {
             value["versionInfo"] = json!(package.version);
         }
         if !package.supplier.is_empty() {
-            value["supplier"] = json!(format!("Organization: {}", package.supplier));
+            value["supplier"] = json!(format!("Organization: {}", with_parentheses(&package.supplier)));
         }
         value["downloadLocation"] = json!("NOASSERTION");
         value["filesAnalyzed"] = json!(false);
@@ -176,6 +176,14 @@ fn full_name(package: &Package) -> String {
     }
 }
 
+/// Returns `Name <address>` as SPDX writes it: `Name (address)`.
+fn with_parentheses(supplier: &str) -> String {
+    match supplier.strip_suffix('>').and_then(|rest| rest.split_once(" <")) {
+        Some((name, address)) => format!("{name} ({address})"),
+        None => supplier.to_owned(),
+    }
+}
+
 fn relationship(from: &str, to: &str, kind: &str) -> Value {
     json!({ "spdxElementId": from, "relatedSpdxElement": to, "relationshipType": kind })
 }
@@ -249,7 +257,7 @@ mod tests {
                   "name": "libc6",
                   "SPDXID": "SPDXRef-Package-deb-8e3118f90c961578",
                   "versionInfo": "2.36-9",
-                  "supplier": "Organization: Maintainers <m@h.test>",
+                  "supplier": "Organization: Maintainers (m@h.test)",
                   "downloadLocation": "NOASSERTION",
                   "filesAnalyzed": false,
                   "sourceInfo": "found in /var/lib/dpkg/status",
