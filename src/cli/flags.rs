@@ -1,9 +1,11 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
+mod affected;
 pub mod cache;
 mod doctor;
 mod emulator;
 mod image_attestation;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -31,9 +33,9 @@ pub use image_attestation::{AttestationFlags, VerifyFlags};
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 14] = [
-    "build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "emulator",
-    "doctor", "help",
+pub const VERBS: [&str; 16] = [
+    "build", "affected", "verify", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache",
+    "image", "emulator", "doctor", "help",
 ];
 
 /// Build a monorepo's container images from one checked-in file
@@ -56,6 +58,10 @@ Exit codes: 0 done · 1 a build step failed · 2 usage · 3 your files are wrong
 pub enum Command {
     /// Build targets, and push or write their images
     Build(BuildFlags),
+    /// List the targets that are other ones than at a revision of the repository
+    Affected(affected::AffectedFlags),
+    /// Build again from nothing, and name the files that are not the same
+    Verify(verify::VerifyFlags),
     /// Say which steps a build would run, and what changed since the last one
     Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
@@ -91,7 +97,7 @@ impl Command {
         match self {
             Command::Build(flags) if flags.quiet => ProgressFlag::Quiet,
             Command::Build(flags) => flags.progress,
-            Command::Why(_) => ProgressFlag::Quiet,
+            Command::Why(_) | Command::Affected(_) => ProgressFlag::Quiet,
             _ => ProgressFlag::Plain,
         }
     }

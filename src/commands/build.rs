@@ -11,16 +11,20 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
+use super::verify::{Comparison, Outcome};
 use super::{
     Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, sign, stdin, why,
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
+use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
@@ -100,7 +104,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     };
     let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
     if host.progress != Progress::Quiet {
-        host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
+        host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
             host.talk.line(&build_warnings::text(&built.warnings));
         }
@@ -114,7 +118,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
-fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let entered =
         request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
@@ -122,7 +126,7 @@ fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMappin
 }
 
 /// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
-fn prepared<T>(
+pub(super) fn prepared<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
@@ -181,10 +185,32 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
     Ok(targets)
 }
 
+/// Builds, builds once more in an empty store, and returns what `compare` makes of both.
+///
+/// # Errors
+/// As a build; what `compare` says.
+pub(super) fn verify<T>(request: &BuildRequest, host: &Host, compare: Comparison<T>) -> Result<T, Failure> {
+    let opened = open(request, host)?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let (compared, _) = prepared(request, opened, listener, host, |build, project, listener| {
+        let (lowered, contents) = build.contents_of(project, listener, &tail)?;
+        let nested = build.store.nested().map_err(|error| store_failure(&error))?;
+        let again = Build { store: &nested, ..*build };
+        let (_, contents_again) = again.contents_of(project, listener, &tail)?;
+        let first = Outcome { store: build.store, contents };
+        let second = Outcome { store: &nested, contents: contents_again };
+        compare(build, &lowered, &project.sources, &first, &second)
+    })?;
+    Ok(compared)
+}
+
 /// What a successful build made.
 struct Built {
     /// In the plan's order.
     results: Vec<TargetResult>,
+    /// Of these, how many are those that the lockfile says are there.
+    n_locked: usize,
     released: Released,
     warnings: BTreeSet<BuildWarning>,
 }
@@ -196,11 +222,16 @@ pub(super) struct Build<'a> {
     checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
     mapping: &'a IdMapping,
-    client: &'a Client,
+    pub(super) client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
 }
 
 impl Build<'_> {
+    /// Returns the build of another plan, at another place, with the same store.
+    pub(super) fn beside<'b>(&'b self, host: &'b Host, plan: &'b Plan, checkouts: &'b Checkouts) -> Build<'b> {
+        Build { host, plan, checkouts, ..*self }
+    }
+
     /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
     /// with somebody already.
     fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
@@ -229,9 +260,10 @@ impl Build<'_> {
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
+        let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let solver = Solver {
             build: self,
-            lowered: &lowered,
+            lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
             secrets: &secrets,
@@ -247,7 +279,7 @@ impl Build<'_> {
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check(&lowered, &solved, project, tail)?;
+        self.check((&lowered, &locked), &solved, project, tail)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let attesting = Attesting {
             lowered: &lowered,
@@ -259,7 +291,7 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
         };
-        let results = self.assemble(&lowered, &solved.contents, &attesting)?;
+        let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -275,10 +307,55 @@ impl Build<'_> {
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
-        Ok(Built { results, released, warnings: lowered.warnings })
+        Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
     }
 
-    fn secrets(&self) -> Secrets {
+    /// Builds everything and returns what each step made.
+    fn contents_of(
+        &self,
+        project: &mut Project,
+        listener: &dyn Listener,
+        tail: &Tail,
+    ) -> Result<(Lowered, BTreeMap<VertexId, Content>), Failure> {
+        let secrets = self.secrets();
+        let (_, lowered) = self.lower(project, &secrets)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let (contexts, answers) = (self.contexts(), Answers::default());
+        let (lowered_ref, secrets) = (&lowered, &secrets);
+        let solver = Solver {
+            build: self,
+            lowered: lowered_ref,
+            layers: &layers,
+            contexts: &contexts,
+            secrets,
+            answers: &answers,
+        };
+        let solved = solver.run(project, listener)?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        Ok((lowered, solved.contents))
+    }
+
+    /// Returns the images that the lockfile says are there.
+    fn locked(
+        &self,
+        lowered: &Lowered,
+        lock: &Lockfile,
+        layers: &Layers<'_>,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<LockedImages, Failure> {
+        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
+        // What came over the network is not known yet: a target that reads such has other inputs than the lockfile, and is
+        // built.
+        let contents = BTreeMap::new();
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, &contents);
+        let mut digest = |target: &LoweredTarget| {
+            inputs.digest(target.root, &target.config).map_err(|error| Failure::new(Kind::Build, error))
+        };
+        Locked { build: self, lowered, lock, layers }.images(&mut digest)
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         Secrets::new(given, &self.host.env, &self.host.directory)
     }
@@ -293,7 +370,7 @@ impl Build<'_> {
     }
 
     /// Lowers all targets with the lockfile's pins, and returns both.
-    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+    pub(super) fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
             // The lockfile here is that of another bakefile.
@@ -318,7 +395,7 @@ impl Build<'_> {
         Ok((lock, lowered))
     }
 
-    fn contexts(&self) -> Contexts {
+    pub(super) fn contexts(&self) -> Contexts {
         let placed = self.checkouts.directories.clone();
         Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }
@@ -326,7 +403,7 @@ impl Build<'_> {
     /// Fails if a step failed or the user asked to stop.
     fn check(
         &self,
-        lowered: &Lowered,
+        (lowered, locked): (&Lowered, &LockedImages),
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
@@ -344,7 +421,7 @@ impl Build<'_> {
             return Err(failure);
         }
         let (plan, contents) = (self.plan, &solved.contents);
-        let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
+        let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
         Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
     }
@@ -353,6 +430,7 @@ impl Build<'_> {
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
+        locked: &LockedImages,
         attesting: &Attesting<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
@@ -362,7 +440,11 @@ impl Build<'_> {
                 Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
-        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+            if let Some(image) = locked.get(&target.name) {
+                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
+                return Ok(TargetResult { stacks, image: Some(image.clone()), documents: Vec::new() });
+            }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
             let images = stacks.iter().map(|(platform, stack)| {
@@ -376,8 +458,7 @@ impl Build<'_> {
             let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
             Ok::<_, Failure>(TargetResult { stacks, image, documents })
-        });
-        images
+        })
     }
 
     fn inputs(
@@ -389,7 +470,7 @@ impl Build<'_> {
     ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
+        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };
         let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();

@@ -1,6 +1,7 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 mod added;
+pub mod affected;
 mod attestations;
 pub mod build;
 mod build_warnings;
@@ -24,6 +25,7 @@ mod input;
 pub mod jobs;
 mod keep_going;
 pub mod list;
+mod locked;
 mod lockfile;
 mod metadata;
 pub mod print;
@@ -36,6 +38,7 @@ mod solve;
 mod stdin;
 mod step_failure;
 mod store_failure;
+pub mod verify;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -49,6 +52,7 @@ pub use failure::{Failure, Kind};
 use crate::sys::cancel::CancelToken;
 
 /// What a command knows of where it runs; made by `cli`, which alone asks the operating system for it.
+#[derive(Clone)]
 pub struct Host {
     /// The environment.
     pub env: BTreeMap<String, String>,

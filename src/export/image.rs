@@ -125,11 +125,21 @@ pub fn assemble(
             None => store.layer_blob(&stack[..=index], Compression::default())?,
         });
     }
+    Ok(of_layers(platform, config, layers, stack))
+}
+
+/// Makes the image whose compressed layers are `layers`, one for each of `stack`, oldest first.
+pub fn of_layers(
+    platform: &Platform,
+    config: &ImageConfig,
+    layers: Vec<Descriptor>,
+    stack: &[DiffId],
+) -> PlatformImage {
     let mut config = config.clone();
     config.rootfs.diff_ids = stack.to_vec();
     let config = Blob::new(MediaType::ImageConfig, config.to_bytes());
     let manifest = image_manifest(&config.descriptor, &layers);
-    Ok(PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest, attestation: None })
+    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest, attestation: None }
 }
 
 #[cfg(test)]

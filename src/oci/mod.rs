@@ -5,6 +5,7 @@
 
 mod attestation;
 mod blob;
+pub mod compare;
 mod config;
 mod document;
 mod layer;

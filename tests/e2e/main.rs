@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod add;
+mod affected;
 mod attestations;
 mod build;
 mod cache;
@@ -28,6 +29,7 @@ mod interrupt;
 mod keep_going;
 mod language;
 mod link;
+mod locked;
 mod mounts;
 mod network;
 mod output;
@@ -44,4 +46,5 @@ mod sign;
 mod ssh;
 mod stdin;
 mod support;
+mod verify;
 mod why;
