@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::added::Added;
+use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
@@ -20,8 +21,8 @@ use super::step_failure::{self, Surroundings};
 use super::store_failure::store_failure;
 use super::verify::{Comparison, Outcome};
 use super::{
-    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
-    why,
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
+    stdin, why,
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -71,6 +72,8 @@ pub struct BuildRequest {
     pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// `--sign`: with which key what is pushed is signed.
+    pub sign: Option<String>,
     /// How large the store may become.
     pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
@@ -276,6 +279,9 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
@@ -304,8 +310,18 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check((&lowered, &locked), &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents, &locked)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        let attesting = Attesting {
+            lowered: &lowered,
+            sources: &project.sources,
+            inputs: &inputs,
+            identities: &answers.so_far().identities,
+            context_identities: &self.checkouts.identities,
+            store: self.store,
+            layers: &layers,
+            activities: self.activities,
+        };
+        let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -315,6 +331,7 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
+            key: key.as_ref(),
         };
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if self.request.locked {
@@ -448,6 +465,7 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
+        attesting: &Attesting<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -456,10 +474,10 @@ impl Build<'_> {
                 Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
-        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             if let Some(image) = locked.get(&target.name) {
                 let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+                return Ok(TargetResult { stacks, image: Some(image.clone()), documents: Vec::new() });
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
@@ -469,11 +487,12 @@ impl Build<'_> {
                 let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
                 image::assemble(self.store, platform, &target.config, &base, stack)
             });
-            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
+            let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
+            let mut images = images.map_err(|error| release::export_failure(&error))?;
+            let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok(TargetResult { stacks, image })
-        });
-        images.map_err(|error| release::export_failure(&error))
+            Ok::<_, Failure>(TargetResult { stacks, image, documents })
+        })
     }
 
     fn inputs(
