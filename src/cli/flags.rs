@@ -225,6 +225,12 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// With --keep-going: publish the targets that were built although others failed
+    #[arg(long, requires = "keep_going")]
+    publish_partial: bool,
+    /// Go on with a release of these targets that did not end: send what no registry acknowledged, then set the tags
+    #[arg(long)]
+    resume: bool,
     /// Refuse steps that would run under emulation, before anything runs
     #[arg(long)]
     no_emulation: bool,
@@ -303,12 +309,15 @@ impl BuildFlags {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
         let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
+        let (publish_partial, resume) = (self.publish_partial, self.resume);
         let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
             project,
             jobs,
             keep_going,
+            publish_partial,
+            resume,
             no_emulation,
             fail_on_miss,
             metadata_file,

@@ -5,22 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::added::Added;
+use super::ahead::Ahead;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
 use super::project::{self, Project, ProjectRequest};
-use super::release::{self, Released};
+use super::publish::{self, Fates};
+use super::release::{self, Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, TargetImage, TargetResult};
+use crate::export::image::{self, ExportError, PlatformImage, TargetImage, TargetResult};
+use crate::export::push::Publisher;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan, STDIN_CONTEXT};
+use crate::plan::{Output, Plan, PlannedTarget, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
@@ -51,6 +54,10 @@ pub struct BuildRequest {
     pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// With it: targets that were built, and can be sent, are published although others were not.
+    pub publish_partial: bool,
+    /// Goes on with a release of the same targets that did not end.
+    pub resume: bool,
     /// A step that would run under emulation is an error, found before anything runs.
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
@@ -221,6 +228,9 @@ impl Build<'_> {
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
+        let journal = publish::journal(self, project);
+        let Build { host, client, store, activities, .. } = *self;
+        let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs());
         let solver = Solver {
             build: self,
             lowered: &lowered,
@@ -235,23 +245,20 @@ impl Build<'_> {
                 why::missed(&targets).inspect_err(|_| self.host.talk.line(why::text(&targets).trim_end()))?;
                 solved
             }
-            false => solver.run(project, listener)?,
+            false => Ahead::new(self, &lowered, &publisher)
+                .beside(|on_made| solver.run(project, listener, on_made))?,
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check(&lowered, &solved, project, tail)?;
+        let (plan, publisher, epoch) = (self.plan, &publisher, project.epoch);
+        let release = Release { host, plan, store, publisher, layers: &layers, activities, epoch };
+        self.check(&lowered, &solved, project, tail, &release)?;
         let results = self.assemble(&lowered, &solved.contents)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
-        let release = release::Release {
-            host: self.host,
-            plan: self.plan,
-            store: self.store,
-            client: self.client,
-            layers: &layers,
-            activities: self.activities,
-            epoch: project.epoch,
+        let released = match self.request.publish_partial {
+            true => release.send_what_can_be(&results)?,
+            false => release.send(&results)?,
         };
-        let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
@@ -311,6 +318,7 @@ impl Build<'_> {
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
+        release: &Release<'_>,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
@@ -326,8 +334,22 @@ impl Build<'_> {
         }
         let (plan, contents) = (self.plan, &solved.contents);
         let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
+        let fates = match self.request.publish_partial {
+            true => self.publish_built(&outcomes, release)?,
+            false => Fates::default(),
+        };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
-        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
+        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table(&fates)) })
+    }
+
+    /// Sends the targets that were built for all their platforms, beside others that were not.
+    fn publish_built(&self, outcomes: &Outcomes<'_>, release: &Release<'_>) -> Result<Fates, Failure> {
+        let mut plan = self.plan.clone();
+        plan.targets.retain(|target| outcomes.is_built(target));
+        let results = Build { plan: &plan, ..*self }.assemble(outcomes.lowered, outcomes.contents)?;
+        let release = Release { plan: &plan, ..*release };
+        release.write(&results)?;
+        Ok(release.publish_each(&results))
     }
 
     fn assemble(
@@ -345,17 +367,27 @@ impl Build<'_> {
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let images = stacks.iter().map(|(platform, stack)| {
-                let target = &lowered.targets[&(target.name.clone(), platform.clone())];
-                let base = target.root.and_then(|root| lowered.definition.base_image(root));
-                let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                image::assemble(self.store, platform, &target.config, &base, stack)
-            });
+            let images = target.platforms.iter().zip(&stacks);
+            let images = images.map(|(planned, (_, stack))| self.image(lowered, planned, stack));
             let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
             Ok(TargetResult { stacks, image })
         });
         images.map_err(|error| release::export_failure(&error))
+    }
+
+    /// Puts together the image of a target for one platform, whose root file system is `stack`.
+    pub(super) fn image(
+        &self,
+        lowered: &Lowered,
+        target: &PlannedTarget,
+        stack: &[DiffId],
+    ) -> Result<PlatformImage, ExportError> {
+        let platform = &target.platform;
+        let target = &lowered.targets[&(target.name.clone(), platform.clone())];
+        let base = target.root.and_then(|root| lowered.definition.base_image(root));
+        let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
+        image::assemble(self.store, platform, &target.config, &base, stack)
     }
 
     fn inputs(

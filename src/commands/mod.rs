@@ -1,6 +1,7 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 mod added;
+mod ahead;
 pub mod build;
 mod build_warnings;
 pub mod cache;
@@ -26,6 +27,7 @@ mod lockfile;
 mod metadata;
 pub mod print;
 pub mod project;
+mod publish;
 mod release;
 mod remotes;
 mod rights;

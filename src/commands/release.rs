@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::store_failure::store_failure;
-use super::{Failure, Host, Kind};
+use super::{Failure, Host, Kind, publish};
 use crate::digest::DiffId;
 use crate::digest::Digest;
 use crate::export::archive::{ArchiveTree, write_tar};
@@ -15,17 +15,17 @@ use crate::export::file::write_file;
 use crate::export::image::{ExportError, TargetImage, TargetResult};
 use crate::export::layout::{Layout, LayoutBlob, LayoutRoot, write_layout_archive, write_layout_directory};
 use crate::export::local::{Ownership, copy_to_directory};
-use crate::export::push::{Publication, Published, Publisher};
+use crate::export::push::{Publication, PublishError, Published, Publisher};
 use crate::oci::Descriptor;
 use crate::plan::{LayoutForm, Output, Plan, TargetPlan};
 use crate::platform::Platform;
-use crate::registry::Client;
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::root::Root;
 use crate::worker::layers::{LayerError, Layers};
 
 /// Everything that sending needs.
+#[derive(Clone, Copy)]
 pub struct Release<'a> {
     /// Where the command runs.
     pub host: &'a Host,
@@ -33,8 +33,8 @@ pub struct Release<'a> {
     pub plan: &'a Plan,
     /// Has the layers.
     pub store: &'a Store,
-    /// Talks to registries.
-    pub client: &'a Client,
+    /// Sends to registries.
+    pub publisher: &'a Publisher<'a>,
     /// Fetches base layers that were never needed.
     pub layers: &'a Layers<'a>,
     /// Tells the user.
@@ -75,7 +75,18 @@ impl Release<'_> {
     /// # Errors
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
-        let mut released = Released::default();
+        let written = self.write(results)?;
+        let published = self.publish(results).map_err(|error| publish::failure(&error))?;
+        self.publisher.finish();
+        Ok(Released { published, written })
+    }
+
+    /// Writes files and directories, and returns which.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub(super) fn write(&self, results: &[TargetResult]) -> Result<Vec<String>, Failure> {
+        let mut written = Vec::new();
         let mut layouts: BTreeMap<(&String, LayoutForm), Vec<(&TargetPlan, &TargetImage)>> = BTreeMap::new();
         for (target, result) in self.plan.targets.iter().zip(results) {
             for output in &target.outputs {
@@ -89,19 +100,19 @@ impl Release<'_> {
                     Output::Tar { dest } => self.write_tar(result, dest)?,
                 }
                 if let Output::Local { dest } | Output::Tar { dest } = output {
-                    released.written.push(dest.clone());
+                    written.push(dest.clone());
                 }
             }
         }
         for ((dest, form), targets) in layouts {
             self.write_layout(&targets, dest, form)?;
-            released.written.push(dest.clone());
+            written.push(dest.clone());
         }
-        released.published = self.publish(results)?;
-        Ok(released)
+        Ok(written)
     }
 
-    fn publish(&self, results: &[TargetResult]) -> Result<Published, Failure> {
+    /// Publishes what the plan pushes: all of it, or nothing.
+    pub(super) fn publish(&self, results: &[TargetResult]) -> Result<Published, PublishError> {
         let publications: Vec<Publication<'_>> = self
             .plan
             .targets
@@ -118,14 +129,7 @@ impl Release<'_> {
         if publications.is_empty() {
             return Ok(Published::default());
         }
-        let publisher = Publisher {
-            client: self.client,
-            store: self.store,
-            layers: self.layers,
-            activities: self.activities,
-            now: self.host.now.as_secs(),
-        };
-        publisher.publish(&publications).map_err(|error| export_failure(&error))
+        self.publisher.publish(&publications)
     }
 
     /// Writes one layout that holds the images of all `targets`, each under its tags.
