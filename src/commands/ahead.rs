@@ -44,10 +44,7 @@ impl<'a> Ahead<'a> {
 
     /// Does `solve`, and sends meanwhile what the steps that it tells of have made. Returns when all of that is sent; if
     /// `solve` failed, what is under way is broken off, unless some of it is to be published all the same.
-    pub(super) fn beside<E, F>(
-        &self,
-        solve: impl FnOnce(&OnMade<'_>) -> Result<Solved<E>, F>,
-    ) -> Result<Solved<E>, F> {
+    pub(super) fn beside<E, F>(&self, solve: impl FnOnce(&OnMade<'_>) -> Result<Solved<E>, F>) -> Result<Solved<E>, F> {
         let wanted = self.wanted();
         if wanted.is_empty() {
             return solve(&|_, _| {});

@@ -245,8 +245,7 @@ impl Build<'_> {
                 why::missed(&targets).inspect_err(|_| self.host.talk.line(why::text(&targets).trim_end()))?;
                 solved
             }
-            false => Ahead::new(self, &lowered, &publisher)
-                .beside(|on_made| solver.run(project, listener, on_made))?,
+            false => Ahead::new(self, &lowered, &publisher).beside(|on_made| solver.run(project, listener, on_made))?,
         };
         contexts.save(self.store);
         solver.record(project, &solved);

@@ -71,10 +71,15 @@ fn names(target: &TargetPlan) -> impl Iterator<Item = &Reference> {
 /// Says what `--resume` found.
 fn text_of(found: &Found) -> String {
     match found {
-        Found::Nothing => "resume: no release of this project was left unfinished; registries are asked what they have".to_owned(),
-        Found::Busy => "resume: another bake is at the release of this project; registries are asked what they have".to_owned(),
+        Found::Nothing => {
+            "resume: no release of this project was left unfinished; registries are asked what they have".to_owned()
+        }
+        Found::Busy => {
+            "resume: another bake is at the release of this project; registries are asked what they have".to_owned()
+        }
         Found::Other => {
-            "resume: the release that was left unfinished is one of other targets or tags; this one begins anew".to_owned()
+            "resume: the release that was left unfinished is one of other targets or tags; this one begins anew"
+                .to_owned()
         }
         Found::Unfinished { age, n_blobs, n_manifests, uploads, tags } => {
             let mut text = format!("resume: going on with the release of {} ago: ", duration(*age));

@@ -190,7 +190,8 @@ impl<'a> Publisher<'a> {
         let mut documents: Vec<(usize, Digest)> = Vec::new();
         for (index, (name, image)) in wanted.iter().enumerate() {
             let is_whole = whole.contains(name, image);
-            let asked = image.documents().map(Blob::digest).filter(|digest| !is_whole || *digest == image.root().digest());
+            let asked =
+                image.documents().map(Blob::digest).filter(|digest| !is_whole || *digest == image.root().digest());
             let asked = asked.filter(|digest| !self.journal.has_manifest(&name.name(), *digest));
             documents.extend(asked.map(|digest| (index, digest)));
         }
@@ -219,7 +220,8 @@ impl<'a> Publisher<'a> {
             }
         }
         for documents in [manifests, indexes] {
-            let documents = documents.into_iter().filter(|((name, digest), _)| !self.journal.has_manifest(name, *digest));
+            let documents =
+                documents.into_iter().filter(|((name, digest), _)| !self.journal.has_manifest(name, *digest));
             threads::map(documents.collect(), N_CONNECTIONS, |((name, digest), (repository, document))| {
                 let by_digest = Reference { tag: None, ..repository.with_digest(digest) };
                 self.push_document(&by_digest, document)?;

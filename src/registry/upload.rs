@@ -144,7 +144,8 @@ impl Client {
         }
         // `0-0` is what nothing at all looks like, too.
         let range = answer.response.headers().get(RANGE).and_then(|range| range.to_str().ok());
-        let end: Option<u64> = range.and_then(|range| range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok());
+        let end: Option<u64> =
+            range.and_then(|range| range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok());
         let offset = end.map_or(0, |end| if end == 0 { 0 } else { end + 1 });
         let location = location(&call, &answer.response).map_or_else(|_| point.location.clone(), Into::into);
         Ok(Some(UploadPoint { location, offset }).filter(|point| point.offset <= upload.size))

@@ -97,7 +97,9 @@ impl<'a> ReleaseJournal<'a> {
             Ok(None) => return (journal, Found::Busy),
             Err(_) => return (journal, Found::Nothing),
         };
-        let Some((theirs, begun)) = lines.first().and_then(|line| header(line)) else { return (journal, Found::Nothing) };
+        let Some((theirs, begun)) = lines.first().and_then(|line| header(line)) else {
+            return (journal, Found::Nothing);
+        };
         if theirs != plan {
             return (journal, Found::Other);
         }

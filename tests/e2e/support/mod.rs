@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod http;
+pub mod proxy;
 pub mod server;
 
 use std::collections::BTreeMap;
