@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::build::{Build, BuildRequest};
+use super::build::Build;
 use super::failure::with_causes;
 use super::project::Project;
 use super::release::{Release, Released, export_failure};
-use super::{Failure, Host, Kind, why};
+use super::{Failure, Kind, why};
 use crate::digest::{Digest, FieldHasher};
 use crate::export::image::TargetResult;
 use crate::export::push::PublishError;
@@ -15,7 +15,7 @@ use crate::export::push::journal::{Found, PlannedTag, ReleaseJournal};
 use crate::export::push::tags::{Fate, TagState};
 use crate::plan::{Output, Plan, TargetPlan};
 use crate::reference::Reference;
-use crate::store::{Size, Store};
+use crate::store::Size;
 
 const RESUME: &str = "run the same command with --resume: what registries acknowledged is not sent again";
 
@@ -25,18 +25,8 @@ pub(super) type Fates = BTreeMap<String, Result<Vec<String>, String>>;
 /// Begins the release's journal, or goes on with the one that an earlier process left and says what is in it.
 pub(super) fn journal<'a>(build: &Build<'a>, project: &Project) -> ReleaseJournal<'a> {
     let Build { request, host, plan, store, .. } = *build;
-    let project = why::project_directory(host, &project.lock_path());
-    let project = Digest::of(project.as_os_str().as_encoded_bytes());
-    begin(request, host, plan, store, project)
-}
-
-fn begin<'a>(
-    request: &BuildRequest,
-    host: &Host,
-    plan: &Plan,
-    store: &'a Store,
-    project: Digest,
-) -> ReleaseJournal<'a> {
+    let directory = why::project_directory(host, &project.lock_path());
+    let project = Digest::of(directory.as_os_str().as_encoded_bytes());
     let (plan, now) = (identity(plan), host.now.as_secs());
     if !request.resume {
         return ReleaseJournal::begin(store, project, plan, now);

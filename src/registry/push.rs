@@ -4,6 +4,7 @@
 //! sent (see `upload`).
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
@@ -47,8 +48,8 @@ impl Client {
         on_progress: &dyn Fn(u64),
     ) -> Result<Pushed, Error> {
         let open = |_| open();
-        let (piece, resume, on_point) = (u64::MAX, None, &|_: &_| {});
-        let blob = BlobUpload { descriptor, mount_from, open: &open, on_progress, piece, resume, on_point };
+        let (piece, patience, resume, on_point) = (u64::MAX, Duration::ZERO, None, &|_: &_| {});
+        let blob = BlobUpload { descriptor, mount_from, open: &open, on_progress, piece, patience, resume, on_point };
         self.upload_blob(name, &blob)
     }
 

@@ -5,13 +5,14 @@
 //!                     ▲                │ broke
 //!                     └── 204, Range ──┴─▶ GET LOCATION ─▶ anything else: POST again
 //! ```
-//! A blob of at most one piece is one PUT. A piece counts once the registry acknowledged it. An upload that broke is gone
+//! A blob of at most one piece is one PUT. The first piece is small; the others are as large as goes in a given time, so
+//! that about so much time is lost when the connection breaks. A piece counts once the registry acknowledged it. An upload that broke is gone
 //! on with where the registry says that it stands; one that it no longer knows, or that turned out to have other bytes,
 //! is begun anew. A registry that takes no pieces gets the blob in one.
 
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, RANGE};
 use reqwest::{Method, Url};
@@ -34,8 +35,11 @@ pub struct BlobUpload<'a> {
     pub open: &'a dyn Fn(u64) -> io::Result<Box<dyn Read + Send>>,
     /// Gets the number of bytes sent so far, on the calling thread.
     pub on_progress: &'a dyn Fn(u64),
-    /// Most bytes in one request, unless the registry wants more.
+    /// Most bytes in the first request, unless the registry wants more.
     pub piece: u64,
+    /// How long a further piece may take, as fast as those before it went; it is never smaller than the first. A registry
+    /// needs a moment for each, so a fast connection gets large ones.
+    pub patience: Duration,
     /// Where an earlier upload of the same bytes to the same repository stood.
     pub resume: Option<UploadPoint>,
     /// Gets where the upload stands, each time that the registry acknowledged a piece.
@@ -111,9 +115,11 @@ impl Client {
             None => self.open_upload(upload, attempts)?,
         };
         attempts.point = Some(point.clone()).filter(|_| upload.size > attempts.piece);
-        let piece = attempts.piece.max(least);
+        let mut piece = attempts.piece.max(least);
         while upload.size - point.offset > piece {
+            let begin = Instant::now();
             point = self.send_piece(upload, &point, piece, attempts)?;
+            piece = piece.max(within(upload.blob.patience, piece, begin.elapsed()));
             (upload.blob.on_point)(&point);
             attempts.point = Some(point.clone());
         }
@@ -211,6 +217,11 @@ impl Client {
         attempts.asked.set(retry_after(&answer.response));
         self.refusal(&push(upload.name, None), call, answer, &blob_name(upload.name, upload.digest))
     }
+}
+
+/// Returns how many bytes go in `time` where `n_bytes` took `took`.
+fn within(time: Duration, n_bytes: u64, took: Duration) -> u64 {
+    (n_bytes as f64 * time.as_secs_f64() / took.as_secs_f64().max(1e-3)) as u64
 }
 
 impl Attempts {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::Publisher;
 use crate::digest::{DiffId, Digest};
@@ -13,9 +14,10 @@ use crate::registry::{BlobUpload, Pushed};
 use crate::sys::cancel::CancelToken;
 use crate::sys::threads;
 
-/// Bytes in one request. What was acknowledged need not be sent again when the connection breaks or bake is killed; each
-/// piece costs one more answer to wait for.
+/// Bytes in the first request of a large blob, and how long a further one may take. What was acknowledged need not be sent
+/// again when the connection breaks or bake is killed; but Debian's registry syncs its disk after each piece.
 const PIECE: u64 = 32 << 20;
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A blob that a repository is to have.
 struct WantedBlob<'a> {
@@ -86,6 +88,7 @@ impl Publisher<'_> {
             },
             on_progress: &|n_bytes| activity.progress(n_bytes, Some(descriptor.size())),
             piece: PIECE,
+            patience: PATIENCE,
             resume: self.journal.upload(&name, *digest),
             on_point: &|point| self.journal.note_upload(&name, *digest, point),
         };

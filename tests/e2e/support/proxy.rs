@@ -36,6 +36,8 @@ pub struct Asked {
     pub method: String,
     /// With its query.
     pub path: String,
+    /// Bytes of its body.
+    pub length: u64,
 }
 
 impl Asked {
@@ -142,7 +144,8 @@ impl Proxy {
         let mut reader = BufReader::with_capacity(1 << 16, client);
         let Some(request) = Head::read(&mut reader)? else { return Ok(()) };
         let mut words = request.lines[0].split(' ').map(str::to_owned);
-        let asked = Asked { method: words.next().unwrap_or_default(), path: words.next().unwrap_or_default() };
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let asked = Asked { method, path, length: request.length };
         if asked.path.starts_with("/token") {
             return self.give_token(client);
         }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use bake::digest::Digest;
 use bake::registry::{BlobUpload, Error, Pushed, UploadPoint};
@@ -19,12 +20,23 @@ struct Told {
 
 /// Sends [`BLOB`] in pieces of ten bytes.
 fn upload(registry: &FakeRegistry, resume: Option<UploadPoint>, told: &Told) -> Result<Pushed, Error> {
+    upload_within(Duration::ZERO, registry, resume, told)
+}
+
+/// Sends [`BLOB`] in pieces that take about so long, the first of ten bytes.
+fn upload_within(
+    patience: Duration,
+    registry: &FakeRegistry,
+    resume: Option<UploadPoint>,
+    told: &Told,
+) -> Result<Pushed, Error> {
     let upload = BlobUpload {
         descriptor: &blob_descriptor(BLOB),
         mount_from: &[],
         open: &|offset| Ok(Box::new(&BLOB[offset as usize..]) as Box<dyn Read + Send>),
         on_progress: &|_| {},
         piece: 10,
+        patience,
         resume,
         on_point: &|point| told.points.borrow_mut().push(point.clone()),
     };
@@ -57,6 +69,13 @@ fn a_large_blob_goes_piece_by_piece_and_each_is_told() {
     let offsets: Vec<u64> = told.points.borrow().iter().map(|point| point.offset).collect();
     assert_eq!(offsets, [10, 20, 30]);
     assert!(told.points.borrow()[0].location.ends_with("/v2/team/api/blobs/uploads/1?_state=secret-state"));
+}
+
+#[test]
+fn a_fast_registry_gets_the_rest_at_once() {
+    let (registry, told) = (FakeRegistry::start(), Told::default());
+    assert_eq!(upload_within(Duration::from_secs(9), &registry, None, &told).expect("sent"), Pushed::Sent);
+    assert_eq!(trace(&registry), ["HEAD", "POST", "PATCH 0-9", "PUT 10-30"]);
 }
 
 #[test]
@@ -174,7 +193,7 @@ fn bytes_that_are_not_the_descriptors_are_refused_once() {
 fn the_pause_that_a_registry_asks_for_is_made() {
     let (registry, told) = (FakeRegistry::start(), Told::default());
     registry.fail_times(1, "PATCH", Response::new(429).header("Retry-After", 1));
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     assert_eq!(upload(&registry, None, &told).expect("sent"), Pushed::Sent);
-    assert!(begin.elapsed() >= std::time::Duration::from_secs(1));
+    assert!(begin.elapsed() >= Duration::from_secs(1));
 }
