@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 content address, `sha256:<64 hex digits>` (image-spec v1.1, descriptor.md, *Digests*).
@@ -162,11 +163,25 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// Returns what to [`Hasher::resume`] from.
+    pub fn state(&self) -> HashState {
+        HashState(self.0.serialize().into())
+    }
+
+    /// Goes on from where `state` was taken; `None` if it is no state.
+    pub fn resume(state: &HashState) -> Option<Hasher> {
+        Sha256::deserialize(&state.0.into()).ok().map(Hasher)
+    }
+
     /// Returns the digest of all that was added.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }
+
+/// What SHA-256 knows of the bytes so far; the same on every machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashState(pub [u8; 104]);
 
 /// Hashes named fields without ambiguity: name and value are each prefixed with their length, and the domain sets one use
 /// apart from every other, so equal digests mean equal fields in equal order.

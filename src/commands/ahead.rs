@@ -81,7 +81,7 @@ impl<'a> Ahead<'a> {
         let mut wanted: BTreeMap<VertexId, Vec<Wanted<'_>>> = BTreeMap::new();
         for target in &self.build.plan.targets {
             let pushed = target.outputs.iter().filter_map(|output| match output {
-                Output::Push(names) => Some(&names[..]),
+                Output::Push(names) | Output::PushByDigest(names) => Some(&names[..]),
                 _ => None,
             });
             for names in pushed {

@@ -11,16 +11,24 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::load::{self, ImageStores};
+use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::publish::{self, Fates};
 use super::release::{self, Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
+use super::store_failure::store_failure;
+use super::verify::{Comparison, Outcome};
+use super::{
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
+    why,
+};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, ExportError, PlatformImage, TargetImage, TargetResult};
 use crate::export::push::Publisher;
+use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, PlannedTarget, STDIN_CONTEXT};
@@ -64,6 +72,8 @@ pub struct BuildRequest {
     pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// A file that gets the id of the only image.
+    pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
     /// How large the store may become.
@@ -88,6 +98,7 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    let mut podman = load::stand_by(&request.project, host);
     let (mut project, entered) = open(request, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
         return call::run(call, &mut project, request.project.store.as_deref(), host);
@@ -100,14 +111,22 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
         build.run_until_sound(project, listener, &tail)
     };
-    let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
+    let opened = (project, entered);
+    let find_stores = |plan: &Plan, is_inside| {
+        outputs::check(plan, host)?;
+        outputs::warn(&request.project, plan, host);
+        image_id::begin(request.iid_file.as_deref(), plan, host)?;
+        ImageStores::find(plan, is_inside, podman.take(), host)
+    };
+    let (built, plan) = prepared_with(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {
-        host.talk.line(&built.released.text(&summary.text(built.results.len(), host.elapsed())));
+        host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
             host.talk.line(&build_warnings::text(&built.warnings));
         }
     }
     metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
+    image_id::write(request.iid_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }
@@ -116,25 +135,39 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
-fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let entered =
         request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
     Ok((project::load(&request.project, host)?, entered))
 }
 
-/// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
-fn prepared<T>(
+/// Does `work` with all that a build needs but somewhere for its results, and returns the plan with what came of it. `listener` is
+/// gone afterwards.
+pub(super) fn prepared<T>(
+    request: &BuildRequest,
+    opened: (Project, Option<IdMapping>),
+    listener: Fanout,
+    host: &Host,
+    work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
+) -> Result<(T, Plan), Failure> {
+    prepared_with(request, opened, listener, host, |_, _| Ok(ImageStores::default()), work)
+}
+
+/// The same with image stores: `find_stores` is called before the namespaces are entered, or told that they are already.
+fn prepared_with<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
     host: &Host,
+    find_stores: impl FnOnce(&Plan, bool) -> Result<ImageStores, Failure>,
     work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
 ) -> Result<(T, Plan), Failure> {
     let place = (project.is_remote(), project.home());
     let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
+    let image_stores = &find_stores(&plan, entered.is_some())?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
@@ -145,8 +178,8 @@ fn prepared<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
-    let build =
-        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let (checkouts, mapping) = (&checkouts, &mapping);
+    let build = Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -183,10 +216,32 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
     Ok(targets)
 }
 
+/// Builds, builds once more in an empty store, and returns what `compare` makes of both.
+///
+/// # Errors
+/// As a build; what `compare` says.
+pub(super) fn verify<T>(request: &BuildRequest, host: &Host, compare: Comparison<T>) -> Result<T, Failure> {
+    let opened = open(request, host)?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let (compared, _) = prepared(request, opened, listener, host, |build, project, listener| {
+        let (lowered, contents) = build.contents_of(project, listener, &tail)?;
+        let nested = build.store.nested().map_err(|error| store_failure(&error))?;
+        let again = Build { store: &nested, ..*build };
+        let (_, contents_again) = again.contents_of(project, listener, &tail)?;
+        let first = Outcome { store: build.store, contents };
+        let second = Outcome { store: &nested, contents: contents_again };
+        compare(build, &lowered, &project.sources, &first, &second)
+    })?;
+    Ok(compared)
+}
+
 /// What a successful build made.
 struct Built {
     /// In the plan's order.
     results: Vec<TargetResult>,
+    /// Of these, how many are those that the lockfile says are there.
+    n_locked: usize,
     released: Released,
     warnings: BTreeSet<BuildWarning>,
 }
@@ -195,14 +250,20 @@ pub(super) struct Build<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) host: &'a Host,
     pub(super) plan: &'a Plan,
-    checkouts: &'a Checkouts,
+    pub(super) checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
+    image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
-    client: &'a Client,
+    pub(super) client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
 }
 
 impl Build<'_> {
+    /// Returns the build of another plan, at another place, with the same store.
+    pub(super) fn beside<'b>(&'b self, host: &'b Host, plan: &'b Plan, checkouts: &'b Checkouts) -> Build<'b> {
+        Build { host, plan, checkouts, ..*self }
+    }
+
     /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
     /// with somebody already.
     fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
@@ -228,12 +289,13 @@ impl Build<'_> {
         let layers = Layers::new(self.store, self.client, self.activities);
         let contexts = self.contexts();
         let answers = Answers::default();
+        let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let journal = publish::journal(self, project);
         let Build { host, client, store, activities, .. } = *self;
         let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs());
         let solver = Solver {
             build: self,
-            lowered: &lowered,
+            lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
             secrets: &secrets,
@@ -250,9 +312,10 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         let (plan, publisher, epoch) = (self.plan, &publisher, project.epoch);
-        let release = Release { host, plan, store, publisher, layers: &layers, activities, epoch };
-        self.check(&lowered, &solved, project, tail, &release)?;
-        let results = self.assemble(&lowered, &solved.contents)?;
+        let image_stores = self.image_stores;
+        let release = Release { host, plan, store, publisher, image_stores, layers: &layers, activities, epoch };
+        self.check((&lowered, &locked), &solved, project, tail, Some(&release))?;
+        let results = self.assemble(&lowered, &solved.contents, &locked)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let released = match self.request.publish_partial {
             true => release.send_what_can_be(&results)?,
@@ -262,10 +325,55 @@ impl Build<'_> {
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
-        Ok(Built { results, released, warnings: lowered.warnings })
+        Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
     }
 
-    fn secrets(&self) -> Secrets {
+    /// Builds everything and returns what each step made.
+    fn contents_of(
+        &self,
+        project: &mut Project,
+        listener: &dyn Listener,
+        tail: &Tail,
+    ) -> Result<(Lowered, BTreeMap<VertexId, Content>), Failure> {
+        let secrets = self.secrets();
+        let (_, lowered) = self.lower(project, &secrets)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let (contexts, answers) = (self.contexts(), Answers::default());
+        let (lowered_ref, secrets) = (&lowered, &secrets);
+        let solver = Solver {
+            build: self,
+            lowered: lowered_ref,
+            layers: &layers,
+            contexts: &contexts,
+            secrets,
+            answers: &answers,
+        };
+        let solved = solver.run(project, listener, &|_, _| {})?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail, None)?;
+        Ok((lowered, solved.contents))
+    }
+
+    /// Returns the images that the lockfile says are there.
+    fn locked(
+        &self,
+        lowered: &Lowered,
+        lock: &Lockfile,
+        layers: &Layers<'_>,
+        contexts: &Contexts,
+        epoch: i64,
+    ) -> Result<LockedImages, Failure> {
+        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
+        // What came over the network is not known yet: a target that reads such has other inputs than the lockfile, and is
+        // built.
+        let contents = BTreeMap::new();
+        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, &contents);
+        let mut digest = |target: &LoweredTarget| {
+            inputs.digest(target.root, &target.config).map_err(|error| Failure::new(Kind::Build, error))
+        };
+        Locked { build: self, lowered, lock, layers }.images(&mut digest)
+    }
+
+    pub(super) fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         Secrets::new(given, &self.host.env, &self.host.directory)
     }
@@ -280,7 +388,7 @@ impl Build<'_> {
     }
 
     /// Lowers all targets with the lockfile's pins, and returns both.
-    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+    pub(super) fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
             // The lockfile here is that of another bakefile.
@@ -305,7 +413,7 @@ impl Build<'_> {
         Ok((lock, lowered))
     }
 
-    fn contexts(&self) -> Contexts {
+    pub(super) fn contexts(&self) -> Contexts {
         let placed = self.checkouts.directories.clone();
         Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }
@@ -313,11 +421,11 @@ impl Build<'_> {
     /// Fails if a step failed or the user asked to stop.
     fn check(
         &self,
-        lowered: &Lowered,
+        (lowered, locked): (&Lowered, &LockedImages),
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
-        release: &Release<'_>,
+        release: Option<&Release<'_>>,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
@@ -332,29 +440,20 @@ impl Build<'_> {
             return Err(failure);
         }
         let (plan, contents) = (self.plan, &solved.contents);
-        let outcomes = Outcomes { plan, lowered, sources: &project.sources, contents, failures };
-        let fates = match self.request.publish_partial {
-            true => self.publish_built(&outcomes, release)?,
-            false => Fates::default(),
+        let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
+        let fates = match release.filter(|_| self.request.publish_partial) {
+            Some(release) => self.publish_built(&outcomes, release)?,
+            None => Fates::default(),
         };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
         Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table(&fates)) })
     }
 
-    /// Sends the targets that were built for all their platforms, beside others that were not.
-    fn publish_built(&self, outcomes: &Outcomes<'_>, release: &Release<'_>) -> Result<Fates, Failure> {
-        let mut plan = self.plan.clone();
-        plan.targets.retain(|target| outcomes.is_built(target));
-        let results = Build { plan: &plan, ..*self }.assemble(outcomes.lowered, outcomes.contents)?;
-        let release = Release { plan: &plan, ..*release };
-        release.write(&results)?;
-        Ok(release.publish_each(&results))
-    }
-
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
+        locked: &LockedImages,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -364,6 +463,10 @@ impl Build<'_> {
             }
         };
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+            if let Some(image) = locked.get(&target.name) {
+                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
+                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+            }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
             let images = target.platforms.iter().zip(&stacks);
@@ -398,7 +501,7 @@ impl Build<'_> {
     ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &crate::frontend::LoweredTarget)| {
+        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
             Ok((key.clone(), inputs.digest(target.root, &target.config)?))
         };
         let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::failure::with_causes;
+use super::locked::LockedImages;
 use super::publish::Fates;
 use super::solve::Lowered;
 use crate::diagnostic::SourceMap;
@@ -18,6 +19,7 @@ use crate::worker::local::WorkerError;
 pub(super) struct Outcomes<'a> {
     pub(super) plan: &'a Plan,
     pub(super) lowered: &'a Lowered,
+    pub(super) locked: &'a LockedImages,
     pub(super) sources: &'a SourceMap,
     pub(super) contents: &'a BTreeMap<VertexId, Content>,
     pub(super) failures: &'a [StepFailure<WorkerError>],
@@ -62,7 +64,7 @@ impl Outcomes<'_> {
 
     fn outcome(&self, target: &PlannedTarget) -> (&'static str, String) {
         let Some(root) = self.root(&target.name, target) else { return ("built", String::new()) };
-        if self.contents.contains_key(&root) {
+        if self.contents.contains_key(&root) || self.locked.contains_key(&target.name) {
             return ("built", String::new());
         }
         let linked = target.contexts.values().filter_map(|context| match context {

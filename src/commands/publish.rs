@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::build::Build;
 use super::failure::with_causes;
+use super::keep_going::Outcomes;
 use super::project::Project;
 use super::release::{Release, Released, export_failure};
 use super::{Failure, Kind, why};
@@ -52,7 +53,7 @@ fn identity(plan: &Plan) -> Digest {
 
 fn names(target: &TargetPlan) -> impl Iterator<Item = &Reference> {
     let pushed = target.outputs.iter().filter_map(|output| match output {
-        Output::Push(names) => Some(names),
+        Output::Push(names) | Output::PushByDigest(names) => Some(names),
         _ => None,
     });
     pushed.flatten()
@@ -139,6 +140,22 @@ fn table(tags: &[TagState]) -> String {
     text
 }
 
+impl Build<'_> {
+    /// Sends the targets that were built for all their platforms, beside others that were not.
+    ///
+    /// # Errors
+    /// An image cannot be put together, or a file not be written.
+    pub(super) fn publish_built(&self, outcomes: &Outcomes<'_>, release: &Release<'_>) -> Result<Fates, Failure> {
+        let mut plan = self.plan.clone();
+        plan.targets.retain(|target| outcomes.is_built(target));
+        let built = self.beside(self.host, &plan, self.checkouts);
+        let results = built.assemble(outcomes.lowered, outcomes.contents, outcomes.locked)?;
+        let release = Release { plan: &plan, ..*release };
+        release.write(&results)?;
+        Ok(release.publish_each(&results))
+    }
+}
+
 impl Release<'_> {
     /// Sends `results` as [`Release::send`] does; where that cannot be done for all of them, publishes those for which it
     /// can.
@@ -146,11 +163,11 @@ impl Release<'_> {
     /// # Errors
     /// Not all was published; the failure says what was.
     pub(super) fn send_what_can_be(&self, results: &[TargetResult]) -> Result<Released, Failure> {
-        let written = self.write(results)?;
+        let released = self.write(results)?;
         let error = match self.publish(results) {
             Ok(published) => {
                 self.publisher.finish();
-                return Ok(Released { published, written });
+                return Ok(Released { published, ..released });
             }
             Err(PublishError::Content(error)) => error,
             Err(error) => return Err(failure(&error)),

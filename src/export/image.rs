@@ -3,6 +3,7 @@
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
     Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
+    with_platform,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -74,6 +75,14 @@ impl TargetImage {
         self.images.iter().map(|image| &image.manifest).chain(&self.index)
     }
 
+    /// Returns what names the image's document: with its platform where there is one alone.
+    pub fn root_descriptor(&self) -> Descriptor {
+        match (&self.index, &self.images[..]) {
+            (None, [only]) => with_platform(&only.manifest.descriptor, &only.platform),
+            _ => self.root().descriptor.clone(),
+        }
+    }
+
     /// Returns the document that a tag names: the index, or the only manifest.
     pub fn root(&self) -> &Blob {
         self.index.as_ref().unwrap_or(&self.images[0].manifest)
@@ -113,11 +122,21 @@ pub fn assemble(
             None => store.layer_blob(&stack[..=index], Compression::default())?,
         });
     }
+    Ok(of_layers(platform, config, layers, stack))
+}
+
+/// Makes the image whose compressed layers are `layers`, one for each of `stack`, oldest first.
+pub fn of_layers(
+    platform: &Platform,
+    config: &ImageConfig,
+    layers: Vec<Descriptor>,
+    stack: &[DiffId],
+) -> PlatformImage {
     let mut config = config.clone();
     config.rootfs.diff_ids = stack.to_vec();
     let config = Blob::new(MediaType::ImageConfig, config.to_bytes());
     let manifest = image_manifest(&config.descriptor, &layers);
-    Ok(PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest })
+    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest }
 }
 
 #[cfg(test)]

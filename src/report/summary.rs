@@ -36,20 +36,25 @@ const SLOW: Duration = Duration::from_secs(1);
 const N_SLOW: usize = 5;
 
 impl Summary {
-    /// Returns the last lines of a build that made `n_images` images in `total`. Steps that failed or were stopped count as
+    /// Returns the last lines of a build that made `n_images` images in `total`; of these, `n_locked` were there as the
+    /// lockfile said. Steps that failed or were stopped count as
     /// ones that ran.
     ///
     /// ```text
     /// built 3 images: 12 steps ran (8 emulated, 41.2 s), 15 cached, in 12.3 s
     /// emulated 30.1 s: [linux/arm64 3/5] RUN make
     /// ```
-    pub fn text(&self, n_images: usize, total: Duration) -> String {
+    pub fn text(&self, n_images: usize, n_locked: usize, total: Duration) -> String {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = format!("built {}: {} ran", count(n_images, "image"), count(counts.n_ran, "step"));
         if counts.n_emulated > 0 {
             _ = write!(text, " ({} emulated, {:.1} s)", counts.n_emulated, counts.emulated.as_secs_f64());
         }
-        _ = write!(text, ", {} cached, in {:.1} s", counts.n_cached, total.as_secs_f64());
+        _ = write!(text, ", {} cached", counts.n_cached);
+        if n_locked > 0 {
+            _ = write!(text, ", {} locked", count(n_locked, "image"));
+        }
+        _ = write!(text, ", in {:.1} s", total.as_secs_f64());
         let mut slow = counts.slow.clone();
         slow.sort_by_key(|(took, vertex)| (std::cmp::Reverse(*took), *vertex));
         for (took, vertex) in slow.iter().take(N_SLOW) {

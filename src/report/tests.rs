@@ -164,8 +164,8 @@ fn the_summary_counts_what_ran() {
     listen(&Fanout(vec![summary.clone(), Arc::new(Quiet)]), &definition);
     let expected = "built 3 images: 2 steps ran (1 emulated, 8.9 s), 1 cached, in 12.3 s\n\
                     emulated 8.9 s: [linux/arm64 3/4] RUN make";
-    assert_eq!(summary.text(3, ms(12_340)), expected);
-    assert_eq!(Summary::default().text(1, ms(40)), "built 1 image: 0 steps ran, 0 cached, in 0.0 s");
+    assert_eq!(summary.text(3, 0, ms(12_340)), expected);
+    assert_eq!(Summary::default().text(1, 1, ms(40)), "built 1 image: 0 steps ran, 0 cached, 1 image locked, in 0.0 s");
 }
 
 #[test]

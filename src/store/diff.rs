@@ -12,6 +12,7 @@
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
 
 mod entries;
+mod marks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,6 +24,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+
+use crate::digest::DiffId;
+
+use entries::{Forward, LayerWriter};
+use marks::MarkingHasher;
+pub use marks::Marks;
+
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const OVERLAY_OPAQUE: &str = "user.overlay.opaque";
 
@@ -51,9 +59,34 @@ enum ChangeKind {
 /// # Errors
 /// A file cannot be read.
 pub fn write_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, out: &mut dyn Write) -> io::Result<()> {
+    write_from(Path::new(""), changes, lowers, epoch, &mut Forward(out))
+}
+
+/// Hashes the layer of `changes` over `lowers`, as [`write_layer`] writes it; the layer begins as the one that `marks` are
+/// of, up to the last of them. Files have one name each.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn hash_layer(changes: &Path, lowers: &[PathBuf], epoch: i64, marks: Marks) -> io::Result<(DiffId, Marks)> {
+    let mut hasher = MarkingHasher::new(marks);
+    let first = hasher.next().to_owned();
+    write_from(&first, changes, lowers, epoch, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+/// Writes the entries from `first` on; all where it is empty.
+fn write_from(
+    first: &Path,
+    changes: &Path,
+    lowers: &[PathBuf],
+    epoch: i64,
+    out: &mut impl LayerWriter,
+) -> io::Result<()> {
     let mut found = Vec::new();
-    collect(changes, Path::new(""), lowers, Below::Merged, &mut found)?;
-    if is_top_changed(changes, lowers)? {
+    collect(&Walk { changes, first }, Path::new(""), lowers, Below::Merged, &mut found)?;
+    // Directories around the first entry come before it.
+    found.retain(|change| change.path.as_path() >= first);
+    if first.as_os_str().is_empty() && is_top_changed(changes, lowers)? {
         let metadata = Box::new(std::fs::symlink_metadata(changes)?);
         found.insert(0, Change { path: PathBuf::from("."), kind: ChangeKind::Present(metadata) });
     }
@@ -78,16 +111,31 @@ pub fn copy_metadata(from: &Path, to: &Path) -> io::Result<()> {
     set_time(to, metadata.mtime(), metadata.mtime_nsec())
 }
 
+/// Where changes are looked for.
+struct Walk<'a> {
+    changes: &'a Path,
+    /// What comes before it in the layer is not looked at.
+    first: &'a Path,
+}
+
+impl Walk<'_> {
+    /// Says whether neither `path` nor what is in it is wanted. Paths are ordered as the layer is: by their names' bytes.
+    fn is_before(&self, path: &Path) -> bool {
+        path < self.first && !self.first.starts_with(path)
+    }
+}
+
 /// Adds what changed below the directory `relative`; `lowers` are the directories of that name below it, topmost first,
 /// as far as they show through.
 fn collect(
-    changes: &Path,
+    walk: &Walk<'_>,
     relative: &Path,
     lowers: &[PathBuf],
     below: Below,
     found: &mut Vec<Change>,
 ) -> io::Result<()> {
-    let mut names = names_of(&changes.join(relative))?.into_iter().map(|name| (name, true)).collect::<BTreeMap<_, _>>();
+    let mut names =
+        names_of(&walk.changes.join(relative))?.into_iter().map(|name| (name, true)).collect::<BTreeMap<_, _>>();
     if below == Below::Hidden {
         for lower in lowers {
             for name in names_of(lower)? {
@@ -97,6 +145,9 @@ fn collect(
     }
     for (name, is_in_changes) in names {
         let path = relative.join(&name);
+        if walk.is_before(&path) {
+            continue;
+        }
         if !is_in_changes {
             if find(lowers, &name)?.is_some() {
                 found.push(Change { path, kind: ChangeKind::Whiteout });
@@ -107,7 +158,7 @@ fn collect(
             let reason = format!("a layer has no room for a file named `{}`", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, reason));
         }
-        let full = changes.join(&path);
+        let full = walk.changes.join(&path);
         let metadata = std::fs::symlink_metadata(&full)?;
         let kind = metadata.file_type();
         if kind.is_char_device() && metadata.rdev() == 0 {
@@ -116,7 +167,7 @@ fn collect(
                 found.push(Change { path, kind: ChangeKind::Whiteout });
             }
         } else if kind.is_dir() {
-            collect_directory(changes, path, metadata, (lowers, below), found)?;
+            collect_directory(walk, path, metadata, (lowers, below), found)?;
         } else if !kind.is_socket() {
             found.push(Change { path, kind: ChangeKind::Present(Box::new(metadata)) });
         }
@@ -125,13 +176,13 @@ fn collect(
 }
 
 fn collect_directory(
-    changes: &Path,
+    walk: &Walk<'_>,
     path: PathBuf,
     metadata: Metadata,
     (lowers, around): (&[PathBuf], Below),
     found: &mut Vec<Change>,
 ) -> io::Result<()> {
-    let full = changes.join(&path);
+    let full = walk.changes.join(&path);
     let name = path.file_name().unwrap_or_default();
     let below = find(lowers, name)?;
     let is_opaque = xattr(&full, OVERLAY_OPAQUE)?.is_some_and(|value| value == b"y");
@@ -144,7 +195,7 @@ fn collect_directory(
     // Its place comes before what is in it; whether it is needed shows only afterwards.
     let at = found.len();
     found.push(Change { path: path.clone(), kind: ChangeKind::Present(Box::new(metadata)) });
-    collect(changes, &path, &next, around, found)?;
+    collect(walk, &path, &next, around, found)?;
     if !is_new && found.len() == at + 1 {
         found.pop();
     }

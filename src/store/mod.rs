@@ -11,6 +11,7 @@
 //! ├── layers/HEX             by diff id: which blobs hold the layer, and which repositories have them
 //! ├── snapshots/HEX/fs/      by chain id: the layer on top of that stack, as overlayfs has it
 //! ├── snapshots/HEX/over     the chain id of the snapshot that this one only says the differences to
+//! ├── snapshots/HEX/marks    states of the hash of a copied layer, so that the next one that begins the same goes on from there
 //! ├── records/HEX            by cache key: the stack that a step made
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
@@ -52,6 +53,7 @@ mod collect;
 mod compress;
 mod damage;
 pub mod diff;
+mod discard;
 mod emulators;
 mod history;
 mod inventory;
@@ -82,6 +84,7 @@ use crate::digest::{DiffId, Digest};
 use crate::sys::interrupt::Leftover;
 use crate::sys::tree;
 
+use discard::Discard;
 use item::ItemKey;
 use lease::{Gate, Leases};
 use ledger::Ledger;
@@ -191,6 +194,7 @@ pub struct Store {
     is_counted: OnceLock<()>,
     /// What this process let grow in its place: cache mounts, git's repositories, listings. Protects the set alone.
     grown: Mutex<BTreeSet<ItemId>>,
+    discard: Discard,
     /// Removes the temporaries where this process does not come to its end.
     _leftovers: [Leftover; 2],
 }
@@ -258,6 +262,7 @@ impl Store {
             overhead: OnceLock::new(),
             is_counted: OnceLock::new(),
             grown: Mutex::default(),
+            discard: Discard::default(),
             _leftovers: leftovers,
         })
     }
@@ -294,6 +299,14 @@ impl Store {
     pub fn private_directory(&self) -> Result<tempfile::TempDir, StoreError> {
         let made = tempfile::Builder::new().prefix("private").tempdir_in(&self.temporaries);
         made.map_err(|error| StoreError::io("create a directory in", &self.temporaries, error))
+    }
+
+    /// Returns an empty store of its own among the temporaries of this one; it is gone when this one is closed.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn nested(&self) -> Result<Store, StoreError> {
+        Store::open(&self.temporary())
     }
 
     /// Returns a fresh path for a temporary, below this process's own directory.
@@ -340,6 +353,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         // What is not counted now is counted by the next collection.
         _ = self.count_grown();
+        self.discard.finish();
         _ = tree::remove(&self.temporaries);
         _ = std::fs::remove_file(self.temporaries.with_extension("lock"));
     }

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::diff;
+use super::diff::{self, Marks};
 use super::item::{ItemKey, ItemKind};
 use super::ledger::measure;
 use super::unpack::{self, Unpack, Whiteouts};
@@ -65,7 +65,7 @@ impl Store {
     pub fn prepare_over(&self, parent: &[DiffId], over: Option<DiffId>) -> Result<ActiveSnapshot<'_>, StoreError> {
         let shown: Vec<DiffId> = parent.iter().copied().chain(over).collect();
         let mut snapshot = ActiveSnapshot::empty(self, parent, over.and_then(|_| chain_id(&shown)))?;
-        let (changes, work) = (snapshot.changes(), snapshot.directory.join("work"));
+        let (changes, work) = (snapshot.changes(), snapshot.make_work_directory()?);
         let lowers = self.lowers(&shown)?;
         self.copy_top_metadata(&lowers, &changes)?;
         let empty = self.path.join("empty");
@@ -176,6 +176,12 @@ impl Store {
         Some(parts)
     }
 
+    /// Returns the marks of a snapshot's layer; none where they are damaged or were not taken.
+    fn marks(&self, chain: ChainId) -> Marks {
+        std::fs::read(self.chain_path(chain).join("marks"))
+            .map_or_else(|_| Marks::default(), |bytes| Marks::from_bytes(&bytes))
+    }
+
     /// Takes away the snapshot of the top of `stack`, with those that it says the differences to.
     pub(super) fn take_away_snapshot(&self, stack: &[DiffId]) -> StoreError {
         let top = stack.last().expect("a layer is on top");
@@ -213,15 +219,19 @@ fn open_directory(path: &Path) -> Result<OwnedFd, StoreError> {
     Ok(file.into())
 }
 
-/// A root file system that is being changed; dropped without [`ActiveSnapshot::commit`] it leaves nothing.
+/// A root file system that is being changed; dropped without [`ActiveSnapshot::commit`] it leaves nothing, once the store is closed.
 #[derive(Debug)]
 pub struct ActiveSnapshot<'a> {
     store: &'a Store,
     parent: Vec<DiffId>,
     /// The snapshot that this one says the differences to.
     over: Option<ChainId>,
-    /// Has the upper directory `fs` and overlayfs's own `work`.
+    /// Has the upper directory `fs`.
     directory: PathBuf,
+    /// Overlayfs's own.
+    work: Option<PathBuf>,
+    /// Whether the layer's hash is marked, so that another one which begins the same need not be hashed whole.
+    marking: Option<Marking>,
     root: Option<Root>,
 }
 
@@ -232,12 +242,21 @@ impl<'a> ActiveSnapshot<'a> {
         parent: &[DiffId],
         over: Option<ChainId>,
     ) -> Result<ActiveSnapshot<'a>, StoreError> {
+        let directory = store.temporary();
         let snapshot =
-            ActiveSnapshot { store, parent: parent.to_vec(), over, directory: store.temporary(), root: None };
-        for path in [&snapshot.directory, &snapshot.changes(), &snapshot.directory.join("work")] {
+            ActiveSnapshot { store, parent: parent.to_vec(), over, directory, work: None, marking: None, root: None };
+        for path in [&snapshot.directory, &snapshot.changes()] {
             std::fs::create_dir(path).map_err(|error| StoreError::io("create", path, error))?;
         }
         Ok(snapshot)
+    }
+
+    /// Makes the directory that overlayfs wants beside the upper one. It is no part of what is kept, so that removing it
+    /// keeps nobody waiting.
+    fn make_work_directory(&mut self) -> Result<PathBuf, StoreError> {
+        let work = self.work.insert(self.store.temporary());
+        std::fs::create_dir(&*work).map_err(|error| StoreError::io("create", work, error))?;
+        Ok(work.clone())
     }
 
     /// Returns the upper directory.
@@ -253,6 +272,12 @@ impl<'a> ActiveSnapshot<'a> {
     /// Returns the detached mount, to become a process's root.
     pub fn mount_fd(&self) -> BorrowedFd<'_> {
         self.root().as_fd()
+    }
+
+    /// Has the layer's hash marked. Entries before `first_change` in the layer's order (relative to the root) are those of the
+    /// layer that this one says the differences to; none are where it is absent. No file has several names.
+    pub fn mark(&mut self, first_change: Option<PathBuf>) {
+        self.marking = Some(Marking { first_change });
     }
 
     /// Makes a layer of the changes, keeps it, and returns its diff id. Modification times are at most `epoch` (seconds
@@ -281,11 +306,7 @@ impl<'a> ActiveSnapshot<'a> {
                     let layer = store.compress(compression, &write)?;
                     (layer.diff_id, Some(layer))
                 }
-                None => {
-                    let mut tar = Hashing::new(std::io::sink());
-                    write(&mut tar).map_err(|error| StoreError::io("read", &changes, error))?;
-                    (DiffId(tar.finish().1), None)
-                }
+                None => (self.hash(&merged.path, &lowers, epoch)?, None),
             }
         };
         // A layer that says nothing of the root directory leaves its time, too.
@@ -302,13 +323,26 @@ impl<'a> ActiveSnapshot<'a> {
         Ok(diff_id)
     }
 
+    /// Returns the diff id of the layer that shows at `changes`, and notes the marks on the way to it.
+    fn hash(&self, changes: &Path, lowers: &[PathBuf], epoch: i64) -> Result<DiffId, StoreError> {
+        let known = match (&self.marking, self.over) {
+            (Some(Marking { first_change: Some(path) }), Some(over)) => self.store.marks(over).until(path),
+            _ => Marks::default(),
+        };
+        let hashed = diff::hash_layer(changes, lowers, epoch, known);
+        let (diff_id, marks) = hashed.map_err(|error| StoreError::io("read", changes, error))?;
+        if self.marking.is_some() {
+            let path = self.directory.join("marks");
+            std::fs::write(&path, marks.to_bytes()).map_err(|error| StoreError::io("write", &path, error))?;
+        }
+        Ok(diff_id)
+    }
+
     pub(super) fn keep(mut self, diff_id: DiffId) -> Result<(), StoreError> {
         self.root = None;
         let stack: Vec<DiffId> = self.parent.iter().copied().chain([diff_id]).collect();
         let chain = chain_id(&stack).expect("not empty");
         let path = self.store.chain_path(chain);
-        let work = self.directory.join("work");
-        tree::remove(&work).map_err(|error| StoreError::io("remove", &work, error))?;
         if let Some(over) = self.over {
             let note = self.directory.join("over");
             std::fs::write(&note, over.0.hex()).map_err(|error| StoreError::io("write", &note, error))?;
@@ -329,9 +363,17 @@ impl<'a> ActiveSnapshot<'a> {
     }
 }
 
+/// How a layer's hash is marked.
+#[derive(Debug)]
+struct Marking {
+    /// Before it the layer is as the one below it was.
+    first_change: Option<PathBuf>,
+}
+
 impl Drop for ActiveSnapshot<'_> {
     fn drop(&mut self) {
         self.root = None;
-        _ = tree::remove(&self.directory);
+        let left = self.directory.exists().then(|| std::mem::take(&mut self.directory));
+        self.work.take().into_iter().chain(left).for_each(|path| self.store.discard.take(path));
     }
 }

@@ -307,7 +307,7 @@ impl LocalWorker<'_> {
         let difference = recopy.as_ref().map(|recopy| self.copy_difference(recopy, vertex, step, parent));
         let diff_id = match difference.transpose()?.flatten() {
             Some(diff_id) => diff_id,
-            None => self.change_all_files(vertex, op, step, parent)?,
+            None => self.change_all_files(vertex, op, step, parent, recopy.is_some())?,
         };
         if let Some(recopy) = &recopy {
             self.remember(recopy, diff_id)?;
@@ -321,8 +321,12 @@ impl LocalWorker<'_> {
         op: &FileOp,
         step: &Step<'_>,
         parent: &[DiffId],
+        is_remembered: bool,
     ) -> Result<DiffId, WorkerError> {
-        let snapshot = self.store.prepare(parent)?;
+        let mut snapshot = self.store.prepare(parent)?;
+        if is_remembered {
+            snapshot.mark(None);
+        }
         let inputs = vertex.inputs.iter().zip(step.inputs).map(|(id, content)| self.open_input(*id, content));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let source = |index: InputIndex| inputs.get(index.0 as usize).map(OpenInput::tree);

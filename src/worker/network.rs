@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::sandbox::{Launcher, Network, NetworkNamespace, Ready, SandboxError, Uplink};
+use super::sandbox::{INTERFACE, INTERFACES, Launcher, Network, NetworkNamespace, Ready, SandboxError, Uplink};
 use crate::graph::NetworkMode;
 
 /// What `default` means (`BAKE_NETWORK`).
@@ -109,9 +109,6 @@ impl Subnet {
         self.address(100)
     }
 }
-
-/// The device that interfaces of a user-mode network are made with; everybody's on most hosts.
-const INTERFACES: &str = "/dev/net/tun";
 
 /// Where steps get their networks from.
 pub struct Networks<'a> {
@@ -269,6 +266,12 @@ impl Leased<'_> {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.idle.iter_mut().for_each(NetworkNamespace::release);
+    }
+}
+
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
         if let LeasedKind::Namespace { namespace, is_reusable: true } = &mut self.kind {
@@ -325,9 +328,17 @@ fn uplink(network: UserNetwork, program: &Path, subnet: Subnet, has_resolver: bo
     let (args, ready) = match network {
         UserNetwork::Pasta => {
             // Root of a namespace with all ids would be taken for the host's and become nobody.
-            let fixed = "--quiet --runas 0 --config-net --no-map-gw -t none -u none -T none -U none -I tap0 -n 24 -m";
+            let fixed = "--quiet --runas 0 --config-net --no-map-gw -t none -u none -T none -U none -n 24 -m";
             let mut args: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
-            args.extend([MTU.to_owned(), "-a".to_owned(), text(subnet.own()), "-g".to_owned(), text(subnet.gateway())]);
+            args.extend([
+                MTU.to_owned(),
+                "-I".to_owned(),
+                INTERFACE.to_owned(),
+                "-a".to_owned(),
+                text(subnet.own()),
+                "-g".to_owned(),
+                text(subnet.gateway()),
+            ]);
             if has_resolver {
                 args.extend(["--dns-forward".to_owned(), text(subnet.resolver())]);
             }
@@ -340,7 +351,7 @@ fn uplink(network: UserNetwork, program: &Path, subnet: Subnet, has_resolver: bo
             let fixed = ["--configure", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"];
             let mut args: Vec<String> = fixed.map(str::to_owned).to_vec();
             args.extend([format!("--mtu={MTU}"), cidr, ready, "--netns-type=path".to_owned()]);
-            args.extend([Uplink::NAMESPACE.to_owned(), "tap0".to_owned()]);
+            args.extend([Uplink::NAMESPACE.to_owned(), INTERFACE.to_owned()]);
             (args, Ready::Descriptor)
         }
     };

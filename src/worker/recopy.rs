@@ -65,7 +65,8 @@ impl LocalWorker<'_> {
         let below = Root::from_fd(self.store.view(parent)?);
         let Some(difference) = recopy.directory.difference(&earlier, action, &below)? else { return Ok(None) };
         let context = self.contexts.open(self.local_source(recopy.from))?;
-        let snapshot = self.store.prepare_over(parent, Some(over))?;
+        let mut snapshot = self.store.prepare_over(parent, Some(over))?;
+        snapshot.mark(recopy.directory.first_change(&difference, action, snapshot.root())?);
         let owner = action.owner.as_ref().map(|owner| file::resolve_owner(&below, owner)).transpose()?;
         let how = (owner, self.settings.epoch);
         recopy.directory.apply(&difference, action, &context.tree(), snapshot.root(), how)?;

@@ -33,6 +33,7 @@ pub fn damage(world: &mut World, random: &mut Random) {
     let archive = format!("--output=type=oci,dest={}", world.archive().display());
     let flags = if place == "snapshots" || random.is_one_in(2) { vec![archive] } else { world.outputs(random) };
     let (expected, _) = world.expected(variant);
+    world.forget_lock();
     let ran = Ran::from(build(&world.project, variant, &flags).output().unwrap());
     world.n_noticed += u32::from(ran.stderr.contains("damaged"));
     match ran.code {

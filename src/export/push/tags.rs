@@ -59,6 +59,8 @@ impl Publisher<'_> {
         let tags: BTreeMap<String, (&Reference, &Blob)> = publications
             .iter()
             .flat_map(|publication| publication.names.iter().map(|name| (name, publication.image.root())))
+            // What is named by its digest is in place.
+            .filter(|(name, _)| name.digest.is_none())
             .map(|(name, document)| (name.to_string(), (name, document)))
             .collect();
         let wanted = threads::map(tags.into_iter().collect(), N_CONNECTIONS, |(text, (name, document))| {

@@ -33,18 +33,41 @@ struct Loaded {
     content: Option<Vec<u8>>,
 }
 
+/// Takes an archive, and is told where its entries begin.
+pub(super) trait LayerWriter: Write {
+    /// The entry of `path`, relative to the root, is next.
+    fn begin(&mut self, path: &Path);
+}
+
+/// An archive that goes on somewhere else.
+pub(super) struct Forward<'w>(pub(super) &'w mut dyn Write);
+
+impl LayerWriter for Forward<'_> {
+    fn begin(&mut self, _path: &Path) {}
+}
+
+impl Write for Forward<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Writes `found`, in its order, as a tar archive.
 ///
 /// # Errors
 /// A file cannot be read or changed while it was; or `out` fails.
-pub(super) fn write(changes: &Path, found: &[Change], epoch: i64, out: &mut dyn Write) -> io::Result<()> {
-    let mut writer = EntryWriter { changes, epoch, tar: TarWriter::new(out), linked: BTreeMap::new() };
+pub(super) fn write(changes: &Path, found: &[Change], epoch: i64, out: &mut impl LayerWriter) -> io::Result<()> {
+    let mut writer = EntryWriter { changes, epoch, out, linked: BTreeMap::new() };
     let batches = batches(found);
     if batches.len() <= 1 {
         for change in found {
             writer.append(change, load(changes, change)?)?;
         }
-        return writer.tar.finish();
+        return TarWriter::new(writer.out).finish();
     }
     std::thread::scope(|scope| -> io::Result<()> {
         let (sender, receiver) = sync_channel(1);
@@ -64,7 +87,7 @@ pub(super) fn write(changes: &Path, found: &[Change], epoch: i64, out: &mut dyn 
         }
         Ok(())
     })?;
-    writer.tar.finish()
+    TarWriter::new(writer.out).finish()
 }
 
 /// Cuts the entries into runs that are read ahead together.
@@ -105,20 +128,21 @@ fn read(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-struct EntryWriter<'a> {
+struct EntryWriter<'a, W> {
     changes: &'a Path,
     epoch: i64,
-    tar: TarWriter<'a>,
+    out: &'a mut W,
     /// The first name of each file that has several, by device and inode.
     linked: BTreeMap<(u64, u64), &'a Path>,
 }
 
-impl<'a> EntryWriter<'a> {
+impl<'a, W: LayerWriter> EntryWriter<'a, W> {
     fn append(&mut self, change: &'a Change, loaded: Loaded) -> io::Result<()> {
+        self.out.begin(&change.path);
         let Some(metadata) = change.metadata() else {
             let path = whiteout_path(&change.path);
             let entry = TarEntry::new(path.as_os_str().as_bytes(), EntryType::Regular, 0, 0);
-            return self.tar.append(&entry, &mut io::empty()).map(drop);
+            return TarWriter::new(self.out).append(&entry, &mut io::empty()).map(drop);
         };
         let kind = metadata.file_type();
         let mut path = change.path.as_os_str().as_bytes().to_vec();
@@ -135,7 +159,7 @@ impl<'a> EntryWriter<'a> {
         };
         if let Some(first) = self.earlier_name(change, metadata) {
             (entry.kind, entry.link, entry.xattrs) = (EntryType::Link, first.as_os_str().as_bytes(), &[]);
-            return self.tar.append(&entry, &mut io::empty()).map(drop);
+            return TarWriter::new(self.out).append(&entry, &mut io::empty()).map(drop);
         }
         let content = loaded.content.as_deref();
         match kind {
@@ -143,10 +167,12 @@ impl<'a> EntryWriter<'a> {
                 entry.size = metadata.len();
                 let n_bytes = match content {
                     Some(content) if content.len() as u64 == entry.size => {
-                        return self.tar.append_bytes(&entry, content);
+                        return TarWriter::new(self.out).append_bytes(&entry, content);
                     }
                     Some(content) => content.len() as u64,
-                    None => self.tar.append(&entry, &mut File::open(self.changes.join(&change.path))?)?,
+                    None => {
+                        TarWriter::new(self.out).append(&entry, &mut File::open(self.changes.join(&change.path))?)?
+                    }
                 };
                 if n_bytes != metadata.len() {
                     return Err(io::Error::other(format!("{} changed while it was read", change.path.display())));
@@ -162,7 +188,7 @@ impl<'a> EntryWriter<'a> {
             kind if kind.is_block_device() => (entry.kind, entry.device) = (EntryType::Block, device),
             _ => return Ok(()),
         }
-        self.tar.append(&entry, &mut io::empty()).map(drop)
+        TarWriter::new(self.out).append(&entry, &mut io::empty()).map(drop)
     }
 
     /// Returns the name under which the file is in the archive already.

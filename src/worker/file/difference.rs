@@ -133,6 +133,21 @@ impl Directory {
         after.map(|(path, _)| path).take_while(|path| path.starts_with(directory)).next().is_some()
     }
 
+    /// Returns the first entry of the layer that differs, relative to the root.
+    ///
+    /// # Errors
+    /// The destination cannot be resolved.
+    pub fn first_change(
+        &self,
+        difference: &Difference,
+        action: &CopyAction,
+        root: &Root,
+    ) -> Result<Option<PathBuf>, FileError> {
+        let dest = root.follow(Path::new(&action.dest)).map_err(io_error("resolve", Path::new(&action.dest)))?;
+        let dest = dest.strip_prefix("/").unwrap_or(&dest);
+        Ok(difference.first().map(|path| dest.join(path)))
+    }
+
     /// Makes `root`, which shows what the earlier copy wrote, what this copy makes of the parent. `owner` and `epoch` are
     /// as [`copy`](super::copy::copy) has them.
     ///
@@ -159,6 +174,11 @@ impl Directory {
 }
 
 impl Difference {
+    /// Returns the first entry of a layer that differs, below the destination.
+    pub fn first(&self) -> Option<&Path> {
+        self.removed.first().into_iter().chain(self.written.first()).min().map(PathBuf::as_path)
+    }
+
     /// Returns how many entries differ.
     pub fn len(&self) -> usize {
         self.removed.len() + self.written.len()

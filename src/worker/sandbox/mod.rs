@@ -39,7 +39,7 @@ pub use crate::graph::Ulimit;
 pub use crate::solver::notice::Stream;
 pub use enter::{IdMapping, enter, has_own_user_namespace};
 pub use launch::{Launcher, run};
-pub use network::{NetworkNamespace, Ready, Uplink};
+pub use network::{INTERFACE, INTERFACES, NetworkNamespace, Ready, Uplink};
 pub use runner::become_runner_if_asked;
 
 /// A process and what it sees. No `Debug`: environment and files may hold secrets.

@@ -28,6 +28,12 @@ use super::{Launcher, SandboxError, privileges};
 /// The holder's `argv[0]`.
 pub(super) const HOLDER: &str = "bake-network-holder";
 
+/// The device that interfaces of a user-mode network are made with; everybody's on most hosts.
+pub const INTERFACES: &str = "/dev/net/tun";
+
+/// The interface that leads out of a namespace.
+pub const INTERFACE: &str = "tap0";
+
 /// How long a user-mode network may take until it is ready.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -120,20 +126,28 @@ impl AsFd for NetworkNamespace {
     }
 }
 
+impl NetworkNamespace {
+    /// Lets the way out go, and does not wait for its end as dropping does: of several, all are let go before one is dropped.
+    pub fn release(&mut self) {
+        self.socket = None;
+    }
+}
+
 impl Drop for NetworkNamespace {
     fn drop(&mut self) {
-        self.socket = None;
+        self.release();
         _ = self.holder.wait();
     }
 }
 
-/// Makes a network namespace of our user namespace, with its loopback interface up.
+/// Makes a network namespace of our user namespace, with its loopback interface up and [`INTERFACE`] for the way out.
 fn make() -> io::Result<OwnedFd> {
     // Entering one is for good, so a thread of its own does.
     let made = std::thread::Builder::new().name("network namespace".to_owned()).spawn(|| {
         // SAFETY: `CLONE_FILES` is not among the flags: only this thread's network changes.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
         bring_loopback_up()?;
+        make_interface()?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(CWD, "/proc/thread-self/ns/net", flags, Mode::empty())?)
     })?;
@@ -151,6 +165,26 @@ pub(super) fn bring_loopback_up() -> io::Result<()> {
     // SAFETY: the call reads an `ifreq`, which `request` is.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the interface that the user-mode network will attach to, in this thread's network namespace. One that it made itself
+/// would be taken down when it ends, for which everyone waits tens of milliseconds; this one goes with the namespace, for
+/// which nobody does.
+fn make_interface() -> io::Result<()> {
+    let mode = OFlags::RDWR | OFlags::CLOEXEC;
+    let device = rustix::fs::openat(CWD, INTERFACES, mode, Mode::empty())?;
+    // SAFETY: all-zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(INTERFACE.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the first call reads and writes an `ifreq`, which `request` is; the second takes a number.
+    let is_made = unsafe {
+        libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) == 0
+            && libc::ioctl(device.as_raw_fd(), libc::TUNSETPERSIST as _, 1) == 0
+    };
+    if is_made { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Is the holder, until the socket or the user-mode network comes to an end.
