@@ -65,7 +65,7 @@ pub struct Released {
     pub published: Published,
     /// Images that were published by digest: `REPOSITORY@DIGEST`.
     pub by_digest: Vec<String>,
-    /// Targets that went into the images of a Docker or Podman, and whose.
+    /// What went into the images of a Docker or Podman, a line for each target.
     pub loaded: Vec<String>,
     /// Files and directories that were written, as the user named them.
     pub written: Vec<String>,
@@ -80,7 +80,7 @@ impl Released {
             text.push_str(&format!("\nwrote {path}"));
         }
         for loaded in &self.loaded {
-            text.push_str(&format!("\nloaded {loaded}"));
+            text.push_str(&format!("\n{loaded}"));
         }
         for name in &self.by_digest {
             text.push_str(&format!("\npublished {name}"));
