@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::added::Added;
 use super::build_warnings::{self, BuildWarning};
+use super::caches::{self, Caches};
 use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
@@ -18,7 +19,7 @@ use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
 use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
 use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, TargetImage, TargetResult};
+use crate::export::image::{self, ExportError, TargetImage, TargetResult};
 use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
@@ -26,6 +27,7 @@ use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
+use crate::remotecache::{Exports, Outbox};
 use crate::report::why::TargetReport;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
@@ -140,8 +142,9 @@ fn prepared<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
-    let build =
-        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let caches = &Caches::open(&plan, client, host)?;
+    let (checkouts, mapping) = (&checkouts, &mapping);
+    let build = Build { request, host, plan: &plan, checkouts, store, mapping, client, caches, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -149,6 +152,9 @@ fn prepared<T>(
         host.talk.line(&format!(
             "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
         ));
+    }
+    for what in caches.imports.warnings() {
+        host.talk.line(&format!("warning: {what}"));
     }
     // Whatever an interrupt made fail, it was the user who asked.
     let done = done.map_err(|failure| match failure.kind {
@@ -170,9 +176,10 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
         let (_, lowered) = build.lower(project, &secrets)?;
         let layers = Layers::new(build.store, build.client, build.activities);
         let contexts = build.contexts();
-        let answers = Answers::default();
+        let (answers, found) = (Answers::default(), Mutex::default());
         let (lowered, secrets) = (&lowered, &secrets);
-        let solver = Solver { build, lowered, layers: &layers, contexts: &contexts, secrets, answers: &answers };
+        let (layers, contexts, answers, found, outbox) = (&layers, &contexts, &answers, &found, None);
+        let solver = Solver { build, lowered, layers, contexts, secrets, answers, outbox, found };
         Ok(solver.look(project, listener)?.1)
     })?;
     Ok(targets)
@@ -196,6 +203,8 @@ pub(super) struct Build<'a> {
     pub(super) store: &'a Store,
     mapping: &'a IdMapping,
     pub(super) client: &'a Client,
+    /// Those of other machines.
+    pub(super) caches: &'a Caches<'a>,
     pub(super) activities: &'a Activities<'a>,
 }
 
@@ -207,8 +216,9 @@ impl Build<'_> {
         for _ in 1..MAX_ATTEMPTS {
             let result = self.run(project, listener, tail);
             let n_now = self.store.damages().len();
+            let is_sound = n_now == n_damages && !self.caches.imports.broke();
             let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
-            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+            if result.is_ok() || is_sound || is_piped || self.host.cancel.is_cancelled() {
                 return result;
             }
             n_damages = n_now;
@@ -222,17 +232,37 @@ impl Build<'_> {
         if self.request.no_emulation {
             emulated_steps::refuse(&lowered, &project.sources)?;
         }
-        let layers = Layers::new(self.store, self.client, self.activities);
+        let sinks = caches::sinks(self.plan, &lowered, self.client, self.host)?;
+        let exports = Exports::new(self.store, self.activities, sinks);
+        let (built, unsent) =
+            exports.beside(|outbox| self.run_lowered(project, (lock, lowered), &secrets, (listener, tail), outbox));
+        let built = built?;
+        caches::check(unsent, self.host)?;
+        Ok(built)
+    }
+
+    /// Runs; `outbox` gets what steps make.
+    fn run_lowered(
+        &self,
+        project: &mut Project,
+        (lock, lowered): (Lockfile, Lowered),
+        secrets: &Secrets,
+        (listener, tail): (&dyn Listener, &Tail),
+        outbox: Option<&Outbox<'_>>,
+    ) -> Result<Built, Failure> {
+        let layers = Layers::new(self.store, self.client, self.activities).and(&self.caches.imports);
         let contexts = self.contexts();
-        let answers = Answers::default();
+        let (answers, found) = (Answers::default(), Mutex::default());
         let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let solver = Solver {
             build: self,
             lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
-            secrets: &secrets,
+            secrets,
             answers: &answers,
+            outbox,
+            found: &found,
         };
         let solved = match self.request.fail_on_miss {
             true => {
@@ -245,7 +275,8 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check((&lowered, &locked), &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents, &locked)?;
+        let results = self.assemble(&lowered, &solved.contents, &locked, (&layers, &answers))?;
+        caches::keep(&found, self.store, &Layers::new(self.store, self.client, self.activities));
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
             host: self.host,
@@ -360,6 +391,7 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
+        (layers, answers): (&Layers<'_>, &Answers),
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -375,11 +407,15 @@ impl Build<'_> {
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
+            let planned = target;
             let images = stacks.iter().map(|(platform, stack)| {
                 let target = &lowered.targets[&(target.name.clone(), platform.clone())];
                 let base = target.root.and_then(|root| lowered.definition.base_image(root));
                 let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                image::assemble(self.store, platform, &target.config, &base, stack)
+                layers.bring_in(stack)?;
+                let mut image = image::assemble(self.store, platform, &target.config, &base, stack)?;
+                caches::put_inline(planned, &mut image, lowered, answers);
+                Ok::<_, ExportError>(image)
             });
             let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));

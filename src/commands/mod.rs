@@ -4,6 +4,7 @@ mod added;
 pub mod build;
 mod build_warnings;
 pub mod cache;
+mod caches;
 mod call;
 pub mod check;
 pub mod compile;

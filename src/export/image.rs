@@ -2,7 +2,7 @@
 
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
+    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, annotated, image_index, image_manifest, parse_manifest,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -59,6 +59,13 @@ pub struct TargetImage {
     pub images: Vec<PlatformImage>,
     /// Where there are several platforms.
     pub index: Option<Blob>,
+}
+
+impl PlatformImage {
+    /// Adds an annotation, name and value, to the manifest.
+    pub fn annotate(&mut self, annotation: &(String, String)) {
+        self.manifest = annotated(&self.manifest, annotation);
+    }
 }
 
 impl TargetImage {

@@ -12,7 +12,7 @@ mod select;
 pub mod tar;
 pub mod untar;
 
-pub use blob::{Blob, image_index, image_manifest};
+pub use blob::{Blob, annotated, image_index, image_manifest};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
     DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,

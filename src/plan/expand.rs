@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::caches;
 use super::hosts;
 use super::limits;
 use super::output::outputs;
@@ -58,6 +59,8 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             outputs,
             tags,
             given: Given::of(target),
+            cache_from: caches::from(target, &mut found),
+            cache_to: caches::to(target, &mut found),
             is_linked: target.is_linked,
         });
     }
@@ -252,8 +255,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
     }
     let ignored = [
-        ("cache-from", target.cache_from.first().map(|cache| cache.span)),
-        ("cache-to", target.cache_to.first().map(|cache| cache.span)),
         ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
     ];

@@ -2,6 +2,7 @@
 //!
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
+mod caches;
 mod expand;
 mod given;
 mod hosts;
@@ -16,6 +17,7 @@ use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+pub use caches::{CacheBackend, CacheMode, CacheOptions, CachePlace};
 pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
 pub use hosts::HOST_GATEWAY;
@@ -45,6 +47,10 @@ pub struct TargetPlan {
     pub outputs: Vec<Output>,
     /// What its steps may mount that is no part of any result.
     pub given: Given,
+    /// `cache-from`: caches that it reads.
+    pub cache_from: Vec<CachePlace>,
+    /// `cache-to`: caches that it fills.
+    pub cache_to: Vec<CachePlace>,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }

@@ -8,6 +8,7 @@
 mod add;
 mod build;
 mod cache;
+mod caches;
 mod checks;
 mod container;
 mod content;
