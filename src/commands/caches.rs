@@ -11,13 +11,15 @@ use crate::graph::{Definition, Op, SourceOp, VertexId};
 use crate::plan::{CacheBackend, CacheMode, CachePlace, Plan, TargetPlan};
 use crate::registry::Client;
 use crate::remotecache::{
-    Backend, CachedLayer, Entry, Imports, Index, LocalCache, Outbox, RegistryCache, Sink, Unsent, inline_annotation,
+    Backend, CachedLayer, Credentials, Entry, GhaCache, GhaSettings, Imports, Index, LocalCache, Outbox, RegistryCache,
+    S3Cache, S3Settings, Sink, Unsent, Web, inline_annotation, profile_credentials,
 };
 use crate::solver::drive::{Step, Worker};
 use crate::solver::key::{CacheKey, Content};
 use crate::solver::lookups::Found;
 use crate::solver::scheduler::{Verdict, reachable};
 use crate::store::{CacheRecord, Compression, Store};
+use crate::sys::files::{DiskFiles, Files};
 use crate::worker::answers::Answers;
 use crate::worker::layers::Layers;
 use crate::worker::local::{LocalWorker, WorkerError};
@@ -74,14 +76,32 @@ fn backend<'a>(
     client: &'a Client,
     host: &'a Host,
 ) -> Result<Option<Box<dyn Backend + 'a>>, Failure> {
+    let env = |name: &str| host.var(name).map(str::to_owned);
+    let wrong = |message: String| Failure::new(Kind::Definition, message);
     Ok(match place {
         CacheBackend::Registry(name) => Some(Box::new(RegistryCache::new(client, name.clone()))),
         CacheBackend::Inline => None,
         CacheBackend::Local { path, digest } => {
             Some(Box::new(LocalCache::new(path, host.directory.join(path), *digest)))
         }
-        CacheBackend::S3(_) | CacheBackend::Gha(_) => None,
+        CacheBackend::S3(options) => {
+            let settings = S3Settings::new(&options.0, &env, || profile(host)).map_err(wrong)?;
+            let clock = Box::new(|| host.now + host.elapsed());
+            Some(Box::new(S3Cache::new(settings, Web::new(host.cancel.flag()), clock)))
+        }
+        CacheBackend::Gha(options) => {
+            let settings = GhaSettings::new(&options.0, &env).map_err(wrong)?;
+            settings.map(|settings| Box::new(GhaCache::new(settings, Web::new(host.cancel.flag()))) as Box<_>)
+        }
     })
+}
+
+/// Returns the credentials that the user's own file has for the profile that the environment names.
+fn profile(host: &Host) -> Option<Credentials> {
+    let of_home = || host.var("HOME").map(|home| format!("{home}/.aws/credentials"));
+    let path = host.var("AWS_SHARED_CREDENTIALS_FILE").map(str::to_owned).or_else(of_home)?;
+    let text = DiskFiles::new(&host.directory).read(path.as_ref()).ok()?;
+    profile_credentials(std::str::from_utf8(&text).ok()?, host.var("AWS_PROFILE").unwrap_or("default"))
 }
 
 /// Returns the caches that the targets of `plan` fill, with the steps that each gets.

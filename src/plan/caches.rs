@@ -193,7 +193,7 @@ fn left_out(spec: &CacheSpec, direction: Direction) -> Vec<String> {
         ("local", Direction::From) => &["src", "digest"],
         ("local", Direction::To) => &["dest"],
         ("s3", _) => &S3,
-        ("gha", _) => &["scope", "token", "url", "url_v2", "version", "timeout"],
+        ("gha", _) => &["scope", "token", "url", "url_v2", "version"],
         _ => &[],
     };
     let general: &[&str] = if direction == Direction::To { &TO } else { &[] };

@@ -10,6 +10,8 @@
 //! | [`registry`] | a member of the manifest's config | a blob of the manifest |
 //! | inline | a member of an annotation of the image's manifest | a layer of the image |
 //! | [`local`] | a file `bake/KEY` | a file `blobs/sha256/DIGEST` |
+//! | [`s3`] | an object `MANIFESTS_PREFIX NAME/bake/KEY` | an object `BLOBS_PREFIX DIGEST` |
+//! | [`gha`] | an entry of the service, `bake-SCOPE-KEY` | an entry `bake-blob-DIGEST` |
 //!
 //! What a cache is trusted with: that a step's layer is what the entry of its key says. Nothing else is believed: a layer
 //! has to have the blob digest and the diff id that its entry names, or the cache is left alone for the rest of the build
@@ -18,17 +20,24 @@
 
 mod entry;
 mod export;
+mod gha;
+mod http;
 mod import;
 mod local;
 mod registry;
+mod s3;
+mod signature;
 
 use std::io::{self, Read, Write};
 
 pub use entry::{CachedLayer, Entry, Index, MAX_ENTRIES, inline_annotation};
 pub use export::{Exports, Outbox, Sink, Unsent};
+pub use gha::{GhaCache, GhaSettings};
+pub use http::Web;
 pub use import::Imports;
 pub use local::LocalCache;
 pub use registry::RegistryCache;
+pub use s3::{Credentials, S3Cache, S3Settings, profile_credentials};
 
 use crate::digest::Digest;
 use crate::oci::Descriptor;

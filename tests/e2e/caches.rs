@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::bucket::{ACCESS_KEY, Bucket, RUNTIME_TOKEN, SECRET_KEY, SESSION_TOKEN};
 use crate::support::{self, Project, Ran, Registry, registry};
 
 /// Steps of each kind: files, a process, a copy from another stage, a copy that lies over others.
@@ -219,4 +220,92 @@ fn a_cache_that_is_not_there_is_a_warning_and_one_that_cannot_be_filled_an_error
     assert!(project.exists("bake.lock") && project.exists("out.tar"));
     let refused = project.bake(&["build", "--set=*.cache-to=type=azblob,name=x"]).fails(3);
     assert!(refused.stderr.contains("type=azblob"), "{}", refused.stderr);
+}
+
+/// Says whether something that is secret is in what a command printed.
+fn assert_no_secret(ran: &Ran) {
+    for secret in [SECRET_KEY, SESSION_TOKEN, RUNTIME_TOKEN, "sig=hidden"] {
+        assert!(!ran.stderr.contains(secret) && !ran.stdout.contains(secret), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_cache_in_a_bucket_spares_another_machine_the_build() {
+    let Some(registry) = registry() else { return };
+    let bucket = Bucket::start();
+    let place = format!(
+        "type=s3,bucket=caches,region=test-region,prefix=of tests/,endpoint_url=http://{},use_path_style=true,\
+         access_key_id={ACCESS_KEY},secret_access_key={SECRET_KEY},session_token={SESSION_TOKEN}",
+        bucket.host
+    );
+    behaves(&project(registry, &place, &format!("{place},mode=max")), &[]);
+    let projects = [0, 1].map(|_| project(registry, &place, &format!("{place},mode=max")));
+    loses_nothing(&projects[0], &projects[1], &[]);
+    assert_eq!(*bucket.complaints.lock().expect("unpoisoned"), Vec::<String>::new());
+    let names: Vec<String> = bucket.objects.lock().expect("unpoisoned").keys().cloned().collect();
+    let is_known = |name: &String| {
+        let name = name.strip_prefix("/caches/of%20tests/").unwrap_or_default();
+        name.starts_with("blobs/sha256%3A") || name.starts_with("manifests/buildkit/bake/")
+    };
+    assert!(names.iter().all(is_known), "{names:#?}");
+    // What the bucket has of a layer is not the layer.
+    bucket.objects.lock().expect("unpoisoned").values_mut().for_each(|bytes| bytes.truncate(bytes.len() / 2));
+    forget(&projects[0]);
+    let ran = projects[0].bake(&["build"]).succeeds();
+    assert!(ran.stderr.contains("warning: the cache in s3 caches/of tests/buildkit is not used: "), "{}", ran.stderr);
+    assert_no_secret(&ran);
+}
+
+#[test]
+fn credentials_of_a_bucket_come_from_the_environment_or_a_profile_and_are_never_shown() {
+    let Some(registry) = registry() else { return };
+    let bucket = Bucket::start();
+    let place = format!("type=s3,bucket=caches,endpoint_url=http://{},use_path_style=true", bucket.host);
+    let project = project(registry, &place, &place);
+    let run = |variables: &[(&str, &str)]| -> Ran {
+        forget(&project);
+        let mut command = project.command(&["build"]);
+        command.env("AWS_REGION", "test-region").envs(variables.iter().copied());
+        command.output().expect("bake starts").into()
+    };
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+    ];
+    assert_no_secret(&run(&keys).succeeds());
+    assert_eq!(*bucket.complaints.lock().expect("unpoisoned"), Vec::<String>::new());
+    project.write(
+        "../.aws/credentials",
+        &format!(
+            "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[ci]\naws_access_key_id={ACCESS_KEY}\n\
+             aws_secret_access_key={SECRET_KEY}\naws_session_token={SESSION_TOKEN}\n"
+        ),
+    );
+    let ran = run(&[("AWS_PROFILE", "ci")]).succeeds();
+    assert_eq!(n_ran(&ran), 1, "the stage that is no part of the image: {}", ran.stderr);
+    let denied = run(&[]).fails(5);
+    assert!(denied.stderr.contains("answered 403: no session token"), "{}", denied.stderr);
+    assert_no_secret(&denied);
+}
+
+#[test]
+fn a_cache_of_github_actions_spares_another_job_the_build() {
+    let Some(registry) = registry() else { return };
+    let service = Bucket::start();
+    let place = format!("type=gha,scope=main,url_v2=http://{}/,token={RUNTIME_TOKEN}", service.host);
+    behaves(&project(registry, &place, &format!("{place},mode=max")), &[]);
+    let projects = [0, 1].map(|_| project(registry, &place, &format!("{place},mode=max")));
+    loses_nothing(&projects[0], &projects[1], &[]);
+    assert_eq!(*service.complaints.lock().expect("unpoisoned"), Vec::<String>::new());
+    // Outside of GitHub Actions it is not there, and nobody misses it.
+    let outside = project(registry, "type=gha", "type=gha");
+    let ran = outside.bake(&["build"]).succeeds();
+    assert!(!ran.stderr.contains("warning: "), "{}", ran.stderr);
+    forget(&outside);
+    let mut command = outside.command(&["build"]);
+    command.env("ACTIONS_RUNTIME_TOKEN", RUNTIME_TOKEN).env("ACTIONS_CACHE_SERVICE_V2", "true");
+    let ran: Ran =
+        command.env("ACTIONS_RESULTS_URL", format!("http://{}", service.host)).output().expect("runs").into();
+    assert_no_secret(&ran.succeeds());
 }
