@@ -1,8 +1,10 @@
 //! The command line's words. Defined once: parser, `--help` and errors come from here.
 
+mod affected;
 pub mod cache;
 mod doctor;
 mod emulator;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -29,9 +31,9 @@ pub use emulator::EmulatorCommand;
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 14] = [
-    "build", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image", "emulator",
-    "doctor", "help",
+pub const VERBS: [&str; 16] = [
+    "build", "affected", "verify", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache",
+    "image", "emulator", "doctor", "help",
 ];
 
 /// Build a monorepo's container images from one checked-in file
@@ -54,6 +56,10 @@ Exit codes: 0 done · 1 a build step failed · 2 usage · 3 your files are wrong
 pub enum Command {
     /// Build targets, and push or write their images
     Build(BuildFlags),
+    /// List the targets that are other ones than at a revision of the repository
+    Affected(affected::AffectedFlags),
+    /// Build again from nothing, and name the files that are not the same
+    Verify(verify::VerifyFlags),
     /// Say which steps a build would run, and what changed since the last one
     Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
@@ -89,7 +95,7 @@ impl Command {
         match self {
             Command::Build(flags) if flags.quiet => ProgressFlag::Quiet,
             Command::Build(flags) => flags.progress,
-            Command::Why(_) => ProgressFlag::Quiet,
+            Command::Why(_) | Command::Affected(_) => ProgressFlag::Quiet,
             _ => ProgressFlag::Plain,
         }
     }
@@ -144,10 +150,10 @@ pub struct ProjectFlags {
     /// Push the images to the registries of their tags
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     push: Option<bool>,
-    /// Hand the images to Docker; not supported yet: see --output type=oci
+    /// Load the images into the Docker or Podman of this machine
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     load: Option<bool>,
-    /// Write the result: type=image|registry|oci|local|tar|cacheonly[,dest=PATH]
+    /// Write the result: type=image|registry|oci|docker|local|tar|cacheonly[,dest=PATH]
     #[arg(short, long = "output", value_name = "SPEC")]
     outputs: Vec<String>,
     /// Run every step; ask no cache
@@ -261,6 +267,9 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Write the id of the image to a file, where one target is built
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
     /// Grant what the bakefile wants beyond its directory: fs.read=PATH, fs.write=PATH, fs=PATH, ssh, network.host,
     /// security.insecure, device[=NAME], buildx.local.delete
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
@@ -312,6 +321,7 @@ impl BuildFlags {
             no_emulation,
             fail_on_miss,
             metadata_file,
+            iid_file: self.iidfile,
             allow,
             store_limit,
             ignored,

@@ -69,6 +69,8 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
             Some(list) => commands::list::list(&flags.project(), list, host),
             None => commands::build::build(&flags.request()?, host),
         },
+        Command::Affected(flags) => commands::affected::affected(&flags.request(), host),
+        Command::Verify(flags) => commands::verify::verify(&flags.request(), host),
         Command::Why(flags) => commands::why::why(&flags.request(), host),
         Command::Print(flags) => commands::print::print(&flags.request(), host),
         Command::List(flags) => {

@@ -6,18 +6,24 @@ use std::sync::{Arc, Mutex};
 
 use super::added::Added;
 use super::build_warnings::{self, BuildWarning};
-use super::caches::{self, Caches};
+use super::caches::{self, Caches, Sharing};
 use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
-use super::{Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, stdin, why};
+use super::store_failure::store_failure;
+use super::verify::{Comparison, Outcome};
+use super::{
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
+    why,
+};
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, ExportError, TargetImage, TargetResult};
 use crate::frontend::LoweredTarget;
@@ -61,6 +67,8 @@ pub struct BuildRequest {
     pub fail_on_miss: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// A file that gets the id of the only image.
+    pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
     /// How large the store may become.
@@ -85,6 +93,7 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    let mut podman = load::stand_by(&request.project, host);
     let (mut project, entered) = open(request, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
         return call::run(call, &mut project, request.project.store.as_deref(), host);
@@ -97,7 +106,14 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
         build.run_until_sound(project, listener, &tail)
     };
-    let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
+    let opened = (project, entered);
+    let find_stores = |plan: &Plan, is_inside| {
+        outputs::check(plan, host)?;
+        outputs::warn(&request.project, plan, host);
+        image_id::begin(request.iid_file.as_deref(), plan, host)?;
+        ImageStores::find(plan, is_inside, podman.take(), host)
+    };
+    let (built, plan) = prepared_with(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
@@ -105,6 +121,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         }
     }
     metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
+    image_id::write(request.iid_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }
@@ -113,25 +130,39 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
 }
 
 /// Reads the bakefile, in the build's user namespace already where that takes the network.
-fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
+pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Option<IdMapping>), Failure> {
     // Before any thread is started: a process with threads cannot enter a user namespace.
     let entered =
         request.project.needs_network().then(sandbox::enter).transpose().map_err(|error| environment(&error))?;
     Ok((project::load(&request.project, host)?, entered))
 }
 
-/// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
-fn prepared<T>(
+/// Does `work` with all that a build needs but somewhere for its results, and returns the plan with what came of it. `listener` is
+/// gone afterwards.
+pub(super) fn prepared<T>(
+    request: &BuildRequest,
+    opened: (Project, Option<IdMapping>),
+    listener: Fanout,
+    host: &Host,
+    work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
+) -> Result<(T, Plan), Failure> {
+    prepared_with(request, opened, listener, host, |_, _| Ok(ImageStores::default()), work)
+}
+
+/// The same with image stores: `find_stores` is called before the namespaces are entered, or told that they are already.
+fn prepared_with<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
     host: &Host,
+    find_stores: impl FnOnce(&Plan, bool) -> Result<ImageStores, Failure>,
     work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
 ) -> Result<(T, Plan), Failure> {
     let place = (project.is_remote(), project.home());
     let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
+    let image_stores = &find_stores(&plan, entered.is_some())?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
@@ -144,7 +175,8 @@ fn prepared<T>(
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
     let caches = &Caches::open(&plan, client, host)?;
     let (checkouts, mapping) = (&checkouts, &mapping);
-    let build = Build { request, host, plan: &plan, checkouts, store, mapping, client, caches, activities };
+    let build =
+        Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, caches, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -176,13 +208,33 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
         let (_, lowered) = build.lower(project, &secrets)?;
         let layers = Layers::new(build.store, build.client, build.activities);
         let contexts = build.contexts();
-        let (answers, found) = (Answers::default(), Mutex::default());
+        let answers = Answers::default();
         let (lowered, secrets) = (&lowered, &secrets);
-        let (layers, contexts, answers, found, outbox) = (&layers, &contexts, &answers, &found, None);
-        let solver = Solver { build, lowered, layers, contexts, secrets, answers, outbox, found };
+        let (layers, contexts, answers) = (&layers, &contexts, &answers);
+        let solver = Solver { build, lowered, layers, contexts, secrets, answers, sharing: None };
         Ok(solver.look(project, listener)?.1)
     })?;
     Ok(targets)
+}
+
+/// Builds, builds once more in an empty store, and returns what `compare` makes of both.
+///
+/// # Errors
+/// As a build; what `compare` says.
+pub(super) fn verify<T>(request: &BuildRequest, host: &Host, compare: Comparison<T>) -> Result<T, Failure> {
+    let opened = open(request, host)?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let (compared, _) = prepared(request, opened, listener, host, |build, project, listener| {
+        let (lowered, contents) = build.contents_of(project, listener, &tail)?;
+        let nested = build.store.nested().map_err(|error| store_failure(&error))?;
+        let again = Build { store: &nested, ..*build };
+        let (_, contents_again) = again.contents_of(project, listener, &tail)?;
+        let first = Outcome { store: build.store, contents };
+        let second = Outcome { store: &nested, contents: contents_again };
+        compare(build, &lowered, &project.sources, &first, &second)
+    })?;
+    Ok(compared)
 }
 
 /// What a successful build made.
@@ -201,6 +253,7 @@ pub(super) struct Build<'a> {
     pub(super) plan: &'a Plan,
     checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
+    image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
     pub(super) client: &'a Client,
     /// Those of other machines.
@@ -209,6 +262,11 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
+    /// Returns the build of another plan, at another place, with the same store.
+    pub(super) fn beside<'b>(&'b self, host: &'b Host, plan: &'b Plan, checkouts: &'b Checkouts) -> Build<'b> {
+        Build { host, plan, checkouts, ..*self }
+    }
+
     /// Runs. What fails because something in the store is damaged begins again without that, unless part of its output is
     /// with somebody already.
     fn run_until_sound(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
@@ -261,8 +319,7 @@ impl Build<'_> {
             contexts: &contexts,
             secrets,
             answers: &answers,
-            outbox,
-            found: &found,
+            sharing: Some(&Sharing { outbox, found: &found }),
         };
         let solved = match self.request.fail_on_miss {
             true => {
@@ -283,6 +340,7 @@ impl Build<'_> {
             plan: self.plan,
             store: self.store,
             client: self.client,
+            image_stores: self.image_stores,
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
@@ -293,6 +351,32 @@ impl Build<'_> {
             lockfile::write(project, &lock, &update)?;
         }
         Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
+    }
+
+    /// Builds everything and returns what each step made.
+    fn contents_of(
+        &self,
+        project: &mut Project,
+        listener: &dyn Listener,
+        tail: &Tail,
+    ) -> Result<(Lowered, BTreeMap<VertexId, Content>), Failure> {
+        let secrets = self.secrets();
+        let (_, lowered) = self.lower(project, &secrets)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let (contexts, answers) = (self.contexts(), Answers::default());
+        let (lowered_ref, secrets) = (&lowered, &secrets);
+        let solver = Solver {
+            build: self,
+            lowered: lowered_ref,
+            layers: &layers,
+            contexts: &contexts,
+            secrets,
+            answers: &answers,
+            sharing: None,
+        };
+        let solved = solver.run(project, listener)?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        Ok((lowered, solved.contents))
     }
 
     /// Returns the images that the lockfile says are there.
@@ -315,7 +399,7 @@ impl Build<'_> {
         Locked { build: self, lowered, lock, layers }.images(&mut digest)
     }
 
-    fn secrets(&self) -> Secrets {
+    pub(super) fn secrets(&self) -> Secrets {
         let given = self.plan.targets.iter().map(|target| (target.name.clone(), target.given.clone())).collect();
         Secrets::new(given, &self.host.env, &self.host.directory)
     }
@@ -330,7 +414,7 @@ impl Build<'_> {
     }
 
     /// Lowers all targets with the lockfile's pins, and returns both.
-    fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
+    pub(super) fn lower(&self, project: &mut Project, secrets: &Secrets) -> Result<(Lockfile, Lowered), Failure> {
         let files = DiskFiles::new(&self.host.directory);
         let lock = match project.is_remote() {
             // The lockfile here is that of another bakefile.
@@ -355,7 +439,7 @@ impl Build<'_> {
         Ok((lock, lowered))
     }
 
-    fn contexts(&self) -> Contexts {
+    pub(super) fn contexts(&self) -> Contexts {
         let placed = self.checkouts.directories.clone();
         Contexts::new(self.host.directory.clone(), placed, self.store, self.host.now)
     }

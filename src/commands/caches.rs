@@ -165,6 +165,14 @@ fn below(definition: &Definition, step: VertexId) -> Vec<VertexId> {
     inputs.into_iter().map(|input| vertex.inputs[input.0 as usize]).collect()
 }
 
+/// What a run exchanges with the caches of other machines.
+pub(super) struct Sharing<'a> {
+    /// Where results go; `None` where nothing is sent.
+    pub(super) outbox: Option<&'a Outbox<'a>>,
+    /// What was answered, by key. The mutex protects the list alone.
+    pub(super) found: &'a Mutex<Vec<(Digest, CacheRecord)>>,
+}
+
 /// A worker that asks the caches of other machines where the store misses, and sends on what steps made.
 pub(super) struct Caching<'a> {
     /// Runs steps.
@@ -173,10 +181,8 @@ pub(super) struct Caching<'a> {
     pub(super) imports: &'a Imports<'a>,
     /// Which of them are asked for a step.
     pub(super) by_step: &'a BTreeMap<VertexId, Vec<usize>>,
-    /// Where results go; `None` where nothing is sent.
-    pub(super) outbox: Option<&'a Outbox<'a>>,
-    /// What the caches of other machines answered.
-    pub(super) found: &'a Mutex<Vec<(Digest, CacheRecord)>>,
+    /// What is exchanged; `None` where nothing is.
+    pub(super) sharing: Option<&'a Sharing<'a>>,
 }
 
 impl Worker for Caching<'_> {
@@ -187,7 +193,7 @@ impl Worker for Caching<'_> {
             Verdict::Miss(key) => self.ask(vertex, inputs, key),
             verdict => verdict,
         };
-        if let (Some(_), Verdict::Hit(content)) = (self.outbox, &verdict)
+        if let (Some(_), Verdict::Hit(content)) = (self.outbox(), &verdict)
             && let Some(key) = self.answers().key(vertex)
         {
             self.send(vertex, key, inputs, content);
@@ -207,6 +213,10 @@ impl Worker for Caching<'_> {
 }
 
 impl Caching<'_> {
+    fn outbox(&self) -> Option<&Outbox<'_>> {
+        self.sharing?.outbox
+    }
+
     fn answers(&self) -> &Answers {
         self.worker.answers
     }
@@ -231,7 +241,9 @@ impl Caching<'_> {
         }
         let ingredients = key.ingredients.iter().map(|i| (i.name.clone(), i.value.clone())).collect();
         let record = CacheRecord { diff_ids: stack.clone(), ingredients, duration_ms: 0, name: metadata.name.clone() };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).push((key.digest, record));
+        if let Some(sharing) = self.sharing {
+            sharing.found.lock().unwrap_or_else(PoisonError::into_inner).push((key.digest, record));
+        }
         self.answers().note(vertex, key, Found::Result);
         Verdict::Hit(Content::Rootfs(stack))
     }
@@ -248,7 +260,7 @@ impl Caching<'_> {
     }
 
     fn send(&self, vertex: VertexId, key: Digest, inputs: &[Content], content: &Content) {
-        if let (Some(outbox), Content::Rootfs(stack)) = (self.outbox, content) {
+        if let (Some(outbox), Content::Rootfs(stack)) = (self.outbox(), content) {
             let n_below = self.parent(vertex, inputs).len();
             if stack.len() <= n_below + 1 {
                 outbox.put(vertex, key, stack, stack.len() > n_below);

@@ -5,19 +5,16 @@ use std::sync::Mutex;
 
 use super::added::Added;
 use super::build::{Build, path};
-use super::caches::Caching;
+use super::caches::{Caching, Sharing};
 use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
 use super::why::{self, Hits, Telling};
 use super::{Failure, Kind, Progress};
-use crate::digest::Digest;
-use crate::remotecache::Outbox;
 use crate::report::why::TargetReport;
 use crate::solver::drive::{Drive, Solved, Worker as _};
 use crate::solver::notice::Listener;
 use crate::solver::scheduler::OnFailure;
-use crate::store::CacheRecord;
 use crate::sys::cancel::CancelToken;
 use crate::sys::files::{DiskFiles, Files};
 use crate::worker::answers::Answers;
@@ -41,10 +38,8 @@ pub(super) struct Solver<'a> {
     pub(super) contexts: &'a Contexts,
     pub(super) secrets: &'a Secrets,
     pub(super) answers: &'a Answers,
-    /// Where the results of steps go besides the store.
-    pub(super) outbox: Option<&'a Outbox<'a>>,
-    /// What caches of other machines answered.
-    pub(super) found: &'a Mutex<Vec<(Digest, CacheRecord)>>,
+    /// What is exchanged with caches of other machines; `None` where they are left alone.
+    pub(super) sharing: Option<&'a Sharing<'a>>,
 }
 
 impl Solver<'_> {
@@ -124,12 +119,10 @@ impl Solver<'_> {
             answers: self.answers,
         };
         // What is only looked at is looked for here alone.
-        let by_step = match effects {
-            Effects::All => self.build.caches.by_step(self.lowered),
-            Effects::None => BTreeMap::new(),
-        };
-        let (imports, outbox, found) = (&self.build.caches.imports, self.outbox, self.found);
-        let caching = Caching { worker: &worker, imports, by_step: &by_step, outbox, found };
+        let sharing = self.sharing.filter(|_| effects == Effects::All);
+        let by_step = sharing.map_or_else(BTreeMap::new, |_| self.build.caches.by_step(self.lowered));
+        let imports = &self.build.caches.imports;
+        let caching = Caching { worker: &worker, imports, by_step: &by_step, sharing };
         let telling = Telling {
             worker: &caching,
             answers: self.answers,

@@ -64,9 +64,11 @@ impl Locked<'_> {
 
     /// Returns a target's results, in the order of its platforms, if they may stand for a build.
     fn candidate<'t>(&self, target: &'t TargetPlan) -> Option<Vec<(&'t PlannedTarget, &LockedResult)>> {
-        let is_digest_enough =
-            target.outputs.iter().all(|output| matches!(output, Output::Push(_) | Output::CacheOnly));
-        if !target.has_image() || !is_digest_enough {
+        let takes_digest = |output: &Output| match output {
+            Output::Push(_) | Output::PushByDigest(_) | Output::Image | Output::CacheOnly => true,
+            Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
+        };
+        if !target.has_image() || !target.outputs.iter().all(takes_digest) {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {
@@ -141,7 +143,7 @@ fn again(
 fn is_published(client: &Client, target: &TargetPlan, image: &TargetImage) -> Result<bool, registry::Error> {
     let mut repositories = BTreeMap::new();
     for output in &target.outputs {
-        if let Output::Push(names) = output {
+        if let Output::Push(names) | Output::PushByDigest(names) = output {
             repositories.extend(names.iter().map(|name| (name.name(), name)));
         }
     }

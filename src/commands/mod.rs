@@ -1,6 +1,7 @@
 //! One file per verb: a short recipe over the rows below. Data is returned, talk goes to the host's talk stream.
 
 mod added;
+pub mod affected;
 pub mod build;
 mod build_warnings;
 pub mod cache;
@@ -18,14 +19,17 @@ pub mod entitlements;
 mod failure;
 mod findings;
 pub mod fmt;
+mod image_id;
 pub mod image_inspect;
 mod input;
 pub mod jobs;
 mod keep_going;
 pub mod list;
+mod load;
 mod locked;
 mod lockfile;
 mod metadata;
+mod outputs;
 pub mod print;
 pub mod project;
 mod release;
@@ -35,6 +39,7 @@ mod solve;
 mod stdin;
 mod step_failure;
 mod store_failure;
+pub mod verify;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -48,6 +53,7 @@ pub use failure::{Failure, Kind};
 use crate::sys::cancel::CancelToken;
 
 /// What a command knows of where it runs; made by `cli`, which alone asks the operating system for it.
+#[derive(Clone)]
 pub struct Host {
     /// The environment.
     pub env: BTreeMap<String, String>,

@@ -21,6 +21,16 @@ pub enum FileExportError {
     /// The destination has a directory where the result has something else. It is the user's: it is not removed.
     #[error("`{}` is a directory in the destination and not one in the result", .0.display())]
     Directory(PathBuf),
+    /// Two platforms have the same file, and one place for it.
+    #[error("cannot overwrite `{}` from {first} with {second} when split option is disabled", path.display())]
+    Clash {
+        /// The file.
+        path: PathBuf,
+        /// The platform that has it first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// The destination is a directory with other things in it.
     #[error("`{}` is not empty and no OCI image layout", .0.display())]
     NoLayout(PathBuf),

@@ -3,6 +3,7 @@
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
     Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, annotated, image_index, image_manifest, parse_manifest,
+    with_platform,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -79,6 +80,14 @@ impl TargetImage {
     /// Returns the manifests, and the index where there is one.
     pub fn documents(&self) -> impl Iterator<Item = &Blob> {
         self.images.iter().map(|image| &image.manifest).chain(&self.index)
+    }
+
+    /// Returns what names the image's document: with its platform where there is one alone.
+    pub fn root_descriptor(&self) -> Descriptor {
+        match (&self.index, &self.images[..]) {
+            (None, [only]) => with_platform(&only.manifest.descriptor, &only.platform),
+            _ => self.root().descriptor.clone(),
+        }
     }
 
     /// Returns the document that a tag names: the index, or the only manifest.

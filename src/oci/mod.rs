@@ -4,6 +4,7 @@
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
 mod blob;
+pub mod compare;
 mod config;
 mod document;
 mod layer;
@@ -12,7 +13,7 @@ mod select;
 pub mod tar;
 pub mod untar;
 
-pub use blob::{Blob, annotated, image_index, image_manifest};
+pub use blob::{Blob, annotated, image_index, image_manifest, with_platform};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
     DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,

@@ -206,7 +206,8 @@ fn phrase(change: &Change) -> String {
     }
 }
 
-fn file_phrase(path: &str, change: &FileChange) -> String {
+/// Says how a file differs.
+pub fn file_phrase(path: &str, change: &FileChange) -> String {
     match change {
         FileChange::Added => format!("{path} is new"),
         FileChange::Removed => format!("{path} is gone"),
@@ -249,7 +250,7 @@ fn short(digest: &crate::digest::Digest) -> String {
 }
 
 /// Returns a text of the user's on one line, without what is secret in URLs, cut where it is long.
-fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     let text = one_line(&redacted(text));
     match text.char_indices().nth(N_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),

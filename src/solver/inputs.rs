@@ -51,6 +51,18 @@ impl<'a, E> Inputs<'a, E> {
         Ok(hasher.finish())
     }
 
+    /// Returns the steps that `root` needs, inputs before their readers, with their digests. [`Inputs::digest`] was asked for
+    /// it before.
+    pub fn reached(&self, root: Option<VertexId>) -> Vec<(VertexId, Digest)> {
+        let steps = reachable(self.definition, root.as_slice());
+        steps.into_iter().filter_map(|id| Some((id, self.known(id)?))).collect()
+    }
+
+    /// Returns the digest of everything that decides a step's result, if it was computed.
+    pub fn known(&self, id: VertexId) -> Option<Digest> {
+        self.known.get(&id).copied()
+    }
+
     /// Computes a vertex's digest; its inputs' are known.
     fn vertex(&self, id: VertexId) -> Result<Digest, E> {
         let vertex = self.definition.vertex(id);

@@ -1,6 +1,7 @@
 //! What runs next, and what is a hit: pure but for [`drive`], its one thread.
 
 pub mod activity;
+pub mod affected;
 pub mod drive;
 pub mod durations;
 pub mod explain;

@@ -7,6 +7,7 @@ pub mod git;
 pub mod http;
 pub mod image;
 mod layout;
+pub mod revision;
 mod subdirectory;
 
 pub use subdirectory::subdirectory;

@@ -298,6 +298,14 @@ impl Store {
         made.map_err(|error| StoreError::io("create a directory in", &self.temporaries, error))
     }
 
+    /// Returns an empty store of its own among the temporaries of this one; it is gone when this one is closed.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn nested(&self) -> Result<Store, StoreError> {
+        Store::open(&self.temporary())
+    }
+
     /// Returns a fresh path for a temporary, below this process's own directory.
     fn temporary(&self) -> PathBuf {
         self.temporaries.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "tests say why they are skipped")]
 
 mod add;
+mod affected;
 mod build;
 mod cache;
 mod caches;
@@ -23,11 +24,14 @@ mod epoch;
 mod failure;
 mod host;
 mod hostile;
+mod image_files;
 mod include;
 mod interrupt;
 mod keep_going;
 mod language;
 mod link;
+mod load;
+mod local_files;
 mod locked;
 mod mounts;
 mod network;
@@ -44,4 +48,5 @@ mod secrets;
 mod ssh;
 mod stdin;
 mod support;
+mod verify;
 mod why;
