@@ -23,6 +23,7 @@ use crate::reference::Reference;
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::root::Root;
+use crate::worker::answers::Answers;
 use crate::worker::layers::Layers;
 
 /// Everything that documents are made of.
@@ -32,6 +33,8 @@ pub(super) struct Attesting<'a> {
     pub(super) sources: &'a SourceMap,
     /// What decides each result, by target and platform.
     pub(super) inputs: &'a BTreeMap<(String, Platform), Digest>,
+    /// What the cache was asked and answered.
+    pub(super) answers: &'a Answers,
     /// What sources on the network were: commits, or `algorithm:hex`.
     pub(super) identities: &'a BTreeMap<SourceOp, String>,
     /// The same of contexts that were brought in, by the path that stands for each in the plan.

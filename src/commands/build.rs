@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::added::Added;
 use super::ahead::Ahead;
 use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
+use super::caches::{self, Caches, Sharing};
 use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
@@ -16,7 +17,7 @@ use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::publish::{self, Fates};
-use super::release::{self, Release, Released};
+use super::release::{Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
@@ -26,16 +27,15 @@ use super::{
     Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
     stdin, why,
 };
-use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, ExportError, PlatformImage, TargetImage, TargetResult};
+use crate::export::image::TargetResult;
 use crate::export::push::Publisher;
 use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan, PlannedTarget, STDIN_CONTEXT};
-use crate::platform::Platform;
+use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::registry::{Client, Options};
 use crate::remote::Home;
+use crate::remotecache::{Exports, Outbox};
 use crate::report::why::TargetReport;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
@@ -46,7 +46,6 @@ use crate::solver::notice::Listener;
 use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
-use crate::sys::threads;
 use crate::worker::answers::Answers;
 use crate::worker::contexts::Contexts;
 use crate::worker::layers::Layers;
@@ -92,9 +91,6 @@ const MAX_ATTEMPTS: usize = 8;
 
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
-
-/// Images that are assembled at once; the compression inside uses all processors.
-const N_ASSEMBLERS: usize = 4;
 
 /// Builds; returns a line for each target that was asked for: its name and the digest of its image. Nothing where an
 /// output went to standard output, which is that output's alone.
@@ -183,8 +179,10 @@ fn prepared_with<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
+    let caches = &Caches::open(&plan, client, host)?;
     let (checkouts, mapping) = (&checkouts, &mapping);
-    let build = Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, activities };
+    let build =
+        Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, caches, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -192,6 +190,9 @@ fn prepared_with<T>(
         host.talk.line(&format!(
             "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
         ));
+    }
+    for what in caches.imports.warnings() {
+        host.talk.line(&format!("warning: {what}"));
     }
     // Whatever an interrupt made fail, it was the user who asked.
     let done = done.map_err(|failure| match failure.kind {
@@ -215,7 +216,8 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
         let contexts = build.contexts();
         let answers = Answers::default();
         let (lowered, secrets) = (&lowered, &secrets);
-        let solver = Solver { build, lowered, layers: &layers, contexts: &contexts, secrets, answers: &answers };
+        let (layers, contexts, answers) = (&layers, &contexts, &answers);
+        let solver = Solver { build, lowered, layers, contexts, secrets, answers, sharing: None };
         Ok(solver.look(project, listener)?.1)
     })?;
     Ok(targets)
@@ -260,6 +262,8 @@ pub(super) struct Build<'a> {
     image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
     pub(super) client: &'a Client,
+    /// Those of other machines.
+    pub(super) caches: &'a Caches<'a>,
     pub(super) activities: &'a Activities<'a>,
 }
 
@@ -276,8 +280,9 @@ impl Build<'_> {
         for _ in 1..MAX_ATTEMPTS {
             let result = self.run(project, listener, tail);
             let n_now = self.store.damages().len();
+            let is_sound = n_now == n_damages && !self.caches.imports.broke();
             let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
-            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+            if result.is_ok() || is_sound || is_piped || self.host.cancel.is_cancelled() {
                 return result;
             }
             n_damages = n_now;
@@ -286,17 +291,35 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
-        // A key that cannot be used is known before anything runs.
-        let sign = self.request.sign.as_deref();
-        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
             emulated_steps::refuse(&lowered, &project.sources)?;
         }
-        let layers = Layers::new(self.store, self.client, self.activities);
+        let sinks = caches::sinks(self.plan, &lowered, self.client, self.host)?;
+        let exports = Exports::new(self.store, self.activities, sinks);
+        let (built, unsent) =
+            exports.beside(|outbox| self.run_lowered(project, (lock, lowered), &secrets, (listener, tail), outbox));
+        let built = built?;
+        caches::check(unsent, self.host)?;
+        Ok(built)
+    }
+
+    /// Runs; `outbox` gets what steps make.
+    fn run_lowered(
+        &self,
+        project: &mut Project,
+        (lock, lowered): (Lockfile, Lowered),
+        secrets: &Secrets,
+        (listener, tail): (&dyn Listener, &Tail),
+        outbox: Option<&Outbox<'_>>,
+    ) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
+        let layers = Layers::new(self.store, self.client, self.activities).and(&self.caches.imports);
         let contexts = self.contexts();
-        let answers = Answers::default();
+        let (answers, found) = (Answers::default(), Mutex::default());
         let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let journal = publish::journal(self, project);
         let Build { host, client, store, activities, .. } = *self;
@@ -306,8 +329,9 @@ impl Build<'_> {
             lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
-            secrets: &secrets,
+            secrets,
             answers: &answers,
+            sharing: Some(&Sharing { outbox, found: &found }),
         };
         let solved = match self.request.fail_on_miss {
             true => {
@@ -328,6 +352,7 @@ impl Build<'_> {
             lowered: &lowered,
             sources: &project.sources,
             inputs: &inputs,
+            answers: &answers,
             identities: &answers.so_far().identities,
             context_identities: &self.checkouts.identities,
             store: self.store,
@@ -339,6 +364,7 @@ impl Build<'_> {
         let release = Release { host, plan, store, publisher, image_stores, layers: &layers, activities, epoch };
         self.check((&lowered, &locked), &solved, project, tail, Some((&release, &attesting)))?;
         let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
+        caches::keep(&found, self.store, &Layers::new(self.store, self.client, self.activities));
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if self.request.locked {
             lockfile::check(project, &lock, &update)?;
@@ -372,6 +398,7 @@ impl Build<'_> {
             contexts: &contexts,
             secrets,
             answers: &answers,
+            sharing: None,
         };
         let solved = solver.run(project, listener, &|_, _| {})?;
         self.check((&lowered, &LockedImages::new()), &solved, project, tail, None)?;
@@ -472,67 +499,6 @@ impl Build<'_> {
         };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
         Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table(&fates)) })
-    }
-
-    pub(super) fn assemble(
-        &self,
-        lowered: &Lowered,
-        contents: &BTreeMap<VertexId, Content>,
-        locked: &LockedImages,
-        attesting: &Attesting<'_>,
-    ) -> Result<Vec<TargetResult>, Failure> {
-        let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
-            let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
-            match root.and_then(|root| contents.get(&root)) {
-                Some(Content::Rootfs(stack)) => stack.clone(),
-                Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
-            }
-        };
-        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
-            if let Some(image) = locked.get(&target.name) {
-                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult { stacks, image: Some(image.clone()), documents: Vec::new() });
-            }
-            let stacks: Vec<(Platform, Vec<DiffId>)> =
-                target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let images = target.platforms.iter().zip(&stacks);
-            let images = images.map(|(planned, (_, stack))| self.image(lowered, planned, stack));
-            let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
-            let mut images = images.map_err(|error| release::export_failure(&error))?;
-            let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
-            let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok::<_, Failure>(TargetResult { stacks, image, documents })
-        })
-    }
-
-    /// Puts together the image of a target for one platform, whose root file system is `stack`.
-    pub(super) fn image(
-        &self,
-        lowered: &Lowered,
-        target: &PlannedTarget,
-        stack: &[DiffId],
-    ) -> Result<PlatformImage, ExportError> {
-        let platform = &target.platform;
-        let target = &lowered.targets[&(target.name.clone(), platform.clone())];
-        let base = target.root.and_then(|root| lowered.definition.base_image(root));
-        let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-        image::assemble(self.store, platform, &target.config, &base, stack)
-    }
-
-    fn inputs(
-        &self,
-        lowered: &Lowered,
-        contexts: &Contexts,
-        contents: &BTreeMap<VertexId, Content>,
-        epoch: i64,
-    ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
-        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
-        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
-            Ok((key.clone(), inputs.digest(target.root, &target.config)?))
-        };
-        let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();
-        digests.map_err(|error| Failure::new(Kind::Build, error))
     }
 }
 

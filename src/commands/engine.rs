@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use super::added::Added;
 use super::ahead::OnMade;
 use super::build::{Build, path};
+use super::caches::{Caching, Sharing};
 use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
@@ -39,6 +40,8 @@ pub(super) struct Solver<'a> {
     pub(super) contexts: &'a Contexts,
     pub(super) secrets: &'a Secrets,
     pub(super) answers: &'a Answers,
+    /// What is exchanged with caches of other machines; `None` where they are left alone.
+    pub(super) sharing: Option<&'a Sharing<'a>>,
 }
 
 impl Solver<'_> {
@@ -124,8 +127,13 @@ impl Solver<'_> {
             settings: &settings,
             answers: self.answers,
         };
+        // What is only looked at is looked for here alone.
+        let sharing = self.sharing.filter(|_| effects == Effects::All);
+        let by_step = sharing.map_or_else(BTreeMap::new, |_| self.build.caches.by_step(self.lowered));
+        let imports = &self.build.caches.imports;
+        let caching = Caching { worker: &worker, imports, by_step: &by_step, sharing };
         let telling = Telling {
-            worker: &worker,
+            worker: &caching,
             answers: self.answers,
             history,
             lowered: self.lowered,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ahead::OnMade;
 use super::build::{self, BuildRequest};
+use super::caches::Caching;
 use super::failure::with_causes;
 use super::solve::Lowered;
 use super::{Failure, Host, Kind};
@@ -23,7 +24,7 @@ use crate::solver::scheduler::{Verdict, reachable};
 use crate::solver::trace::Trace;
 use crate::worker::answers::Answers;
 use crate::worker::history::History;
-use crate::worker::local::{LocalWorker, WorkerError};
+use crate::worker::local::WorkerError;
 
 /// What `bake why` is asked.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +138,7 @@ impl Listener for Hits<'_> {
 /// A worker that says of each step that it runs what of it is other than in the last build.
 pub(super) struct Telling<'a> {
     /// Does the work.
-    pub worker: &'a LocalWorker<'a>,
+    pub worker: &'a Caching<'a>,
     /// What the cache answered so far.
     pub answers: &'a Answers,
     /// The last builds; `None` where nobody asks.

@@ -3,8 +3,8 @@
 use crate::attest::Document;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    AttestationManifest, Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest,
-    parse_manifest, with_attestations, with_platform,
+    AttestationManifest, Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, annotated, image_index,
+    image_manifest, parse_manifest, with_attestations, with_platform,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -65,6 +65,13 @@ pub struct TargetImage {
     pub images: Vec<PlatformImage>,
     /// Where there are several platforms, or attestations.
     pub index: Option<Blob>,
+}
+
+impl PlatformImage {
+    /// Adds an annotation, name and value, to the manifest.
+    pub fn annotate(&mut self, annotation: &(String, String)) {
+        self.manifest = annotated(&self.manifest, annotation);
+    }
 }
 
 impl TargetImage {

@@ -1,7 +1,10 @@
 //! Making documents: image manifest and index as BuildKit writes them (two-space indent), with their descriptors.
 
+use std::collections::BTreeMap;
+
 use oci_spec::image::{
-    Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
+    Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType, Os,
+    PlatformBuilder,
 };
 
 use super::{descriptor, os_version};
@@ -39,6 +42,20 @@ pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Blob {
         .build()
         .expect("all fields are given");
     let bytes = serde_json::to_vec_pretty(&manifest).expect("a manifest has only text keys");
+    Blob::new(MediaType::ImageManifest, bytes)
+}
+
+/// Returns a manifest that bake made with one more annotation, name and value.
+pub fn annotated(manifest: &Blob, (name, value): &(String, String)) -> Blob {
+    let mut document: ImageManifest = serde_json::from_slice(&manifest.bytes).expect("bake made the manifest");
+    let mut annotations = document.annotations().clone().unwrap_or_default();
+    annotations.insert(name.clone(), value.clone());
+    // In the order of the names: a hash map's own would make another digest each time.
+    let annotations: BTreeMap<String, String> = annotations.into_iter().collect();
+    document.set_annotations(None);
+    let mut document = serde_json::to_value(&document).expect("a manifest has only text keys");
+    document["annotations"] = serde_json::json!(annotations);
+    let bytes = serde_json::to_vec_pretty(&document).expect("a manifest has only text keys");
     Blob::new(MediaType::ImageManifest, bytes)
 }
 

@@ -10,6 +10,7 @@ mod affected;
 mod attestations;
 mod build;
 mod cache;
+mod caches;
 mod checks;
 mod container;
 mod content;

@@ -1,6 +1,7 @@
 //! A registry, base images and throw-away projects.
 
 pub mod account;
+pub mod bucket;
 pub mod docker;
 pub mod http;
 pub mod proxy;
