@@ -13,7 +13,7 @@
 //! | 8 | `cli` | flags, terminal, exit codes; the only place that prints or reads the environment |
 //! | 7 | `commands` | one file per verb: a short recipe over the rows below |
 //! | 6 | `report` | events → progress and summary |
-//! | 6 | `export` | results → image, OCI layout, local directory, tar; the release transaction |
+//! | 6 | `export` | results → image, OCI layout, Docker and Podman, local directory, tar; the release transaction |
 //! | 5 | `worker` | runs one op: file ops, native and emulated exec; `worker::sandbox` holds namespaces and mounts |
 //! | 5 | `source` | brings images, git trees and files over HTTP in |
 //! | 4 | `registry` | OCI distribution client: auth, pull, push, retries |

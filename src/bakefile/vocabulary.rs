@@ -199,7 +199,7 @@ pub(super) fn record_fields(attribute: &str) -> RecordFields {
     let closed = |names, types| RecordFields { names, is_closed: true, types };
     match attribute {
         "output" => open(
-            &["type", "dest", "name", "push"],
+            &["type", "dest", "name", "push", "push-by-digest", "tar", "context", "platform-split", "mode"],
             &["image", "registry", "oci", "docker", "local", "tar", "cacheonly"],
         ),
         "cache-from" | "cache-to" => {

@@ -158,10 +158,10 @@ pub struct ProjectFlags {
     /// Push the images to the registries of their tags
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     push: Option<bool>,
-    /// Hand the images to Docker; not supported yet: see --output type=oci
+    /// Load the images into the Docker or Podman of this machine
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     load: Option<bool>,
-    /// Write the result: type=image|registry|oci|local|tar|cacheonly[,dest=PATH]
+    /// Write the result: type=image|registry|oci|docker|local|tar|cacheonly[,dest=PATH]
     #[arg(short, long = "output", value_name = "SPEC")]
     outputs: Vec<String>,
     /// Run every step; ask no cache
@@ -249,6 +249,9 @@ pub struct BuildFlags {
     /// Run nothing: fail, and say why, if a step is not in the cache
     #[arg(long)]
     fail_on_miss: bool,
+    /// Fail, and publish nothing, if bake.lock would change
+    #[arg(long)]
+    locked: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
@@ -282,6 +285,9 @@ pub struct BuildFlags {
     /// Write digests and names of the results to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Write the id of the image to a file, where one target is built
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
     /// Grant what the bakefile wants beyond its directory: fs.read=PATH, fs.write=PATH, fs=PATH, ssh, network.host,
     /// security.insecure, device[=NAME], buildx.local.delete
     #[arg(long, value_name = "RIGHT", value_parser = entitlement)]
@@ -323,7 +329,7 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, locked, store, .. } = self;
         let (store_limit, metadata_file, allow, sign) = (self.store_limit, self.metadata_file, self.allow, self.sign);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
@@ -332,7 +338,9 @@ impl BuildFlags {
             keep_going,
             no_emulation,
             fail_on_miss,
+            locked,
             metadata_file,
+            iid_file: self.iidfile,
             allow,
             sign,
             store_limit,

@@ -11,6 +11,7 @@ use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
 use super::keep_going::Outcomes;
+use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::release::{self, Released};
@@ -20,7 +21,8 @@ use super::step_failure::{self, Surroundings};
 use super::store_failure::store_failure;
 use super::verify::{Comparison, Outcome};
 use super::{
-    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, lockfile, metadata, sign, stdin, why,
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
+    stdin, why,
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, TargetImage, TargetResult};
@@ -62,8 +64,12 @@ pub struct BuildRequest {
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
+    /// What would change the lockfile fails the build, before anything leaves it.
+    pub locked: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
+    /// A file that gets the id of the only image.
+    pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
     /// `--sign`: with which key what is pushed is signed.
@@ -90,6 +96,7 @@ const N_ASSEMBLERS: usize = 4;
 /// The user's files are wrong, a step fails, the host can't, a registry fails. The lockfile and all tags are then as they
 /// were.
 pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
+    let mut podman = load::stand_by(&request.project, host);
     let (mut project, entered) = open(request, host)?;
     if let Some(call) = Call::of(&request.project, &project)? {
         return call::run(call, &mut project, request.project.store.as_deref(), host);
@@ -102,7 +109,14 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
     let work = |build: &Build<'_>, project: &mut Project, listener: &dyn Listener| {
         build.run_until_sound(project, listener, &tail)
     };
-    let (built, plan) = prepared(request, (project, entered), listener, host, work)?;
+    let opened = (project, entered);
+    let find_stores = |plan: &Plan, is_inside| {
+        outputs::check(plan, host)?;
+        outputs::warn(&request.project, plan, host);
+        image_id::begin(request.iid_file.as_deref(), plan, host)?;
+        ImageStores::find(plan, is_inside, podman.take(), host)
+    };
+    let (built, plan) = prepared_with(request, opened, listener, host, find_stores, work)?;
     if host.progress != Progress::Quiet {
         host.talk.line(&built.released.text(&summary.text(built.results.len(), built.n_locked, host.elapsed())));
         if !built.warnings.is_empty() {
@@ -110,6 +124,7 @@ pub fn build(request: &BuildRequest, host: &Host) -> Result<String, Failure> {
         }
     }
     metadata::write(request.metadata_file.as_deref(), &built.results, &plan, host)?;
+    image_id::write(request.iid_file.as_deref(), &built.results, &plan, host)?;
     if plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout) {
         return Ok(String::new());
     }
@@ -125,18 +140,32 @@ pub(super) fn open(request: &BuildRequest, host: &Host) -> Result<(Project, Opti
     Ok((project::load(&request.project, host)?, entered))
 }
 
-/// Does `work` with all that a build needs, and returns the plan with what came of it. `listener` is gone afterwards.
+/// Does `work` with all that a build needs but somewhere for its results, and returns the plan with what came of it. `listener` is
+/// gone afterwards.
 pub(super) fn prepared<T>(
+    request: &BuildRequest,
+    opened: (Project, Option<IdMapping>),
+    listener: Fanout,
+    host: &Host,
+    work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
+) -> Result<(T, Plan), Failure> {
+    prepared_with(request, opened, listener, host, |_, _| Ok(ImageStores::default()), work)
+}
+
+/// The same with image stores: `find_stores` is called before the namespaces are entered, or told that they are already.
+fn prepared_with<T>(
     request: &BuildRequest,
     (mut project, entered): (Project, Option<IdMapping>),
     listener: Fanout,
     host: &Host,
+    find_stores: impl FnOnce(&Plan, bool) -> Result<ImageStores, Failure>,
     work: impl FnOnce(&Build<'_>, &mut Project, &dyn Listener) -> Result<T, Failure>,
 ) -> Result<(T, Plan), Failure> {
     let place = (project.is_remote(), project.home());
     let targets: Vec<_> = project.targets().map(|(_, target)| target).collect();
     entitlements::check(&targets, &request.allow, place, &project.sources, host)?;
     let mut plan = project.plan(host)?;
+    let image_stores = &find_stores(&plan, entered.is_some())?;
     let mapping = entered.map_or_else(sandbox::enter, Ok).map_err(|error| environment(&error))?;
     let store = project::open_store(request.project.store.as_deref(), request.store_limit, host)?;
     let clock = || host.elapsed();
@@ -147,8 +176,8 @@ pub(super) fn prepared<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
-    let build =
-        Build { request, host, plan: &plan, checkouts: &checkouts, store, mapping: &mapping, client, activities };
+    let (checkouts, mapping) = (&checkouts, &mapping);
+    let build = Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -221,6 +250,7 @@ pub(super) struct Build<'a> {
     pub(super) plan: &'a Plan,
     checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
+    image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
     pub(super) client: &'a Client,
     pub(super) activities: &'a Activities<'a>,
@@ -297,13 +327,17 @@ impl Build<'_> {
             plan: self.plan,
             store: self.store,
             client: self.client,
+            image_stores: self.image_stores,
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
             key: key.as_ref(),
         };
-        let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
+        if self.request.locked {
+            lockfile::check(project, &lock, &update)?;
+        }
+        let released = release.send(&results)?;
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }

@@ -64,10 +64,13 @@ impl Locked<'_> {
 
     /// Returns a target's results, in the order of its platforms, if they may stand for a build.
     fn candidate<'t>(&self, target: &'t TargetPlan) -> Option<Vec<(&'t PlannedTarget, &LockedResult)>> {
-        let is_digest_enough =
-            target.outputs.iter().all(|output| matches!(output, Output::Push(_) | Output::CacheOnly));
+        let takes_digest = |output: &Output| match output {
+            Output::Push(_) | Output::PushByDigest(_) | Output::Image | Output::CacheOnly => true,
+            Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
+        };
         // What was attested of the result is not in the lockfile, and may need the files.
-        if !target.has_image() || !is_digest_enough || !target.attestations.is_empty() {
+        let is_bare = target.attestations.is_empty();
+        if !is_bare || !target.has_image() || !target.outputs.iter().all(takes_digest) {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {
@@ -143,7 +146,7 @@ fn again(
 fn is_published(client: &Client, target: &TargetPlan, image: &TargetImage) -> Result<bool, registry::Error> {
     let mut repositories = BTreeMap::new();
     for output in &target.outputs {
-        if let Output::Push(names) = output {
+        if let Output::Push(names) | Output::PushByDigest(names) = output {
             repositories.extend(names.iter().map(|name| (name.name(), name)));
         }
     }

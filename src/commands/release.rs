@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use super::load::ImageStores;
 use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
 use crate::attest::key::PrivateKey;
@@ -15,12 +16,16 @@ use crate::export::beside::{AddedFile, statements, write_beside};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::export::image::{ExportError, TargetImage, TargetResult};
-use crate::export::layout::{Layout, LayoutBlob, LayoutRoot, write_layout_archive, write_layout_directory};
+use crate::export::layout::{
+    DockerImage, DockerNames, Layout, LayoutBlob, LayoutRoot, write_layout_archive, write_layout_directory,
+};
 use crate::export::local::{Ownership, copy_to_directory};
+use crate::export::mirror::{check_clashes, remove_others};
 use crate::export::push::{Publication, Published, Publisher};
 use crate::oci::Descriptor;
-use crate::plan::{LayoutForm, Output, Plan, TargetPlan};
+use crate::plan::{ImageFormat, LayoutForm, LocalMode, Output, Plan, PlatformSplit, TargetPlan};
 use crate::platform::Platform;
+use crate::reference::Reference;
 use crate::registry::Client;
 use crate::solver::activity::Activities;
 use crate::store::Store;
@@ -37,6 +42,8 @@ pub struct Release<'a> {
     pub store: &'a Store,
     /// Talks to registries.
     pub client: &'a Client,
+    /// Take images besides registries and files.
+    pub image_stores: &'a ImageStores,
     /// Fetches base layers that were never needed.
     pub layers: &'a Layers<'a>,
     /// Tells the user.
@@ -47,11 +54,22 @@ pub struct Release<'a> {
     pub key: Option<&'a PrivateKey>,
 }
 
+/// An image and what it is called where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct NamedImage<'a> {
+    pub(super) image: &'a TargetImage,
+    pub(super) names: &'a [Reference],
+}
+
 /// What was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// To registries.
     pub published: Published,
+    /// Images that were published by digest: `REPOSITORY@DIGEST`.
+    pub by_digest: Vec<String>,
+    /// Targets that went into the images of a Docker or Podman, and whose.
+    pub loaded: Vec<String>,
     /// Files and directories that were written, as the user named them.
     pub written: Vec<String>,
 }
@@ -61,7 +79,14 @@ impl Released {
     pub fn text(&self, summary: &str) -> String {
         let mut text = summary.trim_end().to_owned();
         for path in &self.written {
+            let path = if path == "-" { "to standard output" } else { path };
             text.push_str(&format!("\nwrote {path}"));
+        }
+        for loaded in &self.loaded {
+            text.push_str(&format!("\nloaded {loaded}"));
+        }
+        for name in &self.by_digest {
+            text.push_str(&format!("\npublished {name}"));
         }
         for tag in &self.published.tags_moved {
             text.push_str(&format!("\npushed {tag}"));
@@ -80,47 +105,70 @@ impl Release<'_> {
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
-        let mut layouts: BTreeMap<(&String, LayoutForm), Vec<(&TargetPlan, &TargetImage)>> = BTreeMap::new();
-        for (target, result) in self.plan.targets.iter().zip(results) {
-            for output in &target.outputs {
-                match output {
-                    Output::Push(_) | Output::CacheOnly => {}
-                    Output::Oci { dest, form } => {
-                        let image = result.image.as_ref().expect("made for this output");
-                        layouts.entry((dest, *form)).or_default().push((target, image));
-                    }
-                    Output::Local { dest } => self.write_local(target, result, dest)?,
-                    Output::Tar { dest } => self.write_tar(target, result, dest)?,
+        let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<NamedImage<'_>>> = BTreeMap::new();
+        for (target, output, result) in self.outputs(results) {
+            match output {
+                Output::File(file) => {
+                    let image = result.image.as_ref().expect("made for this output");
+                    layouts
+                        .entry((&file.dest, file.form, file.format))
+                        .or_default()
+                        .push(NamedImage { image, names: &file.names });
                 }
-                if let Output::Local { dest } | Output::Tar { dest } = output {
-                    released.written.push(dest.clone());
+                Output::Local { dest, split, mode } => self.write_local((target, result), dest, *split, *mode)?,
+                Output::Tar { dest, split } => self.write_tar((target, result), dest, *split)?,
+                Output::CacheOnly | Output::Image | Output::Push(_) | Output::PushByDigest(_) | Output::Load { .. } => {
                 }
             }
+            if let Output::Local { dest, .. } | Output::Tar { dest, .. } = output {
+                released.written.push(dest.clone());
+            }
         }
-        for ((dest, form), targets) in layouts {
-            self.write_layout(&targets, dest, form)?;
+        for ((dest, form, format), images) in layouts {
+            self.write_layout(&images, dest, form, format)?;
             released.written.push(dest.clone());
         }
-        released.published = self.publish(results)?;
+        released.loaded = self.image_stores.fill(self, results)?;
+        self.publish(results, &mut released)?;
         Ok(released)
     }
 
-    fn publish(&self, results: &[TargetResult]) -> Result<Published, Failure> {
-        let publications: Vec<Publication<'_>> = self
+    /// Returns every output with its target and that one's result. Directories that lose what is not in the result come first, outer ones
+    /// before inner ones: nothing that this build has written is removed.
+    fn outputs<'r>(&self, results: &'r [TargetResult]) -> Vec<(&TargetPlan, &Output, &'r TargetResult)> {
+        let mut outputs: Vec<_> = self
             .plan
             .targets
             .iter()
             .zip(results)
-            .filter_map(|(target, result)| Some((target, result.image.as_ref()?)))
-            .flat_map(|(target, image)| {
-                target.outputs.iter().filter_map(move |output| match output {
-                    Output::Push(names) => Some(Publication { image, names }),
-                    _ => None,
-                })
+            .flat_map(|(target, result)| target.outputs.iter().map(move |output| (target, output, result)))
+            .collect();
+        outputs.sort_by_key(|(_, output, _)| match output {
+            Output::Local { dest, mode: LocalMode::Delete, .. } => (0, Some(self.path(dest))),
+            _ => (1, None),
+        });
+        outputs
+    }
+
+    fn publish(&self, results: &[TargetResult], released: &mut Released) -> Result<(), Failure> {
+        let images =
+            || self.outputs(results).into_iter().filter_map(|(_, output, r)| Some((output, r.image.as_ref()?)));
+        let by_digest: Vec<(&TargetImage, Vec<Reference>)> = images()
+            .filter_map(|(output, image)| match output {
+                Output::PushByDigest(names) => {
+                    Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
+                }
+                _ => None,
             })
             .collect();
+        let tagged = images().filter_map(|(output, image)| match output {
+            Output::Push(names) => Some(Publication { image, names }),
+            _ => None,
+        });
+        let untagged = by_digest.iter().map(|(image, names)| Publication { image, names });
+        let publications: Vec<Publication<'_>> = tagged.chain(untagged).collect();
         if publications.is_empty() {
-            return Ok(Published::default());
+            return Ok(());
         }
         let publisher = Publisher {
             client: self.client,
@@ -130,40 +178,54 @@ impl Release<'_> {
             now: self.host.now.as_secs(),
             key: self.key,
         };
-        publisher.publish(&publications).map_err(|error| export_failure(&error))
+        released.published = publisher.publish(&publications).map_err(|error| export_failure(&error))?;
+        released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
+        let is_tag = |name: &String| !released.by_digest.contains(name);
+        released.published.tags_moved.retain(is_tag);
+        released.published.tags_unchanged.retain(is_tag);
+        Ok(())
     }
 
-    /// Writes one layout that holds the images of all `targets`, each under its tags.
+    /// Writes one layout that holds all `images`, each under its names.
     fn write_layout(
         &self,
-        targets: &[(&TargetPlan, &TargetImage)],
+        images: &[NamedImage<'_>],
         dest: &str,
         form: LayoutForm,
+        format: ImageFormat,
     ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        let mut openers = Vec::new();
-        for (_, image) in targets {
-            openers.extend(self.blobs(image)?);
-        }
-        let layout = Layout {
-            roots: targets
-                .iter()
-                .map(|(target, image)| LayoutRoot { descriptor: image.root().descriptor.clone(), names: &target.tags })
-                .collect(),
-            blobs: openers
-                .iter()
-                .map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open })
-                .collect(),
-            docker: None,
-        };
-        match form {
-            LayoutForm::Archive => self.write_to(dest, |out| write_layout_archive(&layout, out))?,
+        self.with_layout(images, format, |layout| match form {
+            LayoutForm::Archive => self.write_to(dest, |out| write_layout_archive(layout, out)),
             LayoutForm::Directory => {
-                write_layout_directory(&layout, &self.path(dest)).map_err(|error| file_failure(&error))?;
+                write_layout_directory(layout, &self.path(dest)).map_err(|error| file_failure(&error))
             }
-        }
+        })?;
         activity.finish("");
         Ok(())
+    }
+
+    /// Calls `work` with the layout of `images`. Base layers that were never needed are fetched for it.
+    pub(super) fn with_layout<T>(
+        &self,
+        images: &[NamedImage<'_>],
+        format: ImageFormat,
+        work: impl FnOnce(&mut Layout<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut openers, mut docker) = (Vec::new(), Vec::new());
+        for NamedImage { image, names } in images {
+            openers.extend(self.blobs(image)?);
+            for platform in image.images.iter().filter(|_| format == ImageFormat::Docker) {
+                let layers = platform.layers.iter().map(crate::oci::digest_of).collect::<Result<_, _>>();
+                let layers = layers.map_err(|error| Failure::new(Kind::Remote, error))?;
+                docker.push(DockerImage { config: platform.config.digest(), layers, names });
+            }
+        }
+        let blobs =
+            openers.iter().map(|(descriptor, open)| LayoutBlob { descriptor: descriptor.clone(), open }).collect();
+        let root = |named: &NamedImage<'_>| named.image.root_descriptor();
+        let roots = images.iter().map(|named| LayoutRoot { descriptor: root(named), names: named.names }).collect();
+        work(&mut Layout { roots, blobs, docker, docker_names: DockerNames::default() })
     }
 
     /// Returns all blobs of an image with what opens them; base layers that were never needed are fetched now.
@@ -194,45 +256,57 @@ impl Release<'_> {
         Ok(blobs.into_values().collect())
     }
 
-    fn write_local(&self, target: &TargetPlan, result: &TargetResult, dest: &str) -> Result<(), Failure> {
+    fn write_local(
+        &self,
+        (target, result): (&TargetPlan, &TargetResult),
+        dest: &str,
+        split: PlatformSplit,
+        mode: LocalMode,
+    ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        let prefix = target.attestations.prefix(dest);
-        for (index, (platform, stack)) in result.stacks.iter().enumerate() {
-            let root = self.root(stack)?;
-            let dest = self.path(dest).join(self.directory(result, platform));
-            let documents = result.documents.get(index).map_or(&[][..], Vec::as_slice);
-            let attestations = statements(documents, prefix, &root).map_err(|error| file_failure(&error))?;
-            copy_to_directory(&root, &dest, Ownership::Caller, self.latest()).map_err(|error| file_failure(&error))?;
-            write_beside(&attestations, &dest).map_err(|error| file_failure(&error))?;
+        let roots = self.roots(result, split)?;
+        let attestations = attestations(target.attestations.prefix(dest), result, &roots)?;
+        let (trees, dest) = (trees(&roots), self.path(dest));
+        if mode == LocalMode::Delete {
+            remove_others(&dest, &trees).map_err(|error| file_failure(&error))?;
         }
+        for tree in &trees {
+            copy_to_directory(tree.root, &dest.join(tree.directory), Ownership::Caller, self.latest())
+                .map_err(|error| file_failure(&error))?;
+        }
+        write_beside(&attestations, &dest).map_err(|error| file_failure(&error))?;
         activity.finish("");
         Ok(())
     }
 
-    fn write_tar(&self, target: &TargetPlan, result: &TargetResult, dest: &str) -> Result<(), Failure> {
+    fn write_tar(
+        &self,
+        (target, result): (&TargetPlan, &TargetResult),
+        dest: &str,
+        split: PlatformSplit,
+    ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
-        let roots: Vec<(String, Root)> = result
-            .stacks
-            .iter()
-            .map(|(platform, stack)| Ok((self.directory(result, platform), self.root(stack)?)))
-            .collect::<Result<_, Failure>>()?;
-        let trees: Vec<ArchiveTree<'_>> =
-            roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect();
-        let mut attestations = Vec::new();
-        for ((directory, root), documents) in roots.iter().zip(&result.documents) {
-            let files = statements(documents, target.attestations.prefix(dest), root);
-            let files = files.map_err(|error| file_failure(&error))?;
-            let path = |name: String| if directory.is_empty() { name } else { format!("{directory}/{name}") };
-            attestations.extend(files.into_iter().map(|file| AddedFile { path: path(file.path), ..file }));
-        }
-        self.write_to(dest, |out| write_tar_with(&trees, &attestations, self.latest(), out))?;
+        let roots = self.roots(result, split)?;
+        let attestations = attestations(target.attestations.prefix(dest), result, &roots)?;
+        self.write_to(dest, |out| write_tar_with(&trees(&roots), &attestations, self.latest(), out))?;
         activity.finish("");
         Ok(())
     }
 
-    /// Several platforms go into a directory each, as the peer names them: `linux_arm_v7`.
-    fn directory(&self, result: &TargetResult, platform: &Platform) -> String {
-        if result.stacks.len() > 1 { platform.to_string().replace('/', "_") } else { String::new() }
+    /// Returns the root file systems with the directory that each goes into, which the peer names like `linux_arm_v7`.
+    fn roots(&self, result: &TargetResult, split: PlatformSplit) -> Result<Vec<(String, Root)>, Failure> {
+        let named = |(platform, stack): &(Platform, Vec<DiffId>)| Ok((platform.to_string(), self.root(stack)?));
+        let mut roots: Vec<(String, Root)> = result.stacks.iter().map(named).collect::<Result<_, Failure>>()?;
+        if split == PlatformSplit::Merged && roots.len() > 1 {
+            let named: Vec<(String, &Root)> = roots.iter().map(|(platform, root)| (platform.clone(), root)).collect();
+            check_clashes(&named).map_err(|error| {
+                file_failure(&error).hint("leave `platform-split=false` out, or let each platform name its files")
+            })?;
+        }
+        for (name, _) in &mut roots {
+            *name = if split == PlatformSplit::Split { name.replace('/', "_") } else { String::new() };
+        }
+        Ok(roots)
     }
 
     fn root(&self, stack: &[DiffId]) -> Result<Root, Failure> {
@@ -264,6 +338,29 @@ impl Release<'_> {
     }
 }
 
+/// Returns the attestations that go beside the files of `result`, by their paths. Where several platforms meet in one place,
+/// their names have the platform in them, as the peer's: `provenance.linux_arm64.json`.
+fn attestations(prefix: &str, result: &TargetResult, roots: &[(String, Root)]) -> Result<Vec<AddedFile>, Failure> {
+    let mut all = Vec::new();
+    let stacks = result.stacks.iter().zip(&result.documents);
+    for (((platform, _), documents), (directory, root)) in stacks.zip(roots) {
+        let files = statements(documents, prefix, root).map_err(|error| file_failure(&error))?;
+        let path = |name: String| match (directory.as_str(), name.rsplit_once('.')) {
+            ("", Some((stem, extension))) if roots.len() > 1 => {
+                format!("{stem}.{}.{extension}", platform.to_string().replace('/', "_"))
+            }
+            ("", _) => name,
+            (directory, _) => format!("{directory}/{name}"),
+        };
+        all.extend(files.into_iter().map(|file| AddedFile { path: path(file.path), ..file }));
+    }
+    Ok(all)
+}
+
+fn trees(roots: &[(String, Root)]) -> Vec<ArchiveTree<'_>> {
+    roots.iter().map(|(directory, root)| ArchiveTree { directory, root }).collect()
+}
+
 type Opener<'a> = dyn Fn() -> io::Result<Box<dyn Read>> + 'a;
 
 /// Says for people why an image could not be put together or sent.
@@ -286,6 +383,6 @@ pub(super) fn layer_failure(error: &LayerError) -> Failure {
     }
 }
 
-fn file_failure(error: &FileExportError) -> Failure {
+pub(super) fn file_failure(error: &FileExportError) -> Failure {
     Failure::caused(Kind::Environment, error)
 }

@@ -1,6 +1,6 @@
 //! `type=tar`: root file systems as one tar archive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,8 @@ use super::tree::{Entry, Kind, walk};
 use crate::oci::tar::{TarEntry, TarWriter};
 use crate::sys::root::Root;
 
-/// A root file system and the directory of the archive that it is put in; empty for the archive's top.
+/// A root file system and the directory of the archive that it is put in; empty for the archive's top, where several may
+/// meet: see [`check_clashes`](super::mirror::check_clashes).
 #[derive(Clone, Copy, Debug)]
 pub struct ArchiveTree<'a> {
     /// One name: `linux_arm64`, where there are several platforms.
@@ -44,6 +45,7 @@ pub fn write_tar_with(
     out: &mut dyn Write,
 ) -> Result<(), FileExportError> {
     let mut writer = TarWriter::new(out);
+    let mut directories = BTreeSet::new();
     for tree in trees {
         let directory = Path::new(tree.directory);
         if !tree.directory.is_empty() {
@@ -52,7 +54,11 @@ pub fn write_tar_with(
             writer.append(&entry, &mut io::empty()).map_err(io_error("write", directory))?;
         }
         let mut first_names = BTreeMap::new();
-        walk(tree.root, &mut |entry| append(&mut writer, *tree, entry, latest_mtime, &mut first_names))?;
+        walk(tree.root, &mut |entry| {
+            let is_again =
+                entry.kind == Kind::Directory && !directories.insert(Path::new(tree.directory).join(&entry.path));
+            if is_again { Ok(()) } else { append(&mut writer, *tree, entry, latest_mtime, &mut first_names) }
+        })?;
     }
     for file in files {
         let mut header = TarEntry::new(file.path.as_bytes(), EntryType::Regular, 0o600, file.bytes.len() as u64);

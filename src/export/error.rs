@@ -24,6 +24,16 @@ pub enum FileExportError {
     /// An attestation has the name of a file of the result; `attestation-prefix` gives it another.
     #[error("the result has a file `{0}` of its own: give the attestations other names with `attestation-prefix`")]
     Taken(String),
+    /// Two platforms have the same file, and one place for it.
+    #[error("cannot overwrite `{}` from {first} with {second} when split option is disabled", path.display())]
+    Clash {
+        /// The file.
+        path: PathBuf,
+        /// The platform that has it first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// The destination is a directory with other things in it.
     #[error("`{}` is not empty and no OCI image layout", .0.display())]
     NoLayout(PathBuf),

@@ -4,7 +4,7 @@ use crate::attest::Document;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
     AttestationManifest, Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest,
-    parse_manifest, with_attestations,
+    parse_manifest, with_attestations, with_platform,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -84,6 +84,14 @@ impl TargetImage {
     pub fn documents(&self) -> impl Iterator<Item = &Blob> {
         let attestations = self.images.iter().filter_map(|image| Some(&image.attestation.as_ref()?.manifest));
         self.images.iter().map(|image| &image.manifest).chain(attestations).chain(&self.index)
+    }
+
+    /// Returns what names the image's document: with its platform where there is one alone.
+    pub fn root_descriptor(&self) -> Descriptor {
+        match (&self.index, &self.images[..]) {
+            (None, [only]) => with_platform(&only.manifest.descriptor, &only.platform),
+            _ => self.root().descriptor.clone(),
+        }
     }
 
     /// Returns the document that a tag names: the index, or the only manifest.

@@ -30,12 +30,14 @@ const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// What a layout holds.
 pub struct Layout<'a> {
-    /// Its images; for `type=docker` one.
+    /// Its images.
     pub roots: Vec<LayoutRoot<'a>>,
     /// All blobs, the roots' own among them, in any order. Equal ones are written once.
     pub blobs: Vec<LayoutBlob<'a>>,
-    /// For `type=docker` the one image, which `docker load` is to find; absent for `type=oci`. Only archives carry it.
-    pub docker: Option<DockerImage>,
+    /// For `type=docker` the images that `docker load` is to find; empty for `type=oci`. Only archives carry them.
+    pub docker: Vec<DockerImage<'a>>,
+    /// How those are called there.
+    pub docker_names: DockerNames,
 }
 
 /// An image of a layout.
@@ -46,13 +48,25 @@ pub struct LayoutRoot<'a> {
     pub names: &'a [Reference],
 }
 
+/// How Docker's own archives call images of `docker.io`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DockerNames {
+    /// `alpine:3`, as BuildKit writes them. Podman takes it for a name without a registry, `localhost/alpine:3`.
+    #[default]
+    Familiar,
+    /// `docker.io/library/alpine:3`.
+    Full,
+}
+
 /// An image as Docker's own archives describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DockerImage {
+pub struct DockerImage<'a> {
     /// Digest of the image config.
     pub config: Digest,
     /// Digests of the layers' blobs, oldest first.
     pub layers: Vec<Digest>,
+    /// Its names; may be empty.
+    pub names: &'a [Reference],
 }
 
 /// A blob and how to read it.
@@ -88,7 +102,7 @@ pub fn write_layout_archive(layout: &Layout<'_>, out: &mut dyn Write) -> Result<
         check_size(&blob.descriptor, size)?;
     }
     let index = to_bytes(&index_of(Vec::new(), layout));
-    let docker = layout.docker.as_ref().map(|image| to_bytes(&docker_manifest(image, layout)));
+    let docker = (!layout.docker.is_empty()).then(|| to_bytes(&docker_manifest(layout)));
     let documents = [
         ("index.json", Some(&index[..])),
         ("manifest.json", docker.as_deref()),
@@ -197,19 +211,23 @@ fn add_root(old: &mut Vec<Value>, root: &LayoutRoot<'_>) {
     }
 }
 
-/// Docker's image archives, version 1.2: names without a tag are not names there.
-fn docker_manifest(image: &DockerImage, layout: &Layout<'_>) -> Value {
-    let mut tags: Vec<String> = layout
-        .roots
-        .iter()
-        .flat_map(|root| root.names)
-        .filter(|name| name.tag_or_latest().is_some())
-        .map(|name| Reference { tag: name.tag_or_latest().map(str::to_owned), digest: None, ..name.clone() }.familiar())
-        .collect();
-    tags.sort();
-    tags.dedup();
-    let layers: Vec<String> = image.layers.iter().map(|layer| blob_path(*layer)).collect();
-    json!([{ "Config": blob_path(image.config), "RepoTags": tags, "Layers": layers }])
+/// Docker's image archives, version 1.2. Names without a tag are not names there.
+fn docker_manifest(layout: &Layout<'_>) -> Value {
+    let shown = |name: Reference| match layout.docker_names {
+        DockerNames::Familiar => name.familiar(),
+        DockerNames::Full => name.to_string(),
+    };
+    let entry = |image: &DockerImage<'_>| {
+        let named = image.names.iter().filter_map(|name| Some((name, name.tag_or_latest()?)));
+        let mut tags: Vec<String> = named
+            .map(|(name, tag)| shown(Reference { tag: Some(tag.to_owned()), digest: None, ..name.clone() }))
+            .collect();
+        tags.sort();
+        tags.dedup();
+        let layers: Vec<String> = image.layers.iter().map(|layer| blob_path(*layer)).collect();
+        json!({ "Config": blob_path(image.config), "RepoTags": tags, "Layers": layers })
+    };
+    layout.docker.iter().map(entry).collect()
 }
 
 fn annotation<'v>(manifest: &'v Value, name: &str) -> Option<&'v str> {

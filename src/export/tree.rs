@@ -74,7 +74,7 @@ pub(super) fn walk(
 }
 
 /// Returns the paths in a directory, last one first.
-fn children(root: &Root, path: &Path) -> Result<Vec<PathBuf>, FileExportError> {
+pub(super) fn children(root: &Root, path: &Path) -> Result<Vec<PathBuf>, FileExportError> {
     let failed = io_error::<rustix::io::Errno>("read", path);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let directory: OwnedFd = root.open_at(path, flags, Mode::empty()).map_err(io_error("read", path))?;
@@ -90,7 +90,8 @@ fn children(root: &Root, path: &Path) -> Result<Vec<PathBuf>, FileExportError> {
     Ok(names)
 }
 
-fn look(root: &Root, path: PathBuf) -> Result<Entry, FileExportError> {
+/// Returns what is at `path`, itself if it is a link.
+pub(super) fn look(root: &Root, path: PathBuf) -> Result<Entry, FileExportError> {
     let failed = io_error::<rustix::io::Errno>("read", &path);
     let (parent, name) = root.open_parent(&path).map_err(io_error("read", &path))?;
     let name = name.unwrap_or_default();

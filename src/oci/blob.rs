@@ -44,17 +44,8 @@ pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Blob {
 
 /// Makes an image index; `manifests` are in the order in which they are to stand.
 pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descriptor)>) -> Blob {
-    let manifests: Vec<Descriptor> = manifests
-        .map(|(platform, descriptor)| {
-            DescriptorBuilder::default()
-                .media_type(descriptor.media_type().clone())
-                .digest(descriptor.digest().clone())
-                .size(descriptor.size())
-                .platform(oci_platform(platform))
-                .build()
-                .expect("all fields are given")
-        })
-        .collect();
+    let manifests: Vec<Descriptor> =
+        manifests.map(|(platform, descriptor)| with_platform(descriptor, platform)).collect();
     let index = ImageIndexBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageIndex)
@@ -65,6 +56,17 @@ pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descri
     os_version::as_written(&mut index);
     let bytes = serde_json::to_vec_pretty(&index).expect("an index has only text keys");
     Blob::new(MediaType::ImageIndex, bytes)
+}
+
+/// Returns `descriptor` with the platform that its content is for.
+pub fn with_platform(descriptor: &Descriptor, platform: &Platform) -> Descriptor {
+    DescriptorBuilder::default()
+        .media_type(descriptor.media_type().clone())
+        .digest(descriptor.digest().clone())
+        .size(descriptor.size())
+        .platform(oci_platform(platform))
+        .build()
+        .expect("all fields are given")
 }
 
 fn oci_platform(platform: &Platform) -> oci_spec::image::Platform {

@@ -15,7 +15,7 @@ pub mod tar;
 pub mod untar;
 
 pub use attestation::{AttestationManifest, attestation_of, predicate_type, with_attestations};
-pub use blob::{Blob, image_index, image_manifest};
+pub use blob::{Blob, image_index, image_manifest, with_platform};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
     DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claims::Claims;
 use super::hosts;
 use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{
-    Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Output, Plan, PlannedTarget,
-    STDIN_CONTEXT, STDIN_DOCKERFILE, TargetPlan,
+    Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT,
+    STDIN_DOCKERFILE, TargetPlan,
 };
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -34,7 +35,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
     let order = links_first(targets, &by_name);
     let needed = needed_platforms(&order, &by_name, &own);
     let mut plan = Plan::default();
-    let mut claimed = BTreeMap::new();
+    let mut claims = Claims::default();
     for target in order {
         let mut contexts = Contexts { target, home, remotes: &mut plan.remotes, found: &mut found };
         let single = Single::new(build_platform, &mut contexts);
@@ -49,8 +50,8 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             !is_only_linked || needed.get(target.name.as_str()).is_some_and(|needed| needed.contains(platform))
         };
         let tags = tags(target, &mut found);
-        let outputs = if target.is_linked { Vec::new() } else { outputs(target, &tags, &mut found) };
-        claim(target, &outputs, &mut claimed, &mut found);
+        let outputs = if target.is_linked { Vec::new() } else { outputs(target, &tags, own.len(), &mut found) };
+        claims.add(target, &outputs, &mut found);
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
             platforms: own.iter().filter(is_needed).map(planned).collect(),
@@ -134,23 +135,6 @@ fn tags(target: &Target, found: &mut Diagnostics) -> Vec<Reference> {
         }
     }
     tags
-}
-
-/// Notes where a target's result goes. A tag or file that two targets claim would be whichever came last.
-fn claim<'a>(target: &'a Target, outputs: &[Output], claimed: &mut BTreeMap<String, &'a str>, found: &mut Diagnostics) {
-    let places = outputs.iter().flat_map(|output| match output {
-        Output::Push(names) => names.iter().map(|name| format!("push `{name}`")).collect(),
-        Output::Tar { dest } => vec![format!("write `{dest}`")],
-        // Images of several targets are gathered in one layout, files in one directory.
-        Output::Oci { .. } | Output::Local { .. } | Output::CacheOnly => Vec::new(),
-    });
-    for place in places {
-        let owner = *claimed.entry(place.clone()).or_insert(&target.name);
-        if owner != target.name {
-            let message = format!("targets \"{owner}\" and \"{}\" both {place}", target.name);
-            found.push(Diagnostic::error(target.span, message).hint("give each target a name of its own"));
-        }
-    }
 }
 
 /// What is the same for all platforms of a target.

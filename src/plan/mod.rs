@@ -3,6 +3,8 @@
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
 mod attest;
+mod claims;
+mod destination;
 mod expand;
 mod given;
 mod hosts;
@@ -18,6 +20,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use attest::{Attestations, ProvenanceMode, ProvenanceRequest, SbomFormat, SlsaVersion};
+pub use destination::{ImageFile, ImageFormat, LayoutForm, LocalMode, Output, PlatformSplit};
 pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
 pub use hosts::HOST_GATEWAY;
@@ -57,50 +60,8 @@ impl TargetPlan {
     /// Says whether an image is made of it, with compressed layers and a digest; else its root file systems are enough.
     pub fn has_image(&self) -> bool {
         let is_default = self.outputs.is_empty() && !self.is_linked;
-        is_default || self.outputs.iter().any(|output| matches!(output, Output::Push(_) | Output::Oci { .. }))
+        is_default || self.outputs.iter().any(Output::is_image)
     }
-}
-
-/// Where a target's result goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Nowhere: the steps are run for the cache's sake.
-    CacheOnly,
-    /// To the registries of these names.
-    Push(Vec<Reference>),
-    /// An OCI image layout: a tar archive, or a directory.
-    Oci {
-        /// Path relative to the directory that the command runs in; `-` for standard output.
-        dest: String,
-        /// Archive or directory.
-        form: LayoutForm,
-    },
-    /// The files of the root file system in a directory.
-    Local {
-        /// Relative to the directory that the command runs in.
-        dest: String,
-    },
-    /// The files of the root file system as a tar archive.
-    Tar {
-        /// Relative to the directory that the command runs in; `-` for standard output.
-        dest: String,
-    },
-}
-
-impl Output {
-    /// Says whether it is written to standard output.
-    pub fn is_stdout(&self) -> bool {
-        matches!(self, Output::Oci { dest, .. } | Output::Tar { dest } if dest == "-")
-    }
-}
-
-/// How an OCI image layout is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LayoutForm {
-    /// One tar archive.
-    Archive,
-    /// A directory.
-    Directory,
 }
 
 impl Plan {

@@ -30,7 +30,8 @@ impl Wanted {
                 granted.write.extend(dest.cloned());
             }
             self.write.extend(dest.cloned());
-            self.deletes |= output.kind == "local" && output.fields.get("mode").is_some_and(|mode| mode == "delete");
+            let mode = output.fields.get("mode").map(|mode| mode.trim().to_lowercase());
+            self.deletes |= output.kind == "local" && mode.as_deref() == Some("delete");
         }
         let caches = target.cache_from.iter().map(|cache| (cache, "src", true));
         for (cache, key, reads) in caches.chain(target.cache_to.iter().map(|cache| (cache, "dest", false))) {

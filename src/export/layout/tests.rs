@@ -55,7 +55,8 @@ fn with_layout<T>(blobs: &[Blob], names: &[Reference], use_layout: impl FnOnce(&
     use_layout(&mut Layout {
         roots: vec![LayoutRoot { descriptor: blobs[0].descriptor.clone(), names }],
         blobs: blobs_in,
-        docker: None,
+        docker: Vec::new(),
+        docker_names: DockerNames::default(),
     })
 }
 
@@ -115,7 +116,7 @@ fn docker_is_told_the_layers_and_the_familiar_names() {
     let [_, config, layer] = [0, 1, 2].map(|index| Digest::of(&blobs[index].bytes));
     let mut out = Vec::new();
     with_layout(&blobs, &names, |layout| {
-        layout.docker = Some(DockerImage { config, layers: vec![layer, layer] });
+        layout.docker = vec![DockerImage { config, layers: vec![layer, layer], names: layout.roots[0].names }];
         write_layout_archive(layout, &mut out)
     })
     .expect("written");
@@ -203,7 +204,7 @@ fn skopeo_reads_all_forms() {
     let blobs = image("a");
     let [_, config, layer] = [0, 1, 2].map(|index| Digest::of(&blobs[index].bytes));
     with_layout(&blobs, &names, |layout| {
-        layout.docker = Some(DockerImage { config, layers: vec![layer] });
+        layout.docker = vec![DockerImage { config, layers: vec![layer], names: layout.roots[0].names }];
         write_file(&file, |out| write_layout_archive(layout, out))
     })
     .expect("written");

@@ -1,6 +1,7 @@
 //! A registry, base images and throw-away projects.
 
 pub mod account;
+pub mod docker;
 pub mod http;
 pub mod server;
 
@@ -271,6 +272,38 @@ pub fn remove(directory: &Path) {
 /// Runs a program that the tests need.
 pub fn run(program: &str, arguments: &[&str]) -> Ran {
     Command::new(program).args(arguments).stdin(Stdio::null()).output().expect(program).into()
+}
+
+/// Two targets of one platform each that need nothing of a registry: `a`, which prints `hello` and has two names, and `b`.
+pub fn small() -> Option<Project> {
+    let busybox = rootfs().join("amd64/bin/busybox");
+    if !busybox.exists() {
+        skip("no busybox for amd64; tests/base-rootfs makes it");
+        return None;
+    }
+    let project = Project::alone();
+    std::fs::copy(busybox, project.path().join("busybox")).expect("copied");
+    project.write("hello", "hello\n");
+    project.write(
+        "build.hcl",
+        r#"
+        target "a" {
+          dockerfile-inline = <<-EOF
+          FROM scratch
+          ARG TARGETARCH
+          COPY busybox /bin/
+          COPY hello /etc/hello.$TARGETARCH
+          CMD ["/bin/busybox", "cat", "/etc/hello.amd64"]
+          EOF
+          tags = ["example.com/a:1", "example.com/a:2"]
+        }
+        target "b" {
+          dockerfile-inline = "FROM scratch\nCOPY hello /b\n"
+          tags              = ["b"]
+        }
+        "#,
+    );
+    Some(project)
 }
 
 /// A three-platform image that records where it was built; the bakefile and Dockerfile of most tests.

@@ -99,8 +99,8 @@ impl Drop for Server {
     }
 }
 
-/// The registry must not outlive the thread that started it, however that ends.
-fn end_with_parent(command: &mut Command) {
+/// What `command` starts must not outlive the thread that starts it, however that ends.
+pub(super) fn end_with_parent(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     // SAFETY: prctl is async-signal-safe and takes no pointer here.
     unsafe {
