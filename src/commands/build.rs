@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::added::Added;
+use super::ahead::Ahead;
 use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
@@ -14,7 +15,8 @@ use super::keep_going::Outcomes;
 use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
-use super::release::{self, Released};
+use super::publish::{self, Fates};
+use super::release::{self, Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
@@ -25,11 +27,12 @@ use super::{
     stdin, why,
 };
 use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, TargetImage, TargetResult};
+use crate::export::image::{self, ExportError, PlatformImage, TargetImage, TargetResult};
+use crate::export::push::Publisher;
 use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan, STDIN_CONTEXT};
+use crate::plan::{Output, Plan, PlannedTarget, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
@@ -60,6 +63,10 @@ pub struct BuildRequest {
     pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// With it: targets that were built, and can be sent, are published although others were not.
+    pub publish_partial: bool,
+    /// Goes on with a release of the same targets that did not end.
+    pub resume: bool,
     /// A step that would run under emulation is an error, found before anything runs.
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
@@ -248,7 +255,7 @@ pub(super) struct Build<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) host: &'a Host,
     pub(super) plan: &'a Plan,
-    checkouts: &'a Checkouts,
+    pub(super) checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
     image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
@@ -291,6 +298,9 @@ impl Build<'_> {
         let contexts = self.contexts();
         let answers = Answers::default();
         let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
+        let journal = publish::journal(self, project);
+        let Build { host, client, store, activities, .. } = *self;
+        let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs(), key.as_ref());
         let solver = Solver {
             build: self,
             lowered: &lowered.without(&locked),
@@ -305,12 +315,15 @@ impl Build<'_> {
                 why::missed(&targets).inspect_err(|_| self.host.talk.line(why::text(&targets).trim_end()))?;
                 solved
             }
-            false => solver.run(project, listener)?,
+            false => Ahead::new(self, &lowered, &publisher).beside(|on_made| solver.run(project, listener, on_made))?,
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check((&lowered, &locked), &solved, project, tail)?;
-        let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        // Failed steps are told before anything that their inputs lack.
+        let inputs = match solved.failures.is_empty() || self.request.publish_partial {
+            true => self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?,
+            false => BTreeMap::new(),
+        };
         let attesting = Attesting {
             lowered: &lowered,
             sources: &project.sources,
@@ -321,23 +334,19 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
         };
+        let (plan, publisher, epoch) = (self.plan, &publisher, project.epoch);
+        let image_stores = self.image_stores;
+        let release = Release { host, plan, store, publisher, image_stores, layers: &layers, activities, epoch };
+        self.check((&lowered, &locked), &solved, project, tail, Some((&release, &attesting)))?;
         let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
-        let release = release::Release {
-            host: self.host,
-            plan: self.plan,
-            store: self.store,
-            client: self.client,
-            image_stores: self.image_stores,
-            layers: &layers,
-            activities: self.activities,
-            epoch: project.epoch,
-            key: key.as_ref(),
-        };
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if self.request.locked {
             lockfile::check(project, &lock, &update)?;
         }
-        let released = release.send(&results)?;
+        let released = match self.request.publish_partial {
+            true => release.send_what_can_be(&results)?,
+            false => release.send(&results)?,
+        };
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
@@ -364,8 +373,8 @@ impl Build<'_> {
             secrets,
             answers: &answers,
         };
-        let solved = solver.run(project, listener)?;
-        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        let solved = solver.run(project, listener, &|_, _| {})?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail, None)?;
         Ok((lowered, solved.contents))
     }
 
@@ -441,6 +450,7 @@ impl Build<'_> {
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
+        release: Option<(&Release<'_>, &Attesting<'_>)>,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
@@ -456,11 +466,15 @@ impl Build<'_> {
         }
         let (plan, contents) = (self.plan, &solved.contents);
         let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
+        let fates = match release.filter(|_| self.request.publish_partial) {
+            Some((release, attesting)) => self.publish_built(&outcomes, release, attesting)?,
+            None => Fates::default(),
+        };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
-        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
+        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table(&fates)) })
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
@@ -481,18 +495,28 @@ impl Build<'_> {
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let images = stacks.iter().map(|(platform, stack)| {
-                let target = &lowered.targets[&(target.name.clone(), platform.clone())];
-                let base = target.root.and_then(|root| lowered.definition.base_image(root));
-                let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                image::assemble(self.store, platform, &target.config, &base, stack)
-            });
+            let images = target.platforms.iter().zip(&stacks);
+            let images = images.map(|(planned, (_, stack))| self.image(lowered, planned, stack));
             let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
             let mut images = images.map_err(|error| release::export_failure(&error))?;
             let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
             Ok::<_, Failure>(TargetResult { stacks, image, documents })
         })
+    }
+
+    /// Puts together the image of a target for one platform, whose root file system is `stack`.
+    pub(super) fn image(
+        &self,
+        lowered: &Lowered,
+        target: &PlannedTarget,
+        stack: &[DiffId],
+    ) -> Result<PlatformImage, ExportError> {
+        let platform = &target.platform;
+        let target = &lowered.targets[&(target.name.clone(), platform.clone())];
+        let base = target.root.and_then(|root| lowered.definition.base_image(root));
+        let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
+        image::assemble(self.store, platform, &target.config, &base, stack)
     }
 
     fn inputs(

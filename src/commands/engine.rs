@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::added::Added;
+use super::ahead::OnMade;
 use super::build::{Build, path};
 use super::jobs;
 use super::project::{self, Project};
@@ -41,10 +42,16 @@ pub(super) struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    /// Runs what is not in the cache.
-    pub(super) fn run(&self, project: &Project, listener: &dyn Listener) -> Result<Solved<WorkerError>, Failure> {
+    /// Runs what is not in the cache, and tells `on_made` what that made.
+    pub(super) fn run(
+        &self,
+        project: &Project,
+        listener: &dyn Listener,
+        on_made: &OnMade<'_>,
+    ) -> Result<Solved<WorkerError>, Failure> {
         let history = self.history(project);
-        self.drive(Effects::All, Some(&history).filter(|_| self.build.host.progress != Progress::Quiet), listener)
+        let history = Some(&history).filter(|_| self.build.host.progress != Progress::Quiet);
+        self.drive(Effects::All, history, listener, on_made)
     }
 
     /// Keeps what each target that was built is made of, for those who explain a later build.
@@ -65,7 +72,7 @@ impl Solver<'_> {
         listener: &dyn Listener,
     ) -> Result<(Solved<WorkerError>, Vec<TargetReport>), Failure> {
         let history = self.history(project);
-        let solved = self.drive(Effects::None, None, &Hits(listener))?;
+        let solved = self.drive(Effects::None, None, &Hits(listener), &|_, _| {})?;
         if self.build.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted"));
         }
@@ -85,6 +92,7 @@ impl Solver<'_> {
         effects: Effects,
         history: Option<&History<'_>>,
         listener: &dyn Listener,
+        on_made: &OnMade<'_>,
     ) -> Result<Solved<WorkerError>, Failure> {
         let Build { request, host, store, activities, .. } = self.build;
         let definition = &self.lowered.definition;
@@ -122,6 +130,7 @@ impl Solver<'_> {
             history,
             lowered: self.lowered,
             listener,
+            on_made,
             begin: host.begin,
             read: Mutex::new(BTreeMap::new()),
         };

@@ -69,8 +69,7 @@ impl Locked<'_> {
             Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
         };
         // What was attested of the result is not in the lockfile, and may need the files.
-        let is_bare = target.attestations.is_empty();
-        if !is_bare || !target.has_image() || !target.outputs.iter().all(takes_digest) {
+        if !target.has_image() || !target.outputs.iter().all(takes_digest) || !target.attestations.is_empty() {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {

@@ -2,6 +2,7 @@
 
 mod added;
 pub mod affected;
+mod ahead;
 mod attestations;
 pub mod build;
 mod build_warnings;
@@ -33,6 +34,7 @@ mod metadata;
 mod outputs;
 pub mod print;
 pub mod project;
+mod publish;
 mod release;
 mod remotes;
 mod rights;

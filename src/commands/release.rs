@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 use super::load::ImageStores;
 use super::store_failure::store_failure;
-use super::{Failure, Host, Kind};
-use crate::attest::key::PrivateKey;
+use super::{Failure, Host, Kind, publish};
 use crate::digest::DiffId;
 use crate::digest::Digest;
 use crate::export::archive::{ArchiveTree, write_tar_with};
@@ -21,18 +20,18 @@ use crate::export::layout::{
 };
 use crate::export::local::{Ownership, copy_to_directory};
 use crate::export::mirror::{check_clashes, remove_others};
-use crate::export::push::{Publication, Published, Publisher};
+use crate::export::push::{Publication, PublishError, Published, Publisher};
 use crate::oci::Descriptor;
 use crate::plan::{ImageFormat, LayoutForm, LocalMode, Output, Plan, PlatformSplit, TargetPlan};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::Client;
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::root::Root;
 use crate::worker::layers::{LayerError, Layers};
 
 /// Everything that sending needs.
+#[derive(Clone, Copy)]
 pub struct Release<'a> {
     /// Where the command runs.
     pub host: &'a Host,
@@ -40,8 +39,8 @@ pub struct Release<'a> {
     pub plan: &'a Plan,
     /// Has the layers.
     pub store: &'a Store,
-    /// Talks to registries.
-    pub client: &'a Client,
+    /// Sends to registries.
+    pub publisher: &'a Publisher<'a>,
     /// Take images besides registries and files.
     pub image_stores: &'a ImageStores,
     /// Fetches base layers that were never needed.
@@ -50,8 +49,6 @@ pub struct Release<'a> {
     pub activities: &'a Activities<'a>,
     /// Latest modification time in what is written, seconds since 1970.
     pub epoch: i64,
-    /// Signs what is published.
-    pub key: Option<&'a PrivateKey>,
 }
 
 /// An image and what it is called where it goes.
@@ -68,7 +65,7 @@ pub struct Released {
     pub published: Published,
     /// Images that were published by digest: `REPOSITORY@DIGEST`.
     pub by_digest: Vec<String>,
-    /// Targets that went into the images of a Docker or Podman, and whose.
+    /// What went into the images of a Docker or Podman, a line for each target.
     pub loaded: Vec<String>,
     /// Files and directories that were written, as the user named them.
     pub written: Vec<String>,
@@ -83,7 +80,7 @@ impl Released {
             text.push_str(&format!("\nwrote {path}"));
         }
         for loaded in &self.loaded {
-            text.push_str(&format!("\nloaded {loaded}"));
+            text.push_str(&format!("\n{loaded}"));
         }
         for name in &self.by_digest {
             text.push_str(&format!("\npublished {name}"));
@@ -104,6 +101,18 @@ impl Release<'_> {
     /// # Errors
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
+        let released = self.write(results)?;
+        let published = self.publish(results).map_err(|error| publish::failure(&error))?;
+        self.publisher.finish();
+        Ok(Released { published, ..released })
+    }
+
+    /// Writes files and directories, fills the images of a Docker or Podman, and returns all that is said of the release but
+    /// what was published under tags.
+    ///
+    /// # Errors
+    /// A file cannot be written, or an image not be loaded.
+    pub(super) fn write(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
         let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<NamedImage<'_>>> = BTreeMap::new();
         for (target, output, result) in self.outputs(results) {
@@ -115,8 +124,8 @@ impl Release<'_> {
                         .or_default()
                         .push(NamedImage { image, names: &file.names });
                 }
-                Output::Local { dest, split, mode } => self.write_local((target, result), dest, *split, *mode)?,
-                Output::Tar { dest, split } => self.write_tar((target, result), dest, *split)?,
+                Output::Local { dest, split, mode } => self.write_local(target, result, dest, (*split, *mode))?,
+                Output::Tar { dest, split } => self.write_tar(target, result, dest, *split)?,
                 Output::CacheOnly | Output::Image | Output::Push(_) | Output::PushByDigest(_) | Output::Load { .. } => {
                 }
             }
@@ -129,7 +138,8 @@ impl Release<'_> {
             released.written.push(dest.clone());
         }
         released.loaded = self.image_stores.fill(self, results)?;
-        self.publish(results, &mut released)?;
+        let by_digest = self.by_digest(results);
+        released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
         Ok(released)
     }
 
@@ -150,40 +160,32 @@ impl Release<'_> {
         outputs
     }
 
-    fn publish(&self, results: &[TargetResult], released: &mut Released) -> Result<(), Failure> {
-        let images =
-            || self.outputs(results).into_iter().filter_map(|(_, output, r)| Some((output, r.image.as_ref()?)));
-        let by_digest: Vec<(&TargetImage, Vec<Reference>)> = images()
-            .filter_map(|(output, image)| match output {
-                Output::PushByDigest(names) => {
-                    Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
-                }
-                _ => None,
-            })
-            .collect();
-        let tagged = images().filter_map(|(output, image)| match output {
+    /// Returns the images that are published without a tag, with their names.
+    fn by_digest<'r>(&self, results: &'r [TargetResult]) -> Vec<(&'r TargetImage, Vec<Reference>)> {
+        let outputs = self.outputs(results).into_iter();
+        let images = outputs.filter_map(|(_, output, result)| match (output, &result.image) {
+            (Output::PushByDigest(names), Some(image)) => {
+                Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
+            }
+            _ => None,
+        });
+        images.collect()
+    }
+
+    /// Publishes what the plan pushes: all of it, or nothing.
+    pub(super) fn publish(&self, results: &[TargetResult]) -> Result<Published, PublishError> {
+        let by_digest = self.by_digest(results);
+        let images = self.outputs(results).into_iter().filter_map(|(_, output, r)| Some((output, r.image.as_ref()?)));
+        let tagged = images.filter_map(|(output, image)| match output {
             Output::Push(names) => Some(Publication { image, names }),
             _ => None,
         });
         let untagged = by_digest.iter().map(|(image, names)| Publication { image, names });
         let publications: Vec<Publication<'_>> = tagged.chain(untagged).collect();
         if publications.is_empty() {
-            return Ok(());
+            return Ok(Published::default());
         }
-        let publisher = Publisher {
-            client: self.client,
-            store: self.store,
-            layers: self.layers,
-            activities: self.activities,
-            now: self.host.now.as_secs(),
-            key: self.key,
-        };
-        released.published = publisher.publish(&publications).map_err(|error| export_failure(&error))?;
-        released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
-        let is_tag = |name: &String| !released.by_digest.contains(name);
-        released.published.tags_moved.retain(is_tag);
-        released.published.tags_unchanged.retain(is_tag);
-        Ok(())
+        self.publisher.publish(&publications)
     }
 
     /// Writes one layout that holds all `images`, each under its names.
@@ -258,14 +260,14 @@ impl Release<'_> {
 
     fn write_local(
         &self,
-        (target, result): (&TargetPlan, &TargetResult),
+        target: &TargetPlan,
+        result: &TargetResult,
         dest: &str,
-        split: PlatformSplit,
-        mode: LocalMode,
+        (split, mode): (PlatformSplit, LocalMode),
     ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
         let roots = self.roots(result, split)?;
-        let attestations = attestations(target.attestations.prefix(dest), result, &roots)?;
+        let attestations = self.attestations(target, result, &roots, dest)?;
         let (trees, dest) = (trees(&roots), self.path(dest));
         if mode == LocalMode::Delete {
             remove_others(&dest, &trees).map_err(|error| file_failure(&error))?;
@@ -281,16 +283,45 @@ impl Release<'_> {
 
     fn write_tar(
         &self,
-        (target, result): (&TargetPlan, &TargetResult),
+        target: &TargetPlan,
+        result: &TargetResult,
         dest: &str,
         split: PlatformSplit,
     ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
         let roots = self.roots(result, split)?;
-        let attestations = attestations(target.attestations.prefix(dest), result, &roots)?;
+        let attestations = self.attestations(target, result, &roots, dest)?;
         self.write_to(dest, |out| write_tar_with(&trees(&roots), &attestations, self.latest(), out))?;
         activity.finish("");
         Ok(())
+    }
+
+    /// Returns the attestations of root file systems, each with its path below the output at `dest`. Where platforms share a
+    /// directory, their documents have the platform in the name, as the peer's.
+    fn attestations(
+        &self,
+        target: &TargetPlan,
+        result: &TargetResult,
+        roots: &[(String, Root)],
+        dest: &str,
+    ) -> Result<Vec<AddedFile>, Failure> {
+        let mut added = Vec::new();
+        for (((directory, root), documents), (platform, _)) in roots.iter().zip(&result.documents).zip(&result.stacks) {
+            let files = statements(documents, target.attestations.prefix(dest), root);
+            for file in files.map_err(|error| file_failure(&error))? {
+                let path = match (directory.as_str(), roots.len()) {
+                    ("", 0 | 1) => file.path,
+                    ("", _) => {
+                        let (stem, extension) = file.path.rsplit_once('.').unwrap_or((&file.path, ""));
+                        let dot = if extension.is_empty() { "" } else { "." };
+                        format!("{stem}.{}{dot}{extension}", platform.to_string().replace('/', "_"))
+                    }
+                    (directory, _) => format!("{directory}/{}", file.path),
+                };
+                added.push(AddedFile { path, bytes: file.bytes });
+            }
+        }
+        Ok(added)
     }
 
     /// Returns the root file systems with the directory that each goes into, which the peer names like `linux_arm_v7`.

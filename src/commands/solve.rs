@@ -53,10 +53,15 @@ impl Lowered {
         roots.into_iter().collect()
     }
 
+    /// Returns the step whose result is the root file system of a target for a platform; `None` for an empty one.
+    pub fn root(&self, target: &PlannedTarget) -> Option<VertexId> {
+        self.targets.get(&(target.name.clone(), target.platform.clone()))?.root
+    }
+
     /// Returns the steps that make the last layer of an image, and whose result no other step reads.
     pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
         let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
-        let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
+        let tops = images.filter_map(|image| self.root(image));
         let read: BTreeSet<VertexId> =
             self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();
         tops.filter(|top| !read.contains(top)).collect()

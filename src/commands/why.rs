@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ahead::OnMade;
 use super::build::{self, BuildRequest};
 use super::failure::with_causes;
 use super::solve::Lowered;
@@ -145,6 +146,8 @@ pub(super) struct Telling<'a> {
     pub lowered: &'a Lowered,
     /// Is told.
     pub listener: &'a dyn Listener,
+    /// Is told what each step made.
+    pub on_made: &'a OnMade<'a>,
     /// When the command began.
     pub begin: Instant,
     /// The last builds that were read; the mutex protects the list, and a small file is read under it.
@@ -163,7 +166,9 @@ impl Worker for Telling<'_> {
         if let Some(reason) = self.reason(vertex) {
             self.listener.on_notice(self.begin.elapsed(), Notice::Missed { vertex, reason: &reason });
         }
-        self.worker.execute(step)
+        let made = self.worker.execute(step)?;
+        (self.on_made)(vertex, &made);
+        Ok(made)
     }
 
     fn is_emulated(&self, vertex: VertexId) -> bool {

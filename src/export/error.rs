@@ -21,9 +21,6 @@ pub enum FileExportError {
     /// The destination has a directory where the result has something else. It is the user's: it is not removed.
     #[error("`{}` is a directory in the destination and not one in the result", .0.display())]
     Directory(PathBuf),
-    /// An attestation has the name of a file of the result; `attestation-prefix` gives it another.
-    #[error("the result has a file `{0}` of its own: give the attestations other names with `attestation-prefix`")]
-    Taken(String),
     /// Two platforms have the same file, and one place for it.
     #[error("cannot overwrite `{}` from {first} with {second} when split option is disabled", path.display())]
     Clash {
@@ -34,6 +31,9 @@ pub enum FileExportError {
         /// The other one.
         second: String,
     },
+    /// An attestation has the name of a file of the result; `attestation-prefix` gives it another.
+    #[error("the result has a file `{0}` of its own: give the attestations other names with `attestation-prefix`")]
+    Taken(String),
     /// The destination is a directory with other things in it.
     #[error("`{}` is not empty and no OCI image layout", .0.display())]
     NoLayout(PathBuf),

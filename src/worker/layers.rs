@@ -1,8 +1,8 @@
 //! Brings root file systems in: fetches layers that the store lacks and unpacks them, once, and only when a step, a copy
 //! or an export needs their files.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{ChainId, DiffId, Digest, chain_id, chain_ids};
 use crate::oci::{Descriptor, digest_of};
@@ -10,6 +10,7 @@ use crate::reference::Reference;
 use crate::registry::{self, Client};
 use crate::solver::activity::Activities;
 use crate::store::{Store, StoreError};
+use crate::sys::in_flight::InFlight;
 use crate::sys::threads;
 
 /// Blobs of one image that are fetched at once.
@@ -38,7 +39,7 @@ pub struct Layers<'a> {
     client: &'a Client,
     activities: &'a Activities<'a>,
     /// One lock for each blob and each snapshot under way, so that none is fetched or unpacked twice at once.
-    in_flight: Mutex<BTreeMap<Digest, Arc<Mutex<()>>>>,
+    in_flight: InFlight<Digest>,
     /// Tops of stacks, by chain id, whose layers were found to be available. What a record that was found needs stays, so
     /// this stays right for as long as this process runs.
     available: Mutex<BTreeSet<ChainId>>,
@@ -47,7 +48,7 @@ pub struct Layers<'a> {
 impl<'a> Layers<'a> {
     /// Fetches from `client` into `store`.
     pub fn new(store: &'a Store, client: &'a Client, activities: &'a Activities<'a>) -> Layers<'a> {
-        Layers { store, client, activities, in_flight: Mutex::default(), available: Mutex::default() }
+        Layers { store, client, activities, in_flight: InFlight::default(), available: Mutex::default() }
     }
 
     /// Says whether the layers of `stack` are here or known to be in a registry, so that [`Layers::materialise`] can
@@ -86,7 +87,7 @@ impl<'a> Layers<'a> {
         threads::map(fetched, N_DOWNLOADS, |top| self.fetch_any(&stack[top]).map(drop))?;
         for top in missing {
             let chain = chain_id(&stack[..=top]).expect("non-empty");
-            self.once(chain_key(chain), || {
+            self.in_flight.alone(chain_key(chain), || {
                 if self.store.has_snapshot_of(&stack[..=top]) {
                     return Ok(());
                 }
@@ -105,7 +106,7 @@ impl<'a> Layers<'a> {
     /// As [`Layers::materialise`].
     pub fn fetch(&self, diff_id: &DiffId, descriptor: &Descriptor) -> Result<(), LayerError> {
         let digest = digest_of(descriptor).map_err(|_| LayerError::Lost { diff_id: *diff_id })?;
-        self.once(digest, || {
+        self.in_flight.alone(digest, || {
             if self.store.has_blob_of(descriptor) {
                 return Ok(());
             }
@@ -170,16 +171,6 @@ impl<'a> Layers<'a> {
         }
         activity.finish("");
         Ok(())
-    }
-
-    /// Runs `work` while nobody else runs work of that key.
-    fn once<T>(&self, key: Digest, work: impl FnOnce() -> Result<T, LayerError>) -> Result<T, LayerError> {
-        let lock = {
-            let mut in_flight = self.in_flight.lock().expect("no work is done under this lock");
-            Arc::clone(in_flight.entry(key).or_default())
-        };
-        let _guard = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        work()
     }
 }
 

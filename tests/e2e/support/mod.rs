@@ -3,6 +3,7 @@
 pub mod account;
 pub mod docker;
 pub mod http;
+pub mod proxy;
 pub mod server;
 
 use std::collections::BTreeMap;
