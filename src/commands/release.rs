@@ -143,7 +143,7 @@ impl Release<'_> {
         Ok(released)
     }
 
-    /// Returns every output with its target and that one's result. Directories that lose what is not in the result come first, outer ones
+    /// Returns every output with its target's result. Directories that lose what is not in the result come first, outer ones
     /// before inner ones: nothing that this build has written is removed.
     fn outputs<'r>(&self, results: &'r [TargetResult]) -> Vec<(&TargetPlan, &Output, &'r TargetResult)> {
         let mut outputs: Vec<_> = self
@@ -367,25 +367,6 @@ impl Release<'_> {
     fn latest(&self) -> u64 {
         u64::try_from(self.epoch).unwrap_or(0)
     }
-}
-
-/// Returns the attestations that go beside the files of `result`, by their paths. Where several platforms meet in one place,
-/// their names have the platform in them, as the peer's: `provenance.linux_arm64.json`.
-fn attestations(prefix: &str, result: &TargetResult, roots: &[(String, Root)]) -> Result<Vec<AddedFile>, Failure> {
-    let mut all = Vec::new();
-    let stacks = result.stacks.iter().zip(&result.documents);
-    for (((platform, _), documents), (directory, root)) in stacks.zip(roots) {
-        let files = statements(documents, prefix, root).map_err(|error| file_failure(&error))?;
-        let path = |name: String| match (directory.as_str(), name.rsplit_once('.')) {
-            ("", Some((stem, extension))) if roots.len() > 1 => {
-                format!("{stem}.{}.{extension}", platform.to_string().replace('/', "_"))
-            }
-            ("", _) => name,
-            (directory, _) => format!("{directory}/{name}"),
-        };
-        all.extend(files.into_iter().map(|file| AddedFile { path: path(file.path), ..file }));
-    }
-    Ok(all)
 }
 
 fn trees(roots: &[(String, Root)]) -> Vec<ArchiveTree<'_>> {
