@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::added::Added;
+use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::caches::{self, Caches, Sharing};
 use super::call::{self, Call};
@@ -21,9 +22,10 @@ use super::step_failure::{self, Surroundings};
 use super::store_failure::store_failure;
 use super::verify::{Comparison, Outcome};
 use super::{
-    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
-    why,
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
+    stdin, why,
 };
+use crate::attest::key::PrivateKey;
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, ExportError, TargetImage, TargetResult};
 use crate::frontend::LoweredTarget;
@@ -65,12 +67,16 @@ pub struct BuildRequest {
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
+    /// What would change the lockfile fails the build, before anything leaves it.
+    pub locked: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// A file that gets the id of the only image.
     pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// `--sign`: with which key what is pushed is signed.
+    pub sign: Option<String>,
     /// How large the store may become.
     pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
@@ -185,9 +191,7 @@ fn prepared_with<T>(
             "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
         ));
     }
-    for what in caches.imports.warnings() {
-        host.talk.line(&format!("warning: {what}"));
-    }
+    caches.warn(host);
     // Whatever an interrupt made fail, it was the user who asked.
     let done = done.map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,
@@ -285,6 +289,9 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
@@ -292,21 +299,21 @@ impl Build<'_> {
         }
         let sinks = caches::sinks(self.plan, &lowered, self.client, self.host)?;
         let exports = Exports::new(self.store, self.activities, sinks);
-        let (built, unsent) =
-            exports.beside(|outbox| self.run_lowered(project, (lock, lowered), &secrets, (listener, tail), outbox));
-        let built = built?;
-        caches::check(unsent, self.host)?;
-        Ok(built)
+        let key = key.as_ref();
+        let work =
+            |outbox: Option<&_>| self.run_lowered(project, (lock, lowered), &secrets, (listener, tail), (outbox, key));
+        let (built, unsent) = exports.beside(work);
+        built.and_then(|built| caches::check(unsent, self.host).map(|()| built))
     }
 
-    /// Runs; `outbox` gets what steps make.
+    /// Runs; `outbox` gets what steps make, `key` signs.
     fn run_lowered(
         &self,
         project: &mut Project,
         (lock, lowered): (Lockfile, Lowered),
         secrets: &Secrets,
         (listener, tail): (&dyn Listener, &Tail),
-        outbox: Option<&Outbox<'_>>,
+        (outbox, key): (Option<&Outbox<'_>>, Option<&PrivateKey>),
     ) -> Result<Built, Failure> {
         let layers = Layers::new(self.store, self.client, self.activities).and(&self.caches.imports);
         let contexts = self.contexts();
@@ -332,9 +339,19 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check((&lowered, &locked), &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents, &locked, (&layers, &answers))?;
-        caches::keep(&found, self.store, &Layers::new(self.store, self.client, self.activities));
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        let attesting = Attesting {
+            lowered: &lowered,
+            sources: &project.sources,
+            inputs: &inputs,
+            identities: &answers.so_far().identities,
+            context_identities: &self.checkouts.identities,
+            store: self.store,
+            layers: &layers,
+            activities: self.activities,
+        };
+        let results = self.assemble(&lowered, &solved.contents, &locked, &attesting, &answers)?;
+        caches::keep(&found, self.store, &Layers::new(self.store, self.client, self.activities));
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -344,9 +361,13 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
+            key,
         };
-        let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
+        if self.request.locked {
+            lockfile::check(project, &lock, &update)?;
+        }
+        let released = release.send(&results)?;
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
@@ -475,7 +496,8 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
-        (layers, answers): (&Layers<'_>, &Answers),
+        attesting: &Attesting<'_>,
+        answers: &Answers,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -484,10 +506,10 @@ impl Build<'_> {
                 Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
-        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             if let Some(image) = locked.get(&target.name) {
                 let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+                return Ok(TargetResult { stacks, image: Some(image.clone()), documents: Vec::new() });
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
@@ -496,16 +518,17 @@ impl Build<'_> {
                 let target = &lowered.targets[&(target.name.clone(), platform.clone())];
                 let base = target.root.and_then(|root| lowered.definition.base_image(root));
                 let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                layers.bring_in(stack)?;
+                attesting.layers.bring_in(stack)?;
                 let mut image = image::assemble(self.store, platform, &target.config, &base, stack)?;
                 caches::put_inline(planned, &mut image, lowered, answers);
                 Ok::<_, ExportError>(image)
             });
-            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
+            let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
+            let mut images = images.map_err(|error| release::export_failure(&error))?;
+            let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok(TargetResult { stacks, image })
-        });
-        images.map_err(|error| release::export_failure(&error))
+            Ok::<_, Failure>(TargetResult { stacks, image, documents })
+        })
     }
 
     fn inputs(

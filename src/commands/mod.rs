@@ -2,6 +2,7 @@
 
 mod added;
 pub mod affected;
+mod attestations;
 pub mod build;
 mod build_warnings;
 pub mod cache;
@@ -19,6 +20,7 @@ pub mod entitlements;
 mod failure;
 mod findings;
 pub mod fmt;
+pub mod image_attestation;
 mod image_id;
 pub mod image_inspect;
 mod input;
@@ -35,6 +37,7 @@ pub mod project;
 mod release;
 mod remotes;
 mod rights;
+pub mod sign;
 mod solve;
 mod stdin;
 mod step_failure;

@@ -9,8 +9,8 @@ use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{
-    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT, STDIN_DOCKERFILE,
-    TargetPlan,
+    Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT,
+    STDIN_DOCKERFILE, TargetPlan,
 };
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -62,6 +62,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             given: Given::of(target),
             cache_from: caches::from(target, &mut found),
             cache_to: caches::to(target, &mut found),
+            attestations: if target.is_linked { Attestations::default() } else { Attestations::of(target, &mut found) },
             is_linked: target.is_linked,
         });
     }
@@ -238,10 +239,7 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         None | Some((_, "" | "default" | "none" | "host")) => {}
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
     }
-    let ignored = [
-        ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
-        ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-    ];
+    let ignored = [("pull", target.pull.filter(|pull| *pull).map(|_| target.span))];
     for (name, span) in ignored {
         if let Some(span) = span {
             let message = format!("`{name}` of target \"{}\" is not supported yet and is left out", target.name);

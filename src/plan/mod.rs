@@ -2,6 +2,7 @@
 //!
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
+mod attest;
 mod caches;
 mod claims;
 mod destination;
@@ -19,6 +20,7 @@ use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+pub use attest::{Attestations, ProvenanceMode, ProvenanceRequest, SbomFormat, SlsaVersion};
 pub use caches::{CacheBackend, CacheMode, CacheOptions, CachePlace};
 pub use destination::{ImageFile, ImageFormat, LayoutForm, LocalMode, Output, PlatformSplit};
 pub use expand::{expand, image_context};
@@ -50,6 +52,8 @@ pub struct TargetPlan {
     pub outputs: Vec<Output>,
     /// What its steps may mount that is no part of any result.
     pub given: Given,
+    /// What is attested of its result.
+    pub attestations: Attestations,
     /// `cache-from`: caches that it reads.
     pub cache_from: Vec<CachePlace>,
     /// `cache-to`: caches that it fills.
