@@ -56,6 +56,11 @@ impl<'a> Caches<'a> {
         Ok(Caches { imports: Imports::new(backends), by_target })
     }
 
+    /// Says which could not be used.
+    pub(super) fn warn(&self, host: &Host) {
+        self.imports.warnings().iter().for_each(|what| host.talk.line(&format!("warning: {what}")));
+    }
+
     /// Returns which caches each step of `lowered` is looked up in.
     pub(super) fn by_step(&self, lowered: &Lowered) -> BTreeMap<VertexId, Vec<usize>> {
         let mut by_step: BTreeMap<VertexId, Vec<usize>> = BTreeMap::new();
