@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
+use crate::commands::image_attestation::{self, AttestationKind};
 use crate::commands::{self, Failure, Host, Kind, Progress, Talk};
 use crate::sys::cancel::CancelToken;
 use crate::sys::interrupt;
@@ -86,6 +87,13 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         Command::Emulator(command) => commands::emulator::emulator(&command.request()?, host),
         Command::Cache(command) => cache(command, host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
+        Command::Image(ImageCommand::Sbom(flags)) => {
+            image_attestation::run(&flags.request(AttestationKind::Sbom), host)
+        }
+        Command::Image(ImageCommand::Verify(flags)) => commands::sign::verify(&flags.request(), host),
+        Command::Image(ImageCommand::Provenance(flags)) => {
+            image_attestation::run(&flags.request(AttestationKind::Provenance), host)
+        }
     }
 }
 

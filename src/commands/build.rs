@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::added::Added;
 use super::ahead::Ahead;
+use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
@@ -22,8 +23,8 @@ use super::step_failure::{self, Surroundings};
 use super::store_failure::store_failure;
 use super::verify::{Comparison, Outcome};
 use super::{
-    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
-    why,
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
+    stdin, why,
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, ExportError, PlatformImage, TargetImage, TargetResult};
@@ -70,12 +71,16 @@ pub struct BuildRequest {
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
+    /// What would change the lockfile fails the build, before anything leaves it.
+    pub locked: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// A file that gets the id of the only image.
     pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// `--sign`: with which key what is pushed is signed.
+    pub sign: Option<String>,
     /// How large the store may become.
     pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
@@ -281,6 +286,9 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
@@ -292,7 +300,7 @@ impl Build<'_> {
         let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
         let journal = publish::journal(self, project);
         let Build { host, client, store, activities, .. } = *self;
-        let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs());
+        let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs(), key.as_ref());
         let solver = Solver {
             build: self,
             lowered: &lowered.without(&locked),
@@ -311,17 +319,34 @@ impl Build<'_> {
         };
         contexts.save(self.store);
         solver.record(project, &solved);
+        // Failed steps are told before anything that their inputs lack.
+        let inputs = match solved.failures.is_empty() || self.request.publish_partial {
+            true => self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?,
+            false => BTreeMap::new(),
+        };
+        let attesting = Attesting {
+            lowered: &lowered,
+            sources: &project.sources,
+            inputs: &inputs,
+            identities: &answers.so_far().identities,
+            context_identities: &self.checkouts.identities,
+            store: self.store,
+            layers: &layers,
+            activities: self.activities,
+        };
         let (plan, publisher, epoch) = (self.plan, &publisher, project.epoch);
         let image_stores = self.image_stores;
         let release = Release { host, plan, store, publisher, image_stores, layers: &layers, activities, epoch };
-        self.check((&lowered, &locked), &solved, project, tail, Some(&release))?;
-        let results = self.assemble(&lowered, &solved.contents, &locked)?;
-        let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        self.check((&lowered, &locked), &solved, project, tail, Some((&release, &attesting)))?;
+        let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
+        let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
+        if self.request.locked {
+            lockfile::check(project, &lock, &update)?;
+        }
         let released = match self.request.publish_partial {
             true => release.send_what_can_be(&results)?,
             false => release.send(&results)?,
         };
-        let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
@@ -425,7 +450,7 @@ impl Build<'_> {
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
-        release: Option<&Release<'_>>,
+        release: Option<(&Release<'_>, &Attesting<'_>)>,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
@@ -442,7 +467,7 @@ impl Build<'_> {
         let (plan, contents) = (self.plan, &solved.contents);
         let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
         let fates = match release.filter(|_| self.request.publish_partial) {
-            Some(release) => self.publish_built(&outcomes, release)?,
+            Some((release, attesting)) => self.publish_built(&outcomes, release, attesting)?,
             None => Fates::default(),
         };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
@@ -454,6 +479,7 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
+        attesting: &Attesting<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
@@ -462,20 +488,21 @@ impl Build<'_> {
                 Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
-        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             if let Some(image) = locked.get(&target.name) {
                 let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+                return Ok(TargetResult { stacks, image: Some(image.clone()), documents: Vec::new() });
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
             let images = target.platforms.iter().zip(&stacks);
             let images = images.map(|(planned, (_, stack))| self.image(lowered, planned, stack));
-            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
+            let images = target.has_image().then(|| images.collect::<Result<Vec<_>, _>>()).transpose();
+            let mut images = images.map_err(|error| release::export_failure(&error))?;
+            let documents = attesting.attest(target, &stacks, images.as_deref_mut().unwrap_or_default())?;
             let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok(TargetResult { stacks, image })
-        });
-        images.map_err(|error| release::export_failure(&error))
+            Ok::<_, Failure>(TargetResult { stacks, image, documents })
+        })
     }
 
     /// Puts together the image of a target for one platform, whose root file system is `stack`.

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use super::project::ProjectRequest;
 use super::release::{NamedImage, Release, file_failure};
 use super::{Failure, Host, Kind, build};
+use crate::digest::Digest;
 use crate::export::daemon::endpoint::Settings;
 use crate::export::daemon::{self, ImageStore, LoadError, Podman};
-use crate::export::image::{PlatformImage, TargetImage, TargetResult};
+use crate::export::image::{TargetImage, TargetResult};
 use crate::export::layout::write_layout_archive;
 use crate::plan::{ImageFormat, Output, Plan, TargetPlan};
 use crate::platform::Platform;
@@ -21,12 +22,15 @@ const AS_A_FILE: &str = "or write an archive: `--output type=docker,dest=FILE`, 
 #[derive(Default)]
 pub struct ImageStores(BTreeMap<Option<String>, ImageStore>);
 
-/// What of a target goes into a store, under which names.
+/// What of a target goes into a store.
 struct Loaded<'a> {
-    image: &'a TargetImage,
-    /// The only one of its platforms, where the store takes one.
-    only: Option<&'a PlatformImage>,
+    target: &'a TargetPlan,
+    /// For one platform where the store takes one.
+    image: TargetImage,
+    /// Its names there.
     names: &'a [Reference],
+    /// Platforms that the store does not take.
+    n_left_out: usize,
 }
 
 impl ImageStores {
@@ -48,28 +52,69 @@ impl ImageStores {
         Ok(ImageStores(stores))
     }
 
-    /// Loads what the plan wants loaded, in one archive for each store; returns what went where.
+    /// Loads what the plan wants loaded and is not there yet, in one archive for each store; returns what went where.
     ///
     /// # Errors
     /// A store refuses.
     pub(super) fn fill(&self, release: &Release<'_>, results: &[TargetResult]) -> Result<Vec<String>, Failure> {
-        let mut done = Vec::new();
+        let mut said = Vec::new();
         for (context, store) in &self.0 {
-            let mut loaded = Vec::new();
+            let mut missing = Vec::new();
             for (target, result) in release.plan.targets.iter().zip(results) {
                 let Some(image) = &result.image else { continue };
                 for output in &target.outputs {
                     let Output::Load { context: of_output, names } = output else { continue };
-                    if of_output == context {
-                        let only = if store.takes_index() { None } else { of_this_machine(image) };
-                        loaded.push(Loaded { image, only, names });
-                        done.push(said(target, image, only, store));
+                    if of_output != context {
+                        continue;
                     }
+                    let loaded = Loaded::new(target, image, names, store);
+                    let is_there = store.has(names, &loaded.ids(), &release.host.cancel);
+                    said.push(loaded.said(store, is_there));
+                    missing.extend((!is_there).then_some(loaded));
                 }
             }
-            load(release, &loaded, store)?;
+            if !missing.is_empty() {
+                load(release, &missing, store)?;
+            }
         }
-        Ok(done)
+        Ok(said)
+    }
+}
+
+impl<'a> Loaded<'a> {
+    fn new(target: &'a TargetPlan, image: &TargetImage, names: &'a [Reference], store: &ImageStore) -> Loaded<'a> {
+        let of_this_machine = || image.images.iter().find(|image| is_of_this_machine(&image.platform));
+        match image.index.as_ref().filter(|_| !store.takes_index()).and_then(|_| of_this_machine()) {
+            // The manifest of one platform is an image of its own.
+            Some(only) => {
+                let n_left_out = image.images.len() - 1;
+                let image = TargetImage { name: image.name.clone(), images: vec![only.clone()], index: None };
+                Loaded { target, image, names, n_left_out }
+            }
+            None => Loaded { target, image: image.clone(), names, n_left_out: 0 },
+        }
+    }
+
+    /// Returns what a store may call the image: the digest of its config or, in containerd's store, of its manifest. An index is
+    /// not among them: a store may have one without all that it names.
+    fn ids(&self) -> Vec<Digest> {
+        match (&self.image.index, &self.image.images[..]) {
+            (None, [only]) => vec![only.config.digest(), only.manifest.digest()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn said(&self, store: &ImageStore, is_there: bool) -> String {
+        let what = match (self.n_left_out, &self.image.images[..]) {
+            (1.., [only]) => format!("{} for {} alone", self.target.name, only.platform),
+            _ => self.target.name.clone(),
+        };
+        let text =
+            if is_there { format!("unchanged {what} in {store}") } else { format!("loaded {what} into {store}") };
+        match self.n_left_out {
+            0 => text,
+            n => format!("{text}, which keeps one platform ({n} left out)"),
+        }
     }
 }
 
@@ -112,35 +157,9 @@ fn is_of_this_machine(platform: &Platform) -> bool {
     *platform == super::project::build_platform()
 }
 
-/// Returns the image for this machine where there are several; `None` where the image is one already.
-fn of_this_machine(image: &TargetImage) -> Option<&PlatformImage> {
-    image.index.as_ref().and_then(|_| image.images.iter().find(|image| is_of_this_machine(&image.platform)))
-}
-
-fn said(target: &TargetPlan, image: &TargetImage, only: Option<&PlatformImage>, store: &ImageStore) -> String {
-    match only {
-        Some(only) => {
-            let others = image.images.len() - 1;
-            format!(
-                "{} for {} alone into {store}, which keeps one platform ({others} left out)",
-                target.name, only.platform
-            )
-        }
-        None => format!("{} into {store}", target.name),
-    }
-}
-
 fn load(release: &Release<'_>, loaded: &[Loaded<'_>], store: &ImageStore) -> Result<(), Failure> {
     let activity = release.activities.start(&format!("load into {store}"));
-    // The manifests of one platform each are images of their own.
-    let single: Vec<TargetImage> = loaded
-        .iter()
-        .map(|loaded| match loaded.only {
-            Some(only) => TargetImage { name: loaded.image.name.clone(), images: vec![only.clone()], index: None },
-            None => loaded.image.clone(),
-        })
-        .collect();
-    let named = single.iter().zip(loaded).map(|(image, loaded)| NamedImage { image, names: loaded.names });
+    let named = loaded.iter().map(|loaded| NamedImage { image: &loaded.image, names: loaded.names });
     let images: Vec<NamedImage<'_>> = named.collect();
     let format = if store.takes_index() { ImageFormat::Oci } else { ImageFormat::Docker };
     release.with_layout(&images, format, |layout| {

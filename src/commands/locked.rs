@@ -68,7 +68,8 @@ impl Locked<'_> {
             Output::Push(_) | Output::PushByDigest(_) | Output::Image | Output::CacheOnly => true,
             Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
         };
-        if !target.has_image() || !target.outputs.iter().all(takes_digest) {
+        // What was attested of the result is not in the lockfile, and may need the files.
+        if !target.has_image() || !target.outputs.iter().all(takes_digest) || !target.attestations.is_empty() {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {
@@ -113,6 +114,7 @@ impl Lowered {
             targets: targets.map(|(key, target)| (key.clone(), target.clone())).collect(),
             pins: self.pins.clone(),
             warnings: self.warnings.clone(),
+            alone: BTreeMap::new(),
         }
     }
 }

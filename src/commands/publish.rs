@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::attestations::Attesting;
 use super::build::Build;
 use super::failure::with_causes;
 use super::keep_going::Outcomes;
@@ -145,11 +146,16 @@ impl Build<'_> {
     ///
     /// # Errors
     /// An image cannot be put together, or a file not be written.
-    pub(super) fn publish_built(&self, outcomes: &Outcomes<'_>, release: &Release<'_>) -> Result<Fates, Failure> {
+    pub(super) fn publish_built(
+        &self,
+        outcomes: &Outcomes<'_>,
+        release: &Release<'_>,
+        attesting: &Attesting<'_>,
+    ) -> Result<Fates, Failure> {
         let mut plan = self.plan.clone();
         plan.targets.retain(|target| outcomes.is_built(target));
         let built = self.beside(self.host, &plan, self.checkouts);
-        let results = built.assemble(outcomes.lowered, outcomes.contents, outcomes.locked)?;
+        let results = built.assemble(outcomes.lowered, outcomes.contents, outcomes.locked, attesting)?;
         let release = Release { plan: &plan, ..*release };
         release.write(&results)?;
         Ok(release.publish_each(&results))

@@ -1,9 +1,10 @@
 //! From a solved root file system to an image: config, layers, manifest, index.
 
+use crate::attest::Document;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest, parse_manifest,
-    with_platform,
+    AttestationManifest, Blob, Descriptor, ImageConfig, InvalidDocument, MediaType, image_index, image_manifest,
+    parse_manifest, with_attestations, with_platform,
 };
 use crate::platform::Platform;
 use crate::registry;
@@ -34,6 +35,8 @@ pub struct TargetResult {
     pub stacks: Vec<(Platform, Vec<DiffId>)>,
     /// Its image.
     pub image: Option<TargetImage>,
+    /// What goes beside its files: documents about each of `stacks`, in that order; empty where there are none.
+    pub documents: Vec<Vec<Document>>,
 }
 
 /// A target's image for one platform.
@@ -49,6 +52,8 @@ pub struct PlatformImage {
     pub config: Blob,
     /// The manifest that names both.
     pub manifest: Blob,
+    /// What is attested of it.
+    pub attestation: Option<AttestationManifest>,
 }
 
 /// A target's image for all its platforms.
@@ -58,21 +63,27 @@ pub struct TargetImage {
     pub name: String,
     /// In the order in which the target lists its platforms; non-empty.
     pub images: Vec<PlatformImage>,
-    /// Where there are several platforms.
+    /// Where there are several platforms, or attestations.
     pub index: Option<Blob>,
 }
 
 impl TargetImage {
-    /// Puts the platforms' images together: an index if there are several.
+    /// Puts the platforms' images together: an index if there are several, or attestations.
     pub fn new(name: String, images: Vec<PlatformImage>) -> TargetImage {
         let entries = images.iter().map(|image| (&image.platform, &image.manifest.descriptor));
-        let index = (images.len() > 1).then(|| image_index(entries));
+        let attestations = || images.iter().filter_map(|image| image.attestation.as_ref());
+        let index = match (images.len() > 1, attestations().next().is_some()) {
+            (_, true) => Some(with_attestations(image_index(entries), attestations())),
+            (true, false) => Some(image_index(entries)),
+            (false, false) => None,
+        };
         TargetImage { name, images, index }
     }
 
     /// Returns the manifests, and the index where there is one.
     pub fn documents(&self) -> impl Iterator<Item = &Blob> {
-        self.images.iter().map(|image| &image.manifest).chain(&self.index)
+        let attestations = self.images.iter().filter_map(|image| Some(&image.attestation.as_ref()?.manifest));
+        self.images.iter().map(|image| &image.manifest).chain(attestations).chain(&self.index)
     }
 
     /// Returns what names the image's document: with its platform where there is one alone.
@@ -136,7 +147,7 @@ pub fn of_layers(
     config.rootfs.diff_ids = stack.to_vec();
     let config = Blob::new(MediaType::ImageConfig, config.to_bytes());
     let manifest = image_manifest(&config.descriptor, &layers);
-    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest }
+    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest, attestation: None }
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::image::{ExportError, PlatformImage, TargetImage};
+use super::sign::push_signatures;
 use super::whole::WholeImages;
+use crate::attest::key::PrivateKey;
 use crate::digest::Digest;
 use crate::oci::Blob;
 use crate::reference::Reference;
@@ -100,6 +102,8 @@ pub struct Publisher<'a> {
     journal: &'a ReleaseJournal<'a>,
     /// Seconds since 1970.
     now: u64,
+    /// Signs what tags will name.
+    key: Option<&'a PrivateKey>,
     /// By registry and digest: one blob is sent to one registry once, however many of its repositories want it.
     in_flight: InFlight<(String, Digest)>,
     /// What was sent so far; protects the value alone.
@@ -108,7 +112,7 @@ pub struct Publisher<'a> {
 
 impl<'a> Publisher<'a> {
     /// Sends from `store` through `client`, and fetches base layers that were never needed here from `layers`. `now` is
-    /// in seconds since 1970.
+    /// in seconds since 1970. With a `key`, what tags will name is signed.
     pub fn new(
         client: &'a Client,
         store: &'a Store,
@@ -116,9 +120,10 @@ impl<'a> Publisher<'a> {
         activities: &'a Activities<'a>,
         journal: &'a ReleaseJournal<'a>,
         now: u64,
+        key: Option<&'a PrivateKey>,
     ) -> Publisher<'a> {
         let (in_flight, published) = Default::default();
-        Publisher { client, store, layers, activities, journal, now, in_flight, published }
+        Publisher { client, store, layers, activities, journal, now, key, in_flight, published }
     }
 
     /// Sends the blobs of an image that will be published under `names`, which nobody can see until then. Breaks off once
@@ -142,6 +147,9 @@ impl<'a> Publisher<'a> {
     pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, PublishError> {
         let missing = self.missing(publications)?;
         self.push_content(&missing)?;
+        if let Some(key) = self.key {
+            push_signatures(self.client, publications, key)?;
+        }
         let tags = self.move_tags(publications)?;
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (published.tags_moved, published.tags_unchanged) = tags;
@@ -214,6 +222,8 @@ impl<'a> Publisher<'a> {
             for image in &target.images {
                 let key = (repository.name(), image.manifest.digest());
                 manifests.insert(key, (repository, &image.manifest));
+                let attestation = image.attestation.as_ref().map(|attestation| &attestation.manifest);
+                manifests.extend(attestation.map(|it| ((repository.name(), it.digest()), (*repository, it))));
             }
             if let Some(index) = &target.index {
                 indexes.insert((repository.name(), index.digest()), (repository, index));

@@ -8,8 +8,8 @@ use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
 use super::{
-    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT, STDIN_DOCKERFILE,
-    TargetPlan,
+    Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT,
+    STDIN_DOCKERFILE, TargetPlan,
 };
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -59,6 +59,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             outputs,
             tags,
             given: Given::of(target),
+            attestations: if target.is_linked { Attestations::default() } else { Attestations::of(target, &mut found) },
             is_linked: target.is_linked,
         });
     }
@@ -238,7 +239,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     let ignored = [
         ("cache-from", target.cache_from.first().map(|cache| cache.span)),
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
-        ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
     ];
     for (name, span) in ignored {

@@ -16,8 +16,8 @@ fn options(kind: &str) -> &'static [&'static str] {
         }
         "oci" => &["dest", "tar", "name", "oci-mediatypes"],
         "docker" => &["dest", "tar", "name", "context", "oci-mediatypes"],
-        "local" => &["dest", "platform-split", "mode"],
-        "tar" => &["dest", "platform-split"],
+        "local" => &["dest", "platform-split", "mode", "attestation-prefix"],
+        "tar" => &["dest", "platform-split", "attestation-prefix"],
         _ => &[],
     }
 }

@@ -80,6 +80,17 @@ fn docker_runs_what_was_loaded() {
     }
     assert_eq!(docker.start("example.com/a:1"), "hello\n");
 
+    // What is there under all of its names is not sent again.
+    docker.run(&["image", "rm", "b"]).succeeds();
+    let ran = bake(&project, &docker.host, &["a", "b", "--load"]).succeeds();
+    let expected = format!("unchanged a in Docker at {0}\nloaded b into Docker at {0}\n", docker.host);
+    assert!(ran.stderr.ends_with(&expected), "{}", ran.stderr);
+    docker.run(&["image", "rm", "example.com/a:2"]).succeeds();
+    let ran = bake(&project, &docker.host, &["a", "b", "--load"]).succeeds();
+    let expected = format!("loaded a into Docker at {0}\nunchanged b in Docker at {0}\n", docker.host);
+    assert!(ran.stderr.ends_with(&expected), "{}", ran.stderr);
+    assert_eq!(docker.image("example.com/a:2", ".Id"), config(&project, "a"));
+
     // Without a file that is what `type=docker` means, and a context is another way to name a Docker.
     project.write("hello", "again\n");
     let config_directory = project.home().join(".docker").display().to_string();
@@ -101,7 +112,8 @@ fn docker_runs_what_was_loaded() {
 fn docker_gets_this_machines_platform_of_several() {
     let (Some(project), Some(docker)) = (small(), docker()) else { return };
     let ran = bake(&project, &docker.host, &["a", "--load", "--platform", "linux/arm64,linux/amd64"]).succeeds();
-    let said = format!("for linux/amd64 alone into Docker at {}, which keeps one platform (1 left out)", docker.host);
+    let said =
+        format!("loaded a for linux/amd64 alone into Docker at {}, which keeps one platform (1 left out)", docker.host);
     assert!(ran.stderr.contains(&said), "{}", ran.stderr);
     assert_eq!(docker.image("example.com/a:1", ".Architecture"), "amd64");
     assert_eq!(docker.start("example.com/a:1"), "hello\n");
@@ -227,7 +239,7 @@ fn empty_path(project: &Project) -> String {
 }
 
 /// Answers one request after the other as a Docker does whose images are in containerd's store, which no package of Debian 12
-/// has; `answer` is what it says to the images.
+/// has; `answer` is what it says to the images. It has none of them.
 struct Modern {
     host: String,
     _directory: tempfile::TempDir,
@@ -240,19 +252,21 @@ impl Modern {
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).expect("bound");
         let requests = std::thread::spawn(move || {
-            let mut archive = Vec::new();
-            for (begin, answer) in [
-                ("GET /info ", r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#),
-                ("POST /images/load?quiet=1 ", answer),
-            ] {
+            let info = r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#;
+            loop {
                 let (stream, _) = listener.accept().expect("a request");
                 let (first, body) = read(&stream);
-                assert!(first.starts_with(begin), "{first}");
-                archive = body;
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+                let (status, answer) = match first.trim_end_matches(" HTTP/1.1") {
+                    "GET /info" => ("200 OK", info),
+                    "POST /images/load?quiet=1" => ("200 OK", answer),
+                    _ => ("404 Not Found", r#"{"message":"no such image"}"#),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", answer.len());
                 (&stream).write_all(format!("{head}{answer}").as_bytes()).expect("answered");
+                if first.starts_with("POST") {
+                    return body;
+                }
             }
-            archive
         });
         Modern { host: format!("unix://{}", path.display()), _directory: directory, requests }
     }
@@ -321,6 +335,9 @@ fn a_docker_that_does_not_answer_is_left_when_the_user_asks() {
     let (info, _) = listener.accept().expect("asked what it is");
     read(&info);
     (&info).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("answered");
+    let (image, _) = listener.accept().expect("asked for the image");
+    read(&image);
+    (&image).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}").expect("answered");
     let (load, _) = listener.accept().expect("the images come");
     read(&load);
     let begin = Instant::now();

@@ -7,6 +7,7 @@
 
 mod add;
 mod affected;
+mod attestations;
 mod build;
 mod cache;
 mod checks;
@@ -46,6 +47,7 @@ mod resources;
 mod rights;
 mod rootless;
 mod secrets;
+mod sign;
 mod ssh;
 mod stdin;
 mod support;

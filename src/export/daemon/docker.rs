@@ -1,4 +1,4 @@
-//! A Docker daemon and its API (Engine API, `GET /info` and `POST /images/load`). Paths without a version mean the daemon's own.
+//! A Docker daemon and its API (Engine API: `GET /info`, `GET /images/NAME/json`, `POST /images/load`). Paths without a version mean the daemon's own.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,6 +13,7 @@ use super::endpoint::{Address, Endpoint};
 use super::http::{self, Connection, Response};
 use super::wire::Wire;
 use super::{LoadError, WriteArchive, outcome, tls};
+use crate::digest::Digest;
 use crate::export::error::FileExportError;
 use crate::sys::cancel::CancelToken;
 
@@ -32,14 +33,22 @@ pub struct Docker {
 impl Docker {
     /// Asks the daemon what it is.
     pub(super) fn ask(endpoint: Endpoint, cancel: &CancelToken) -> io::Result<Docker> {
-        let limit = (!matches!(endpoint.address, Address::Ssh { .. })).then_some(PATIENCE);
-        let nothing = None::<fn(&mut dyn Write) -> io::Result<()>>;
-        let (mut response, _) = http::request(connect(&endpoint, limit, cancel)?, "GET", "/info", nothing)?;
-        let text = text(&mut response)?;
-        if response.status != 200 {
-            return Err(io::Error::other(message(&text, response.status)));
+        let (status, text) = get(&endpoint, "/info", cancel)?;
+        if status != 200 {
+            return Err(io::Error::other(message(&text, status)));
         }
         Ok(Docker { takes_index: takes_index(&text), endpoint })
+    }
+
+    /// Returns the id of the image that has this name there; `None` where there is none or the daemon does not say.
+    pub(super) fn image(&self, name: &str, cancel: &CancelToken) -> Option<Digest> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Image {
+            id: String,
+        }
+        let (_, text) = get(&self.endpoint, &format!("/images/{name}/json"), cancel).ok()?;
+        serde_json::from_str::<Image>(&text).ok()?.id.parse().ok()
     }
 
     pub(super) fn load(
@@ -60,6 +69,14 @@ impl Docker {
         };
         outcome(written, answer, refused)
     }
+}
+
+/// Returns the status and the text of what is at `path`.
+fn get(endpoint: &Endpoint, path: &str, cancel: &CancelToken) -> io::Result<(u16, String)> {
+    let limit = (!matches!(endpoint.address, Address::Ssh { .. })).then_some(PATIENCE);
+    let nothing = None::<fn(&mut dyn Write) -> io::Result<()>>;
+    let (mut response, _) = http::request(connect(endpoint, limit, cancel)?, "GET", path, nothing)?;
+    Ok((response.status, text(&mut response)?))
 }
 
 fn connect(endpoint: &Endpoint, limit: Option<Duration>, cancel: &CancelToken) -> io::Result<Box<dyn Connection>> {

@@ -19,6 +19,8 @@ use self::endpoint::{Endpoint, Settings};
 pub use self::podman::Podman;
 use super::error::FileExportError;
 use super::layout::DockerNames;
+use crate::digest::Digest;
+use crate::reference::Reference;
 use crate::sys::cancel::CancelToken;
 
 /// Why images could not be handed over.
@@ -116,6 +118,14 @@ impl ImageStore {
             ImageStore::Docker(docker) => docker.takes_index,
             ImageStore::Podman(_) => false,
         }
+    }
+
+    /// Says whether each of `names` means an image with one of these `ids` there; `false` where it cannot be asked, and
+    /// where there are no names.
+    pub fn has(&self, names: &[Reference], ids: &[Digest], cancel: &CancelToken) -> bool {
+        let ImageStore::Docker(docker) = self else { return false };
+        let is_there = |name: &Reference| docker.image(&name.familiar(), cancel).is_some_and(|id| ids.contains(&id));
+        !names.is_empty() && !ids.is_empty() && names.iter().all(is_there)
     }
 
     /// Says how an archive calls images for it.

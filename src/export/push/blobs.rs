@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Publisher;
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{ExportError, PlatformImage};
-use crate::oci::{Blob, Descriptor, InvalidDocument, digest_of};
+use crate::oci::{AttestationManifest, Blob, Descriptor, InvalidDocument, digest_of};
 use crate::reference::Reference;
 use crate::registry::{BlobUpload, Pushed};
 use crate::sys::cancel::CancelToken;
@@ -148,10 +148,12 @@ fn is_near(sources: &[Reference], repository: &Reference) -> bool {
     sources.iter().any(|source| source.registry == repository.registry)
 }
 
-/// Returns an image's blobs with what they are made of: layers, oldest first, then the config.
+/// Returns an image's blobs with what they are made of: layers, oldest first, then the config, then attestations.
 fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
     let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
-    layers.chain([(&image.config.descriptor, Content::Document(&image.config))])
+    let attested = image.attestation.iter().flat_map(AttestationManifest::blobs);
+    let documents = [&image.config].into_iter().chain(attested);
+    layers.chain(documents.map(|document| (&document.descriptor, Content::Document(document))))
 }
 
 /// Breaks off once it is to stop.
