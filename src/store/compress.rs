@@ -5,17 +5,14 @@
 //! compressed ([`runs`]). Where some member's bytes are in a
 //! layer that was compressed before, they are copied from there ([`index`]): what did not change is not compressed again.
 
-mod buffers;
 mod index;
 mod members;
 mod runs;
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
-use self::buffers::Buffers;
 use self::index::{Member, MemberIndex};
 use self::members::Splitter;
 use super::{BlobWriter, LayerRecord, Store, StoreError, diff};
@@ -84,33 +81,25 @@ impl Store {
         write: &(dyn Fn(&mut dyn Write) -> io::Result<()> + Sync),
     ) -> Result<CompressedLayer<'_>, StoreError> {
         let mut blob = self.blob_writer()?;
-        let buffers = Arc::new(Buffers::default());
-        let mut members = MemberIndex::new(self, compression, Arc::clone(&buffers));
-        let buffers = &*buffers;
+        let mut members = MemberIndex::new(self, compression);
         // Three threads hand batches on: one makes the archive and hashes it, one compresses with all processors, one
         // hashes the blob and writes it.
         let digest = std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(1);
             let tar = scope.spawn(|| {
-                let mut tar = Hashing::new(Batches::new(sender, buffers));
+                let mut tar = Hashing::new(Batches::new(sender));
                 write(&mut tar)?;
                 let (batches, digest, _) = tar.finish();
                 batches.finish().map(|()| digest)
             });
             let (sender, compressed) = sync_channel::<Vec<Member>>(1);
             let blob = &mut blob;
-            let writer = scope.spawn(move || {
-                compressed.into_iter().flatten().try_for_each(|member| {
-                    blob.write_all(&member.bytes)?;
-                    buffers.give(member.bytes);
-                    Ok::<_, io::Error>(())
-                })
-            });
+            let writer = scope
+                .spawn(move || compressed.into_iter().flatten().try_for_each(|member| blob.write_all(&member.bytes)));
             for batch in batches {
-                let compressed = members.compress(&batch)?;
-                compressed.iter().for_each(|member| members.add(member));
-                batch.into_iter().for_each(|raw| buffers.give(raw));
-                if sender.send(compressed).is_err() {
+                let batch = members.compress(&batch)?;
+                batch.iter().for_each(|member| members.add(member));
+                if sender.send(batch).is_err() {
                     break;
                 }
             }
@@ -150,13 +139,14 @@ impl CompressedLayer<'_> {
 }
 
 impl Compression {
-    /// Appends `raw` to `member` as gzip, in one member for each [run](runs).
-    fn write_member(self, raw: &[u8], member: &mut Vec<u8>) -> io::Result<()> {
+    /// Returns `raw` as gzip, in one member for each [run](runs).
+    fn member(self, raw: &[u8]) -> io::Result<Vec<u8>> {
         let Compression::Gzip(level) = self;
         let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
         let as_it_is = libdeflater::CompressionLvl::new(0).map_err(|_| io::Error::other("no such gzip level"))?;
         let mut compressor = libdeflater::Compressor::new(level);
         let mut storer = libdeflater::Compressor::new(as_it_is);
+        let mut member = Vec::with_capacity(compressor.gzip_compress_bound(raw.len()));
         for run in runs::of(raw) {
             let compressor = if run.is_noise { &mut storer } else { &mut compressor };
             let begin = member.len();
@@ -164,7 +154,7 @@ impl Compression {
             let size = compressor.gzip_compress(run.bytes, &mut member[begin..]).map_err(io::Error::other)?;
             member.truncate(begin + size);
         }
-        Ok(())
+        Ok(member)
     }
 }
 
@@ -174,17 +164,16 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Collects members and sends them on, many at a time.
-struct Batches<'a> {
-    buffers: &'a Buffers,
+struct Batches {
     splitter: Splitter,
     batch: Vec<Vec<u8>>,
     n_bytes: usize,
     sender: SyncSender<Vec<Vec<u8>>>,
 }
 
-impl<'a> Batches<'a> {
-    fn new(sender: SyncSender<Vec<Vec<u8>>>, buffers: &'a Buffers) -> Batches<'a> {
-        Batches { buffers, splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
+impl Batches {
+    fn new(sender: SyncSender<Vec<Vec<u8>>>) -> Batches {
+        Batches { splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -203,11 +192,10 @@ impl<'a> Batches<'a> {
     }
 }
 
-impl Write for Batches<'_> {
+impl Write for Batches {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let Batches { buffers, splitter, batch, n_bytes, .. } = self;
-        let fresh = || buffers.take();
-        splitter.push(buffer, fresh, |member| {
+        let Batches { splitter, batch, n_bytes, .. } = self;
+        splitter.push(buffer, |member| {
             *n_bytes += member.len();
             batch.push(member);
         });
