@@ -22,11 +22,12 @@ use super::{
     why,
 };
 use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, TargetImage, TargetResult};
+use crate::export::image::{self, Assembly, ExportError, TargetImage, TargetResult};
 use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
-use crate::plan::{Output, Plan, STDIN_CONTEXT};
+use crate::oci::Descriptor;
+use crate::plan::{ImageShape, Output, Plan, STDIN_CONTEXT};
 use crate::platform::Platform;
 use crate::registry::{Client, Options};
 use crate::remote::Home;
@@ -280,7 +281,7 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check((&lowered, &locked), &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents, &locked)?;
+        let results = self.assemble(&lowered, &solved.contents, &locked, &layers)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
         let release = release::Release {
             host: self.host,
@@ -396,7 +397,9 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
+        layers: &Layers<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
+        let fetch = |diff_id: &DiffId, layer: &Descriptor| layers.fetch(diff_id, layer);
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
             match root.and_then(|root| contents.get(&root)) {
@@ -407,21 +410,33 @@ impl Build<'_> {
         let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             if let Some(image) = locked.get(&target.name) {
                 let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult { stacks, image: Some(image.clone()) });
+                return Ok(TargetResult::new(stacks, vec![image.clone()]));
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let images = stacks.iter().map(|(platform, stack)| {
-                let target = &lowered.targets[&(target.name.clone(), platform.clone())];
-                let base = target.root.and_then(|root| lowered.definition.base_image(root));
-                let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                image::assemble(self.store, platform, &target.config, &base, stack)
-            });
-            let images = target.has_image().then(|| images.collect::<Result<_, _>>()).transpose()?;
-            let image = images.map(|images| TargetImage::new(target.name.clone(), images));
-            Ok(TargetResult { stacks, image })
+            let image = |shape: &ImageShape| {
+                let assembly = Assembly { store: self.store, fetch: &fetch, shape };
+                let images = stacks.iter().map(|(platform, stack)| {
+                    let target = &lowered.targets[&(target.name.clone(), platform.clone())];
+                    let base = target.root.and_then(|root| lowered.definition.base_image(root));
+                    let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
+                    assembly.image(platform, &target.config, &base, stack)
+                });
+                Ok(TargetImage::new(target.name.clone(), images.collect::<Result<_, _>>()?, shape.clone()))
+            };
+            let images = target.shapes().into_iter().map(image).collect::<Result<_, ExportError>>()?;
+            Ok(TargetResult::new(stacks, images))
         });
         images.map_err(|error| release::export_failure(&error))
+    }
+
+    /// Returns the inputs digest of a target's image from that of its steps and config: the image's shape is another input.
+    pub(super) fn shaped(&self, name: &str, inputs: Digest) -> Digest {
+        let target = self.plan.targets.iter().find(|target| target.name == name);
+        let identity = target.map_or_else(String::new, |target| {
+            target.shapes().first().map_or_else(String::new, |shape| shape.identity())
+        });
+        if identity.is_empty() { inputs } else { Digest::of(format!("{inputs} {identity}").as_bytes()) }
     }
 
     fn inputs(
@@ -434,7 +449,7 @@ impl Build<'_> {
         let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
         let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
-            Ok((key.clone(), inputs.digest(target.root, &target.config)?))
+            Ok((key.clone(), self.shaped(&key.0, inputs.digest(target.root, &target.config)?)))
         };
         let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();
         digests.map_err(|error| Failure::new(Kind::Build, error))

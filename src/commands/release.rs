@@ -105,7 +105,7 @@ impl Release<'_> {
         for (output, result) in self.outputs(results) {
             match output {
                 Output::File(file) => {
-                    let image = result.image.as_ref().expect("made for this output");
+                    let image = result.image_for(output).expect("made for this output");
                     layouts
                         .entry((&file.dest, file.form, file.format))
                         .or_default()
@@ -113,8 +113,11 @@ impl Release<'_> {
                 }
                 Output::Local { dest, split, mode } => self.write_local(result, dest, *split, *mode)?,
                 Output::Tar { dest, split } => self.write_tar(result, dest, *split)?,
-                Output::CacheOnly | Output::Image | Output::Push(_) | Output::PushByDigest(_) | Output::Load { .. } => {
-                }
+                Output::CacheOnly
+                | Output::Image(_)
+                | Output::Push(..)
+                | Output::PushByDigest(..)
+                | Output::Load { .. } => {}
             }
             if let Output::Local { dest, .. } | Output::Tar { dest, .. } = output {
                 released.written.push(dest.clone());
@@ -147,17 +150,19 @@ impl Release<'_> {
     }
 
     fn publish(&self, results: &[TargetResult], released: &mut Released) -> Result<(), Failure> {
-        let images = || self.outputs(results).into_iter().filter_map(|(output, r)| Some((output, r.image.as_ref()?)));
+        let images = || {
+            self.outputs(results).into_iter().filter_map(|(output, result)| Some((output, result.image_for(output)?)))
+        };
         let by_digest: Vec<(&TargetImage, Vec<Reference>)> = images()
             .filter_map(|(output, image)| match output {
-                Output::PushByDigest(names) => {
+                Output::PushByDigest(names, _) => {
                     Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
                 }
                 _ => None,
             })
             .collect();
         let tagged = images().filter_map(|(output, image)| match output {
-            Output::Push(names) => Some(Publication { image, names }),
+            Output::Push(names, _) => Some(Publication { image, names }),
             _ => None,
         });
         let untagged = by_digest.iter().map(|(image, names)| Publication { image, names });

@@ -11,6 +11,7 @@ use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
+use crate::oci::Compression;
 use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
@@ -40,9 +41,14 @@ impl Lowered {
         roots.into_iter().collect()
     }
 
-    /// Returns the steps that make the last layer of an image, and whose result no other step reads.
+    /// Returns the steps that make the last layer of an image with the ordinary compression, and whose result no other step
+    /// reads.
     pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
-        let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
+        let images = plan
+            .targets
+            .iter()
+            .filter(|target| target.shapes().iter().any(|shape| shape.compression == Compression::default()));
+        let images = images.flat_map(|target| &target.platforms);
         let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
         let read: BTreeSet<VertexId> =
             self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();

@@ -4,6 +4,7 @@
 //! ours: Docker's superset of OCI's (Healthcheck, OnBuild, Shell, ArgsEscaped), as BuildKit writes it.
 
 mod blob;
+mod compression;
 mod config;
 mod document;
 mod layer;
@@ -12,7 +13,8 @@ mod select;
 pub mod tar;
 pub mod untar;
 
-pub use blob::{Blob, image_index, image_manifest, with_platform};
+pub use blob::{Blob, image_index, image_manifest, with_annotations, with_platform};
+pub use compression::{Compression, MediaTypes};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
     DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,

@@ -44,6 +44,7 @@ mod resources;
 mod rights;
 mod rootless;
 mod secrets;
+mod shape;
 mod ssh;
 mod stdin;
 mod support;
