@@ -20,6 +20,7 @@
 //! | 4 | `store` | content-addressed blobs, snapshots, cache records; the layout on disk |
 //! | 3 | `solver` | a pure state machine: states, priorities, hits and misses; `solver::drive` is its one thread |
 //! | 3 | `frontend` | target + Dockerfile → graph; says what it needs by returning it |
+//! | 3 | `attest` | provenance and SBOM: documents of what a build knows; packages from databases' bytes |
 //! | 2 | `graph` | content-addressed steps in LLB's shape; petgraph is hidden in here |
 //! | 2 | `plan` | which targets × platforms, evaluated and pinned |
 //! | 2 | `lock` | the lockfile as a value: parse, print, diff |
@@ -37,6 +38,7 @@
 //!
 //! Siblings that may be imported: `lang` by `bakefile`, `diagnostic` by `platform`, `digest` by `reference`, `text` by `remote`; no others.
 
+pub mod attest;
 pub mod bakefile;
 pub mod cli;
 pub mod commands;

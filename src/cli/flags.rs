@@ -4,6 +4,8 @@ mod affected;
 pub mod cache;
 mod doctor;
 mod emulator;
+mod image_attestation;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -26,13 +28,14 @@ use crate::platform::Platform;
 
 pub use doctor::DoctorFlags;
 pub use emulator::EmulatorCommand;
+pub use image_attestation::{AttestationFlags, VerifyFlags};
 
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 15] = [
-    "build", "affected", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache", "image",
-    "emulator", "doctor", "help",
+pub const VERBS: [&str; 16] = [
+    "build", "affected", "verify", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache",
+    "image", "emulator", "doctor", "help",
 ];
 
 /// Build a monorepo's container images from one checked-in file
@@ -57,6 +60,8 @@ pub enum Command {
     Build(BuildFlags),
     /// List the targets that are other ones than at a revision of the repository
     Affected(affected::AffectedFlags),
+    /// Build again from nothing, and name the files that are not the same
+    Verify(verify::VerifyFlags),
     /// Say which steps a build would run, and what changed since the last one
     Why(why::WhyFlags),
     /// Print the resolved targets as JSON, as `docker buildx bake --print` does
@@ -109,6 +114,12 @@ pub enum ImageCommand {
         #[arg(long)]
         raw: bool,
     },
+    /// Print what is in an image, as its SBOM says
+    Sbom(AttestationFlags),
+    /// Print how an image was built, as its provenance says
+    Provenance(AttestationFlags),
+    /// Check that a key signed an image
+    Verify(VerifyFlags),
 }
 
 /// Which bakefile.
@@ -159,12 +170,15 @@ pub struct ProjectFlags {
     /// Ask registries for newer images; the lockfile decides here
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool)]
     pull: Option<bool>,
-    /// Attach a list of what is in the image; not supported yet
+    /// Attach a list of what is in the image: true, false, or format=spdx|cyclonedx
     #[arg(long, value_name = "SPEC")]
     sbom: Option<String>,
-    /// Attach how the image was built; not supported yet
+    /// Attach how the image was built: true, false, or mode=min|max,version=v1|v0.2
     #[arg(long, value_name = "SPEC")]
     provenance: Option<String>,
+    /// Attach a document: type=provenance|sbom, with the options of these
+    #[arg(long, value_name = "SPEC")]
+    attest: Vec<String>,
     /// What to do in place of building: build, check, outline, targets; with ,format=json as JSON
     #[arg(long, value_name = "METHOD")]
     call: Option<String>,
@@ -194,6 +208,7 @@ impl ProjectFlags {
             pull,
             sbom,
             provenance,
+            attest: self.attest,
             call,
             policy: self.policy,
             misplaced,
@@ -234,12 +249,18 @@ pub struct BuildFlags {
     /// Run nothing: fail, and say why, if a step is not in the cache
     #[arg(long)]
     fail_on_miss: bool,
+    /// Fail, and publish nothing, if bake.lock would change
+    #[arg(long)]
+    locked: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = ProgressFlag::Auto)]
     pub progress: ProgressFlag,
     /// Show only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Sign what is pushed, as cosign does: key=PATH; $COSIGN_PASSWORD opens an encrypted key
+    #[arg(long, value_name = "SPEC")]
+    sign: Option<String>,
     /// Directory that keeps layers and cache records [default: $BAKE_STORE, else $XDG_DATA_HOME/bake]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -308,8 +329,8 @@ impl BuildFlags {
         if self.project.pull == Some(true) {
             ignored.push("--pull is left out: images are those of the lockfile, or the registry's newest".to_owned());
         }
-        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, store, .. } = self;
-        let (store_limit, metadata_file, allow) = (self.store_limit, self.metadata_file, self.allow);
+        let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, locked, store, .. } = self;
+        let (store_limit, metadata_file, allow, sign) = (self.store_limit, self.metadata_file, self.allow, self.sign);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
             project,
@@ -317,9 +338,11 @@ impl BuildFlags {
             keep_going,
             no_emulation,
             fail_on_miss,
+            locked,
             metadata_file,
             iid_file: self.iidfile,
             allow,
+            sign,
             store_limit,
             ignored,
         })

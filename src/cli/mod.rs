@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
+use crate::commands::image_attestation::{self, AttestationKind};
 use crate::commands::{self, Failure, Host, Kind, Progress, Talk};
 use crate::sys::cancel::CancelToken;
 use crate::sys::interrupt;
@@ -70,6 +71,7 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
             None => commands::build::build(&flags.request()?, host),
         },
         Command::Affected(flags) => commands::affected::affected(&flags.request(), host),
+        Command::Verify(flags) => commands::verify::verify(&flags.request(), host),
         Command::Why(flags) => commands::why::why(&flags.request(), host),
         Command::Print(flags) => commands::print::print(&flags.request(), host),
         Command::List(flags) => {
@@ -85,6 +87,13 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         Command::Emulator(command) => commands::emulator::emulator(&command.request()?, host),
         Command::Cache(command) => cache(command, host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),
+        Command::Image(ImageCommand::Sbom(flags)) => {
+            image_attestation::run(&flags.request(AttestationKind::Sbom), host)
+        }
+        Command::Image(ImageCommand::Verify(flags)) => commands::sign::verify(&flags.request(), host),
+        Command::Image(ImageCommand::Provenance(flags)) => {
+            image_attestation::run(&flags.request(AttestationKind::Provenance), host)
+        }
     }
 }
 

@@ -63,8 +63,8 @@ impl<'a> Added<'a> {
         let gone = |error| failed(Failure::new(Kind::Environment, format!("cannot read {url}: {error}")));
         let modified = checkout.modified().map_err(gone)?;
         activity.finish(&checkout.commit);
-        let (directory, content) = (checkout.directory, checkout.content);
-        Ok(FetchedFiles { directory, content, modified, shape: Shape::Tree })
+        let (directory, content, identity) = (checkout.directory, checkout.content, checkout.commit);
+        Ok(FetchedFiles { directory, content, identity, modified, shape: Shape::Tree })
     }
 
     /// Returns the first of the targets' secrets for the repository's host, in the order in which BuildKit asks for them.
@@ -91,6 +91,7 @@ impl<'a> Added<'a> {
         Ok(FetchedFiles {
             directory: download.directory,
             content: content.finish(),
+            identity: download.digest.to_string(),
             // As the peer: the beginning of time where the server does not say.
             modified: download.modified.unwrap_or(0),
             shape: Shape::File(source.mode.unwrap_or(FILE_MODE)),

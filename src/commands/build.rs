@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::added::Added;
+use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
 use super::call::{self, Call};
 use super::engine::Solver;
@@ -17,9 +18,11 @@ use super::release::{self, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
+use super::store_failure::store_failure;
+use super::verify::{Comparison, Outcome};
 use super::{
-    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, stdin,
-    why,
+    Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
+    stdin, why,
 };
 use crate::digest::{DiffId, Digest};
 use crate::export::image::{self, Assembly, ExportError, TargetImage, TargetResult};
@@ -62,12 +65,16 @@ pub struct BuildRequest {
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
     pub fail_on_miss: bool,
+    /// What would change the lockfile fails the build, before anything leaves it.
+    pub locked: bool,
     /// A file that gets the results as JSON.
     pub metadata_file: Option<PathBuf>,
     /// A file that gets the id of the only image.
     pub iid_file: Option<PathBuf>,
     /// `--allow`: what the targets may reach outside the directory that the command runs in.
     pub allow: Vec<String>,
+    /// `--sign`: with which key what is pushed is signed.
+    pub sign: Option<String>,
     /// How large the store may become.
     pub store_limit: Option<StoreLimit>,
     /// Flags that mean something to the peer alone, with what becomes of them here.
@@ -208,6 +215,26 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
     Ok(targets)
 }
 
+/// Builds, builds once more in an empty store, and returns what `compare` makes of both.
+///
+/// # Errors
+/// As a build; what `compare` says.
+pub(super) fn verify<T>(request: &BuildRequest, host: &Host, compare: Comparison<T>) -> Result<T, Failure> {
+    let opened = open(request, host)?;
+    let (tail, summary) = (Arc::new(Tail::new(N_TAIL_LINES)), Arc::new(Summary::default()));
+    let listener = listener(host, &tail, &summary)?;
+    let (compared, _) = prepared(request, opened, listener, host, |build, project, listener| {
+        let (lowered, contents) = build.contents_of(project, listener, &tail)?;
+        let nested = build.store.nested().map_err(|error| store_failure(&error))?;
+        let again = Build { store: &nested, ..*build };
+        let (_, contents_again) = again.contents_of(project, listener, &tail)?;
+        let first = Outcome { store: build.store, contents };
+        let second = Outcome { store: &nested, contents: contents_again };
+        compare(build, &lowered, &project.sources, &first, &second)
+    })?;
+    Ok(compared)
+}
+
 /// What a successful build made.
 struct Built {
     /// In the plan's order.
@@ -253,6 +280,9 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
@@ -281,8 +311,18 @@ impl Build<'_> {
         contexts.save(self.store);
         solver.record(project, &solved);
         self.check((&lowered, &locked), &solved, project, tail)?;
-        let results = self.assemble(&lowered, &solved.contents, &locked, &layers)?;
         let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        let attesting = Attesting {
+            lowered: &lowered,
+            sources: &project.sources,
+            inputs: &inputs,
+            identities: &answers.so_far().identities,
+            context_identities: &self.checkouts.identities,
+            store: self.store,
+            layers: &layers,
+            activities: self.activities,
+        };
+        let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
         let release = release::Release {
             host: self.host,
             plan: self.plan,
@@ -292,13 +332,42 @@ impl Build<'_> {
             layers: &layers,
             activities: self.activities,
             epoch: project.epoch,
+            key: key.as_ref(),
         };
-        let released = release.send(&results)?;
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
+        if self.request.locked {
+            lockfile::check(project, &lock, &update)?;
+        }
+        let released = release.send(&results)?;
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
         Ok(Built { results, n_locked: locked.len(), released, warnings: lowered.warnings })
+    }
+
+    /// Builds everything and returns what each step made.
+    fn contents_of(
+        &self,
+        project: &mut Project,
+        listener: &dyn Listener,
+        tail: &Tail,
+    ) -> Result<(Lowered, BTreeMap<VertexId, Content>), Failure> {
+        let secrets = self.secrets();
+        let (_, lowered) = self.lower(project, &secrets)?;
+        let layers = Layers::new(self.store, self.client, self.activities);
+        let (contexts, answers) = (self.contexts(), Answers::default());
+        let (lowered_ref, secrets) = (&lowered, &secrets);
+        let solver = Solver {
+            build: self,
+            lowered: lowered_ref,
+            layers: &layers,
+            contexts: &contexts,
+            secrets,
+            answers: &answers,
+        };
+        let solved = solver.run(project, listener)?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        Ok((lowered, solved.contents))
     }
 
     /// Returns the images that the lockfile says are there.
@@ -397,9 +466,9 @@ impl Build<'_> {
         lowered: &Lowered,
         contents: &BTreeMap<VertexId, Content>,
         locked: &LockedImages,
-        layers: &Layers<'_>,
+        attesting: &Attesting<'_>,
     ) -> Result<Vec<TargetResult>, Failure> {
-        let fetch = |diff_id: &DiffId, layer: &Descriptor| layers.fetch(diff_id, layer);
+        let fetch = |diff_id: &DiffId, layer: &Descriptor| attesting.layers.fetch(diff_id, layer);
         let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
             let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
             match root.and_then(|root| contents.get(&root)) {
@@ -407,14 +476,14 @@ impl Build<'_> {
                 Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
             }
         };
-        let images = threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
+        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
             if let Some(image) = locked.get(&target.name) {
                 let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult::new(stacks, vec![image.clone()]));
+                return Ok(TargetResult::new(stacks, vec![image.clone()], Vec::new()));
             }
             let stacks: Vec<(Platform, Vec<DiffId>)> =
                 target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let image = |shape: &ImageShape| {
+            let images_of = |shape: &ImageShape| -> Result<Vec<_>, ExportError> {
                 let assembly = Assembly { store: self.store, fetch: &fetch, shape };
                 let images = stacks.iter().map(|(platform, stack)| {
                     let target = &lowered.targets[&(target.name.clone(), platform.clone())];
@@ -422,12 +491,21 @@ impl Build<'_> {
                     let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
                     assembly.image(platform, &target.config, &base, stack)
                 });
-                Ok(TargetImage::new(target.name.clone(), images.collect::<Result<_, _>>()?, shape.clone()))
+                images.collect()
             };
-            let images = target.shapes().into_iter().map(image).collect::<Result<_, ExportError>>()?;
-            Ok(TargetResult::new(stacks, images))
-        });
-        images.map_err(|error| release::export_failure(&error))
+            let shapes = target.shapes();
+            let mut documents = match shapes.is_empty() {
+                true => attesting.attest(target, &stacks, &mut [])?,
+                false => Vec::new(),
+            };
+            let mut images = Vec::new();
+            for shape in shapes {
+                let mut of_shape = images_of(shape).map_err(|error| release::export_failure(&error))?;
+                documents = attesting.attest(target, &stacks, &mut of_shape)?;
+                images.push(TargetImage::new(target.name.clone(), of_shape, shape.clone()));
+            }
+            Ok::<_, Failure>(TargetResult::new(stacks, images, documents))
+        })
     }
 
     /// Returns the inputs digest of a target's image from that of its steps and config: the image's shape is another input.

@@ -10,6 +10,7 @@ use super::project::{self, Project};
 use super::solve::Lowered;
 use super::why::{self, Hits, Telling};
 use super::{Failure, Kind, Progress};
+use crate::graph::Op;
 use crate::report::why::TargetReport;
 use crate::solver::drive::{Drive, Solved, Worker as _};
 use crate::solver::notice::Listener;
@@ -139,6 +140,11 @@ impl Solver<'_> {
             stop: &stop,
         };
         let solved = drive.run(&telling);
+        for (id, identity) in fetched.identities() {
+            if let Op::Source(source) = &definition.vertex(id).op {
+                self.answers.note_identity(source, identity);
+            }
+        }
         jobs::remember(store, definition, &solved.ran);
         Ok(solved)
     }

@@ -88,8 +88,8 @@ impl<'a> Loaded<'a> {
             // The manifest of one platform is an image of its own.
             Some(only) => {
                 let n_left_out = image.images.len() - 1;
-                let images = vec![only.clone()];
-                let image = TargetImage::new(image.name.clone(), images, image.shape.clone());
+                let (name, shape) = (image.name.clone(), image.shape.clone());
+                let image = TargetImage { name, images: vec![only.clone()], index: None, shape };
                 Loaded { target, image, names, n_left_out }
             }
             None => Loaded { target, image: image.clone(), names, n_left_out: 0 },

@@ -68,7 +68,9 @@ impl Locked<'_> {
             Output::Push(..) | Output::PushByDigest(..) | Output::Image(_) | Output::CacheOnly => true,
             Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
         };
-        if target.shapes().len() != 1 || !target.outputs.iter().all(takes_digest) {
+        // What was attested of the result is not in the lockfile, and may need the files.
+        let is_one = target.shapes().len() == 1 && target.attestations.is_empty();
+        if !is_one || !target.outputs.iter().all(takes_digest) {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {
@@ -114,6 +116,7 @@ impl Lowered {
             targets: targets.map(|(key, target)| (key.clone(), target.clone())).collect(),
             pins: self.pins.clone(),
             warnings: self.warnings.clone(),
+            alone: BTreeMap::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Failure, Kind};
 use crate::diagnostic::SourceMap;
 use crate::digest::Digest;
 use crate::export::image::{PlatformImage, TargetResult};
-use crate::lock::{LockedImage, LockedLayer, LockedResult, Lockfile};
+use crate::lock::{LockedImage, LockedLayer, LockedResult, Lockfile, diff};
 use crate::oci::{MediaType, digest_of};
 use crate::plan::Plan;
 use crate::platform::Platform;
@@ -20,6 +20,9 @@ use crate::reference::Reference;
 use crate::source::image::ResolvedPin;
 use crate::sys::files::{DiskFiles, Files};
 use crate::sys::replace::Replacement;
+
+/// Changes that an error names.
+const N_CHANGES: usize = 12;
 
 /// What a build found and made.
 pub struct Update<'a> {
@@ -75,6 +78,27 @@ pub fn write(project: &Project, old: &Lockfile, update: &Update<'_>) -> Result<(
     replace(&full, new.to_text().as_bytes()).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot write {path}: {error}")).note("the build itself is complete")
     })
+}
+
+/// Fails if a build would change the lockfile.
+///
+/// # Errors
+/// [`Kind::Lock`], with what would change.
+pub fn check(project: &Project, lock: &Lockfile, update: &Update<'_>) -> Result<(), Failure> {
+    let mut new = lock.clone();
+    apply(project, update, &mut new);
+    let changes = diff(lock, &new);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let path = project.lock_path();
+    let failure = Failure::new(Kind::Lock, format!("{path} is not what this build came to, and --locked was given"));
+    let failure = changes.iter().take(N_CHANGES).fold(failure, |failure, change| failure.note(change));
+    let failure = match changes.len().saturating_sub(N_CHANGES) {
+        0 => failure,
+        n => failure.note(format!("and {n} more changes")),
+    };
+    Err(failure.hint(format!("build without --locked, look at the changes of {path}, and check it in")))
 }
 
 fn apply(project: &Project, update: &Update<'_>, lock: &mut Lockfile) {

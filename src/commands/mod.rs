@@ -2,6 +2,7 @@
 
 mod added;
 pub mod affected;
+mod attestations;
 pub mod build;
 mod build_warnings;
 pub mod cache;
@@ -18,6 +19,7 @@ pub mod entitlements;
 mod failure;
 mod findings;
 pub mod fmt;
+pub mod image_attestation;
 mod image_id;
 pub mod image_inspect;
 mod input;
@@ -34,10 +36,12 @@ pub mod project;
 mod release;
 mod remotes;
 mod rights;
+pub mod sign;
 mod solve;
 mod stdin;
 mod step_failure;
 mod store_failure;
+pub mod verify;
 pub mod why;
 
 use std::collections::BTreeMap;

@@ -49,6 +49,8 @@ pub struct ProjectRequest {
     pub sbom: Option<String>,
     /// `--provenance`: a bool or the attestation's options.
     pub provenance: Option<String>,
+    /// `--attest`: an attestation each, with its type and options.
+    pub attest: Vec<String>,
     /// `--call`: what is done in place of building, and how it is shown.
     pub call: Option<String>,
     /// `--policy`: added to the policy of every target.
@@ -349,6 +351,8 @@ fn overrides(request: &ProjectRequest, sources: &mut SourceMap) -> Result<Vec<Ov
         let text = text.as_deref()?;
         Some((name, attest(kind, text)?, text.to_owned()))
     });
+    let attested = request.attest.iter().map(|text| flag("--attest", "attest", text));
+    let attests = attests.chain(attested);
     // A policy that is switched off takes the place of all others.
     let is_off = |text: &str| text.split(',').any(|field| matches!(field, "disabled=true" | "disabled=1"));
     let policy = request.policy.iter().map(|text| {

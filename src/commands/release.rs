@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use super::load::ImageStores;
 use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
+use crate::attest::key::PrivateKey;
 use crate::digest::DiffId;
 use crate::digest::Digest;
-use crate::export::archive::{ArchiveTree, write_tar};
+use crate::export::archive::{ArchiveTree, write_tar_with};
+use crate::export::beside::{AddedFile, statements, write_beside};
 use crate::export::error::FileExportError;
 use crate::export::file::write_file;
 use crate::export::image::{ExportError, TargetImage, TargetResult};
@@ -21,7 +23,7 @@ use crate::export::local::{Ownership, copy_to_directory};
 use crate::export::mirror::{check_clashes, remove_others};
 use crate::export::push::{Publication, Published, Publisher};
 use crate::oci::Descriptor;
-use crate::plan::{ImageFormat, LayoutForm, LocalMode, Output, Plan, PlatformSplit};
+use crate::plan::{ImageFormat, LayoutForm, LocalMode, Output, Plan, PlatformSplit, TargetPlan};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::Client;
@@ -48,6 +50,8 @@ pub struct Release<'a> {
     pub activities: &'a Activities<'a>,
     /// Latest modification time in what is written, seconds since 1970.
     pub epoch: i64,
+    /// Signs what is published.
+    pub key: Option<&'a PrivateKey>,
 }
 
 /// An image and what it is called where it goes.
@@ -102,7 +106,7 @@ impl Release<'_> {
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
         let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<NamedImage<'_>>> = BTreeMap::new();
-        for (output, result) in self.outputs(results) {
+        for (target, output, result) in self.outputs(results) {
             match output {
                 Output::File(file) => {
                     let image = result.image_for(output).expect("made for this output");
@@ -111,8 +115,8 @@ impl Release<'_> {
                         .or_default()
                         .push(NamedImage { image, names: &file.names });
                 }
-                Output::Local { dest, split, mode } => self.write_local(result, dest, *split, *mode)?,
-                Output::Tar { dest, split } => self.write_tar(result, dest, *split)?,
+                Output::Local { dest, split, mode } => self.write_local(target, result, dest, (*split, *mode))?,
+                Output::Tar { dest, split } => self.write_tar(target, result, dest, *split)?,
                 Output::CacheOnly
                 | Output::Image(_)
                 | Output::Push(..)
@@ -134,15 +138,15 @@ impl Release<'_> {
 
     /// Returns every output with its target's result. Directories that lose what is not in the result come first, outer ones
     /// before inner ones: nothing that this build has written is removed.
-    fn outputs<'r>(&self, results: &'r [TargetResult]) -> Vec<(&Output, &'r TargetResult)> {
+    fn outputs<'r>(&self, results: &'r [TargetResult]) -> Vec<(&TargetPlan, &Output, &'r TargetResult)> {
         let mut outputs: Vec<_> = self
             .plan
             .targets
             .iter()
             .zip(results)
-            .flat_map(|(target, result)| target.outputs.iter().map(move |output| (output, result)))
+            .flat_map(|(target, result)| target.outputs.iter().map(move |output| (target, output, result)))
             .collect();
-        outputs.sort_by_key(|(output, _)| match output {
+        outputs.sort_by_key(|(_, output, _)| match output {
             Output::Local { dest, mode: LocalMode::Delete, .. } => (0, Some(self.path(dest))),
             _ => (1, None),
         });
@@ -151,7 +155,8 @@ impl Release<'_> {
 
     fn publish(&self, results: &[TargetResult], released: &mut Released) -> Result<(), Failure> {
         let images = || {
-            self.outputs(results).into_iter().filter_map(|(output, result)| Some((output, result.image_for(output)?)))
+            let outputs = self.outputs(results).into_iter();
+            outputs.filter_map(|(_, output, result)| Some((output, result.image_for(output)?)))
         };
         let by_digest: Vec<(&TargetImage, Vec<Reference>)> = images()
             .filter_map(|(output, image)| match output {
@@ -176,6 +181,7 @@ impl Release<'_> {
             layers: self.layers,
             activities: self.activities,
             now: self.host.now.as_secs(),
+            key: self.key,
         };
         released.published = publisher.publish(&publications).map_err(|error| export_failure(&error))?;
         released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
@@ -233,7 +239,10 @@ impl Release<'_> {
         let mut add = |descriptor: &Descriptor, open: Box<Opener<'b>>| {
             blobs.entry(descriptor.digest().to_string()).or_insert_with(|| (descriptor.clone(), open));
         };
-        let documents = image.images.iter().flat_map(|image| [&image.manifest, &image.config]).chain(&image.index);
+        let attestations = image.images.iter().filter_map(|image| image.attestation.as_ref());
+        let attestations = attestations.flat_map(|attestation| attestation.blobs().chain([&attestation.manifest]));
+        let documents = image.images.iter().flat_map(|image| [&image.manifest, &image.config]);
+        let documents = documents.chain(attestations).chain(&image.index);
         for document in documents {
             add(
                 &document.descriptor,
@@ -254,13 +263,14 @@ impl Release<'_> {
 
     fn write_local(
         &self,
+        target: &TargetPlan,
         result: &TargetResult,
         dest: &str,
-        split: PlatformSplit,
-        mode: LocalMode,
+        (split, mode): (PlatformSplit, LocalMode),
     ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
         let roots = self.roots(result, split)?;
+        let attestations = self.attestations(target, result, &roots, dest)?;
         let (trees, dest) = (trees(&roots), self.path(dest));
         if mode == LocalMode::Delete {
             remove_others(&dest, &trees).map_err(|error| file_failure(&error))?;
@@ -269,16 +279,52 @@ impl Release<'_> {
             copy_to_directory(tree.root, &dest.join(tree.directory), Ownership::Caller, self.latest())
                 .map_err(|error| file_failure(&error))?;
         }
+        write_beside(&attestations, &dest).map_err(|error| file_failure(&error))?;
         activity.finish("");
         Ok(())
     }
 
-    fn write_tar(&self, result: &TargetResult, dest: &str, split: PlatformSplit) -> Result<(), Failure> {
+    fn write_tar(
+        &self,
+        target: &TargetPlan,
+        result: &TargetResult,
+        dest: &str,
+        split: PlatformSplit,
+    ) -> Result<(), Failure> {
         let activity = self.activities.start(&format!("write {dest}"));
         let roots = self.roots(result, split)?;
-        self.write_to(dest, |out| write_tar(&trees(&roots), self.latest(), out))?;
+        let attestations = self.attestations(target, result, &roots, dest)?;
+        self.write_to(dest, |out| write_tar_with(&trees(&roots), &attestations, self.latest(), out))?;
         activity.finish("");
         Ok(())
+    }
+
+    /// Returns the attestations of root file systems, each with its path below the output at `dest`. Where platforms share a
+    /// directory, their documents have the platform in the name, as the peer's.
+    fn attestations(
+        &self,
+        target: &TargetPlan,
+        result: &TargetResult,
+        roots: &[(String, Root)],
+        dest: &str,
+    ) -> Result<Vec<AddedFile>, Failure> {
+        let mut added = Vec::new();
+        for (((directory, root), documents), (platform, _)) in roots.iter().zip(&result.documents).zip(&result.stacks) {
+            let files = statements(documents, target.attestations.prefix(dest), root);
+            for file in files.map_err(|error| file_failure(&error))? {
+                let path = match (directory.as_str(), roots.len()) {
+                    ("", 0 | 1) => file.path,
+                    ("", _) => {
+                        let (stem, extension) = file.path.rsplit_once('.').unwrap_or((&file.path, ""));
+                        let dot = if extension.is_empty() { "" } else { "." };
+                        format!("{stem}.{}{dot}{extension}", platform.to_string().replace('/', "_"))
+                    }
+                    (directory, _) => format!("{directory}/{}", file.path),
+                };
+                added.push(AddedFile { path, bytes: file.bytes });
+            }
+        }
+        Ok(added)
     }
 
     /// Returns the root file systems with the directory that each goes into, which the peer names like `linux_arm_v7`.
@@ -342,7 +388,7 @@ pub fn export_failure(error: &ExportError) -> Failure {
     }
 }
 
-fn layer_failure(error: &LayerError) -> Failure {
+pub(super) fn layer_failure(error: &LayerError) -> Failure {
     match error {
         LayerError::Registry(registry) => Failure::new(Kind::Remote, error).hints(registry.hint()),
         LayerError::Lost { .. } => {

@@ -39,6 +39,8 @@ pub struct Checkouts {
     pub directories: BTreeMap<String, PathBuf>,
     /// Commits by the URL of a repository, as it may be shown: what the lockfile can pin.
     pub commits: BTreeMap<String, String>,
+    /// What each was, by the same paths: a commit, or the digest of what was downloaded.
+    pub identities: BTreeMap<String, String>,
     /// When what was brought in was changed, seconds since 1970, by the same paths; not all sources say it.
     pub times: BTreeMap<String, i64>,
 }
@@ -84,6 +86,7 @@ pub fn bring_in(
         if fetched.is_single_file {
             use_as_dockerfile(plan, &name);
         }
+        checkouts.identities.insert(name.clone(), fetched.identity.clone());
         if let Remote::Git(url) = &context.remote {
             checkouts.commits.insert(url.to_string(), fetched.identity);
         }

@@ -8,7 +8,7 @@ use super::project::tell;
 use super::rights;
 use super::store_failure::store_failure;
 use super::{Failure, Host, Kind};
-use crate::diagnostic::{Diagnostic, Diagnostics, SourceMap, Span, nearest};
+use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
 use crate::oci::Compression;
@@ -32,6 +32,19 @@ pub struct Lowered {
     pub pins: Vec<ResolvedPin>,
     /// What the build checks say.
     pub warnings: BTreeSet<BuildWarning>,
+    /// Targets with provenance, each by itself.
+    pub alone: BTreeMap<(String, Platform), Alone>,
+}
+
+/// A target as if nothing else were built: steps that it shares with others have the names and places that it gives them,
+/// so that what is told of it does not depend on what is built beside it.
+pub struct Alone {
+    /// Its steps and those of what it links to.
+    pub definition: Definition,
+    /// Its result in there.
+    pub lowered: LoweredTarget,
+    /// Its Dockerfile.
+    pub dockerfile: FileId,
 }
 
 impl Lowered {
@@ -106,7 +119,8 @@ pub fn lower(
                 definition_failure(&found, sources)?;
                 let definition = Arc::new(definition);
                 let warnings = build_warnings::find(&loaded, &resolved, sources)?;
-                return Ok(Lowered { definition, targets: resolved.targets, pins, warnings });
+                let alone = lower_alone(plan, &loaded, &mut resolved.clone(), sources)?;
+                return Ok(Lowered { definition, targets: resolved.targets, pins, warnings, alone });
             }
             Err(needs) => {
                 if host.cancel.is_cancelled() {
@@ -130,6 +144,48 @@ pub fn lower(
             }
         }
     }
+}
+
+/// Lowers each target with provenance by itself, with what `resolved` knows.
+fn lower_alone(
+    plan: &Plan,
+    loaded: &[(&PlannedTarget, Loaded)],
+    resolved: &mut Resolved,
+    sources: &SourceMap,
+) -> Result<BTreeMap<(String, Platform), Alone>, Failure> {
+    let mut alone = BTreeMap::new();
+    let attested = plan.targets.iter().filter(|target| target.attestations.provenance.is_some());
+    for target in attested.flat_map(|target| &target.platforms) {
+        let wanted = (target.name.clone(), target.platform.clone());
+        // The plan has a target after those that it links to.
+        let mut needed = BTreeSet::from([target.name.as_str()]);
+        for (linking, _) in loaded.iter().rev().filter(|(one, _)| one.platform == target.platform) {
+            if needed.contains(linking.name.as_str()) {
+                needed.extend(linking.contexts.values().filter_map(|context| match context {
+                    BuildContext::Target(name) => Some(name.as_str()),
+                    BuildContext::Local(_) | BuildContext::Image(_) => None,
+                }));
+            }
+        }
+        resolved.targets.clear();
+        let mut definition = Definition::default();
+        for (one, dockerfile) in loaded {
+            if one.platform != target.platform || !needed.contains(one.name.as_str()) {
+                continue;
+            }
+            let lowering = frontend::lower(one, dockerfile, resolved, &mut definition)
+                .map_err(|found| Failure::rendered(Kind::Definition, found.render(sources)))?;
+            let Lowering::Done(lowered) = lowering else {
+                return Err(Failure::new(Kind::Bug, "what was lowered before needs more the second time"));
+            };
+            resolved.targets.insert((one.name.clone(), one.platform.clone()), lowered);
+        }
+        let file = loaded.iter().find(|(one, _)| *one == target).map(|(_, loaded)| loaded.dockerfile.file);
+        if let (Some(lowered), Some(dockerfile)) = (resolved.targets.remove(&wanted), file) {
+            alone.insert(wanted, Alone { definition, lowered, dockerfile });
+        }
+    }
+    Ok(alone)
 }
 
 /// Returns an error for each step that this engine cannot run.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
+use super::beside::AddedFile;
 use super::error::{FileExportError, io_error};
 use super::tree::{Entry, Kind, walk};
 use crate::oci::tar::{TarEntry, TarWriter};
@@ -30,6 +31,19 @@ pub struct ArchiveTree<'a> {
 /// # Errors
 /// `Io` where a file cannot be read or the archive not be written; what was written by then is no archive.
 pub fn write_tar(trees: &[ArchiveTree<'_>], latest_mtime: u64, out: &mut dyn Write) -> Result<(), FileExportError> {
+    write_tar_with(trees, &[], latest_mtime, out)
+}
+
+/// Writes `trees` as [`write_tar`] does, and `files` after them.
+///
+/// # Errors
+/// As there.
+pub fn write_tar_with(
+    trees: &[ArchiveTree<'_>],
+    files: &[AddedFile],
+    latest_mtime: u64,
+    out: &mut dyn Write,
+) -> Result<(), FileExportError> {
     let mut writer = TarWriter::new(out);
     let mut directories = BTreeSet::new();
     for tree in trees {
@@ -45,6 +59,11 @@ pub fn write_tar(trees: &[ArchiveTree<'_>], latest_mtime: u64, out: &mut dyn Wri
                 entry.kind == Kind::Directory && !directories.insert(Path::new(tree.directory).join(&entry.path));
             if is_again { Ok(()) } else { append(&mut writer, *tree, entry, latest_mtime, &mut first_names) }
         })?;
+    }
+    for file in files {
+        let mut header = TarEntry::new(file.path.as_bytes(), EntryType::Regular, 0o600, file.bytes.len() as u64);
+        header.mtime = latest_mtime;
+        writer.append(&header, &mut &file.bytes[..]).map_err(io_error("write", Path::new(&file.path)))?;
     }
     writer.finish().map_err(io_error("write", Path::new("tar")))
 }

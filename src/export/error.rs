@@ -31,6 +31,9 @@ pub enum FileExportError {
         /// The other one.
         second: String,
     },
+    /// An attestation has the name of a file of the result; `attestation-prefix` gives it another.
+    #[error("the result has a file `{0}` of its own: give the attestations other names with `attestation-prefix`")]
+    Taken(String),
     /// The destination is a directory with other things in it.
     #[error("`{}` is not empty and no OCI image layout", .0.display())]
     NoLayout(PathBuf),

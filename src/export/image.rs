@@ -1,9 +1,10 @@
 //! From a solved root file system to an image: config, layers, manifest, index.
 
+use crate::attest::Document;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    Blob, Compression, Descriptor, ImageConfig, InvalidDocument, LayerCompression, image_index, image_manifest,
-    parse_manifest, with_annotations, with_platform,
+    AttestationManifest, Blob, Compression, Descriptor, ImageConfig, InvalidDocument, LayerCompression, image_index,
+    image_manifest, parse_manifest, with_annotations, with_attestations, with_platform,
 };
 use crate::plan::{ImageShape, Output};
 use crate::platform::Platform;
@@ -37,13 +38,19 @@ pub struct TargetResult {
     pub image: Option<TargetImage>,
     /// The images of other shapes that outputs take.
     pub others: Vec<TargetImage>,
+    /// What goes beside its files: documents about each of `stacks`, in that order; empty where there are none.
+    pub documents: Vec<Vec<Document>>,
 }
 
 impl TargetResult {
     /// Puts together what was made of a target, with an image for each shape.
-    pub fn new(stacks: Vec<(Platform, Vec<DiffId>)>, images: Vec<TargetImage>) -> TargetResult {
+    pub fn new(
+        stacks: Vec<(Platform, Vec<DiffId>)>,
+        images: Vec<TargetImage>,
+        documents: Vec<Vec<Document>>,
+    ) -> TargetResult {
         let mut images = images.into_iter();
-        TargetResult { stacks, image: images.next(), others: images.collect() }
+        TargetResult { stacks, image: images.next(), others: images.collect(), documents }
     }
 
     /// Returns the image that an output takes; `None` where it takes none.
@@ -66,6 +73,8 @@ pub struct PlatformImage {
     pub config: Blob,
     /// The manifest that names both.
     pub manifest: Blob,
+    /// What is attested of it.
+    pub attestation: Option<AttestationManifest>,
 }
 
 impl PlatformImage {
@@ -83,25 +92,32 @@ pub struct TargetImage {
     pub name: String,
     /// In the order in which the target lists its platforms; non-empty.
     pub images: Vec<PlatformImage>,
-    /// Where there are several platforms.
+    /// Where there are several platforms, or attestations.
     pub index: Option<Blob>,
     /// What decided its bytes besides its root file systems and configs.
     pub shape: ImageShape,
 }
 
 impl TargetImage {
-    /// Puts the platforms' images, which have this shape, together: an index if there are several.
+    /// Puts the platforms' images, which have this shape, together: an index if there are several, or attestations.
     pub fn new(name: String, images: Vec<PlatformImage>, shape: ImageShape) -> TargetImage {
-        let index = (images.len() > 1).then(|| {
+        let index = || {
             let manifests = images.iter().map(|image| image.descriptor(&shape)).collect();
             image_index(manifests, shape.media_types, &shape.annotations.index)
-        });
+        };
+        let attestations = || images.iter().filter_map(|image| image.attestation.as_ref());
+        let index = match (images.len() > 1, attestations().next().is_some()) {
+            (_, true) => Some(with_attestations(index(), attestations())),
+            (true, false) => Some(index()),
+            (false, false) => None,
+        };
         TargetImage { name, images, index, shape }
     }
 
     /// Returns the manifests, and the index where there is one.
     pub fn documents(&self) -> impl Iterator<Item = &Blob> {
-        self.images.iter().map(|image| &image.manifest).chain(&self.index)
+        let attestations = self.images.iter().filter_map(|image| Some(&image.attestation.as_ref()?.manifest));
+        self.images.iter().map(|image| &image.manifest).chain(attestations).chain(&self.index)
     }
 
     /// Returns what names the image's document: with its platform where there is one alone.
@@ -205,7 +221,7 @@ pub fn of_layers(
     let config = Blob::new(shape.media_types.config(), config.to_bytes());
     let annotations = shape.annotations.manifest(platform);
     let manifest = image_manifest(&config.descriptor, &layers, shape.media_types, &annotations);
-    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest }
+    PlatformImage { platform: platform.clone(), stack: stack.to_vec(), layers, config, manifest, attestation: None }
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::image::{ExportError, PlatformImage, TargetImage};
+use super::sign::push_signatures;
 use super::whole::WholeImages;
+use crate::attest::key::PrivateKey;
 use crate::digest::{DiffId, Digest};
-use crate::oci::{Blob, Descriptor, digest_of};
+use crate::oci::{AttestationManifest, Blob, Descriptor, digest_of};
 use crate::reference::Reference;
 use crate::registry::{self, Client, Pushed};
 use crate::solver::activity::Activities;
@@ -63,6 +65,8 @@ pub struct Publisher<'a> {
     pub activities: &'a Activities<'a>,
     /// Seconds since 1970.
     pub now: u64,
+    /// Signs what tags will name.
+    pub key: Option<&'a PrivateKey>,
 }
 
 /// A blob that a repository is to have.
@@ -86,6 +90,9 @@ impl Publisher<'_> {
     pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, ExportError> {
         let missing = self.missing(publications)?;
         let mut published = self.push_content(&missing)?;
+        if let Some(key) = self.key {
+            push_signatures(self.client, publications, key)?;
+        }
         self.move_tags(publications, &mut published)?;
         Ok(published)
     }
@@ -208,6 +215,8 @@ impl Publisher<'_> {
             for image in &target.images {
                 let key = (repository.name(), image.manifest.digest());
                 manifests.insert(key, (repository, &image.manifest));
+                let attestation = image.attestation.as_ref().map(|attestation| &attestation.manifest);
+                manifests.extend(attestation.map(|it| ((repository.name(), it.digest()), (*repository, it))));
             }
             if let Some(index) = &target.index {
                 indexes.insert((repository.name(), index.digest()), (repository, index));
@@ -274,8 +283,10 @@ fn lacks_content(error: &registry::Error) -> bool {
     }
 }
 
-/// Returns an image's blobs with what they are made of: layers, oldest first, then the config.
+/// Returns an image's blobs with what they are made of: layers, oldest first, then the config, then attestations.
 fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
     let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
-    layers.chain([(&image.config.descriptor, Content::Document(&image.config))])
+    let attested = image.attestation.iter().flat_map(AttestationManifest::blobs);
+    let documents = [&image.config].into_iter().chain(attested);
+    layers.chain(documents.map(|document| (&document.descriptor, Content::Document(document))))
 }

@@ -7,7 +7,10 @@ use super::os_version::{build_of, runs_on};
 use crate::platform::Platform;
 
 /// The annotation by which BuildKit marks the attestation manifests of an index.
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+pub(super) const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// The annotation that names the manifest that an attestation manifest is about.
+pub(super) const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
 /// Returns the image of `index` that suits `platform` best, as containerd's `platforms.Only` orders them: the platform
 /// itself, then what the processor runs as well, newest first (arm/v7 takes v6 and v5; arm64 takes 32-bit arm; amd64
@@ -54,7 +57,8 @@ pub fn is_attestation(descriptor: &Descriptor) -> bool {
     is_unknown || annotations.is_some_and(|a| a.get(REFERENCE_TYPE).is_some_and(|t| t == "attestation-manifest"))
 }
 
-fn is_image(descriptor: &Descriptor) -> bool {
+/// Says whether an index's entry is an image, and no attestation or nested index.
+pub fn is_image(descriptor: &Descriptor) -> bool {
     let kind = DocumentKind::of_media_type(descriptor.media_type().as_ref());
     kind == Some(DocumentKind::Manifest) && !is_attestation(descriptor)
 }

@@ -7,10 +7,10 @@ use super::hosts;
 use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
-use super::shape;
+use super::shape::{self, Documents};
 use super::{
-    BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT, STDIN_DOCKERFILE,
-    TargetPlan,
+    Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT,
+    STDIN_DOCKERFILE, TargetPlan,
 };
 use crate::bakefile::{Call, ENTITLEMENTS, Spanned, Target, is_entitlement};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -51,8 +51,12 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             !is_only_linked || needed.get(target.name.as_str()).is_some_and(|needed| needed.contains(platform))
         };
         let tags = tags(target, &mut found);
-        let shape = shape::of_target(target, own, &mut found);
-        let outputs = if target.is_linked { Vec::new() } else { outputs(target, (&shape, &tags), own, &mut found) };
+        let attestations =
+            if target.is_linked { Attestations::default() } else { Attestations::of(target, &mut found) };
+        let documents = Documents { platforms: own, is_attested: !attestations.is_empty() };
+        let shape = shape::of_target(target, documents, &mut found);
+        let outputs =
+            if target.is_linked { Vec::new() } else { outputs(target, (&shape, &tags), documents, &mut found) };
         claims.add(target, &outputs, &mut found);
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
@@ -62,6 +66,7 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             shape,
             tags,
             given: Given::of(target),
+            attestations,
             is_linked: target.is_linked,
         });
     }
@@ -238,7 +243,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     let ignored = [
         ("cache-from", target.cache_from.first().map(|cache| cache.span)),
         ("cache-to", target.cache_to.first().map(|cache| cache.span)),
-        ("attest", target.attest.iter().find(|attest| !attest.is_disabled).map(|attest| attest.span)),
         ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
     ];
     for (name, span) in ignored {

@@ -2,6 +2,7 @@
 //!
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
+mod attest;
 mod claims;
 mod destination;
 mod expand;
@@ -19,6 +20,7 @@ use crate::dockerfile::NetworkMode;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+pub use attest::{Attestations, ProvenanceMode, ProvenanceRequest, SbomFormat, SlsaVersion};
 pub use destination::{ImageFile, ImageFormat, LayoutForm, LocalMode, Output, PlatformSplit};
 pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
@@ -52,6 +54,8 @@ pub struct TargetPlan {
     pub shape: ImageShape,
     /// What its steps may mount that is no part of any result.
     pub given: Given,
+    /// What is attested of its result.
+    pub attestations: Attestations,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }

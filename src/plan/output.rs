@@ -1,9 +1,9 @@
 //! Where a target's result goes, from its `output` attribute (buildx v0.36, `build/opt.go`; BuildKit, `exporter/*`).
 
+use super::shape::Documents;
 use super::{ImageFile, ImageFormat, ImageShape, LayoutForm, LocalMode, Output, PlatformSplit, shape};
 use crate::bakefile::{OutputSpec, Target, parse_bool};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
-use crate::platform::Platform;
 use crate::reference::{InvalidReference, Reference};
 
 const KINDS: [&str; 7] = ["image", "registry", "oci", "docker", "local", "tar", "cacheonly"];
@@ -15,23 +15,23 @@ fn options(kind: &str) -> &'static [&'static str] {
         "image" | "registry" => &["push", "push-by-digest", "name", "store", "unpack", "name-canonical"],
         "oci" => &["dest", "tar", "name"],
         "docker" => &["dest", "tar", "name", "context"],
-        "local" => &["dest", "platform-split", "mode"],
-        "tar" => &["dest", "platform-split"],
+        "local" => &["dest", "platform-split", "mode", "attestation-prefix"],
+        "tar" => &["dest", "platform-split", "attestation-prefix"],
         _ => &[],
     }
 }
 
 /// Returns the outputs of `target`, whose image has this shape where they say nothing, which has these parsed `tags` and
-/// is for these platforms.
+/// has these documents.
 pub(super) fn outputs(
     target: &Target,
     (shape, tags): (&ImageShape, &[Reference]),
-    platforms: &[Platform],
+    documents: Documents<'_>,
     found: &mut Diagnostics,
 ) -> Vec<Output> {
     let mut outputs = Vec::new();
     for spec in &target.output {
-        match (Reader { target, spec, shape, tags, platforms }).output() {
+        match (Reader { target, spec, shape, tags, documents }).output() {
             Ok(output) => outputs.push(output),
             Err(wrong) => found.push(wrong),
         }
@@ -50,7 +50,7 @@ struct Reader<'a> {
     spec: &'a OutputSpec,
     shape: &'a ImageShape,
     tags: &'a [Reference],
-    platforms: &'a [Platform],
+    documents: Documents<'a>,
 }
 
 impl Reader<'_> {
@@ -120,9 +120,9 @@ impl Reader<'_> {
         if let Some(context) = context {
             return Err(self.error(format!("`context={context}` names a Docker, but the result goes to a file")));
         }
-        if is_docker && self.platforms.len() > 1 {
+        if is_docker && self.documents.platforms.len() > 1 {
             let message = "docker exporter does not support exporting manifest lists, use the oci exporter instead";
-            let note = format!("target \"{}\" is for {} platforms", self.target.name, self.platforms.len());
+            let note = format!("target \"{}\" is for {} platforms", self.target.name, self.documents.platforms.len());
             return Err(self.error(message).note(note).hint("write `type=oci`, or build one platform: `--platform`"));
         }
         let dest = if form == LayoutForm::Directory { self.directory()? } else { self.file() };
@@ -130,7 +130,7 @@ impl Reader<'_> {
     }
 
     fn shape(&self) -> Result<ImageShape, Diagnostic> {
-        shape::of_output(self.spec, self.shape, self.platforms)
+        shape::of_output(self.spec, self.shape, self.documents)
     }
 
     /// Returns the image's names: the target's tags or, without those, `name`. The peer lets tags win too.
@@ -162,7 +162,7 @@ impl Reader<'_> {
 
     /// Returns where platforms go: apart if there are several, unless it is said.
     fn split(&self) -> Result<PlatformSplit, Diagnostic> {
-        let is_split = self.flag("platform-split", self.platforms.len() > 1)?;
+        let is_split = self.flag("platform-split", self.documents.platforms.len() > 1)?;
         Ok(if is_split { PlatformSplit::Split } else { PlatformSplit::Merged })
     }
 

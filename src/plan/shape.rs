@@ -17,9 +17,9 @@ pub(super) const OPTIONS: [&str; 5] =
 
 /// Options of the peer's that ask for what bake has not, and why that is.
 const REFUSED: [(&str, &str); 9] = [
-    ("attestation-inline", "images have no attestations"),
-    ("attestation-prefix", "images have no attestations"),
-    ("oci-artifact", "it is about attestations, which images have not"),
+    ("attestation-inline", "attestations stand in the index of the image"),
+    ("attestation-prefix", "it is about the files of `type=local` and `type=tar`"),
+    ("oci-artifact", "attestations have image manifests, which every registry takes"),
     ("buildinfo", "the peer has given it up for provenance"),
     ("buildinfo-attrs", "the peer has given it up for provenance"),
     ("dangling-name-prefix", "images in the store have no names"),
@@ -147,11 +147,20 @@ pub(super) fn refusal(key: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == key).map(|(_, reason)| *reason)
 }
 
+/// What there is to stand in.
+#[derive(Clone, Copy)]
+pub(super) struct Documents<'a> {
+    /// Each has a manifest.
+    pub(super) platforms: &'a [Platform],
+    /// Then there is an index for a single platform, too.
+    pub(super) is_attested: bool,
+}
+
 /// Returns the shape of a target's image where its outputs say nothing: its `annotations`.
-pub(super) fn of_target(target: &Target, platforms: &[Platform], found: &mut Diagnostics) -> ImageShape {
+pub(super) fn of_target(target: &Target, documents: Documents<'_>, found: &mut Diagnostics) -> ImageShape {
     let mut shape = ImageShape::default();
     for annotation in target.annotations.iter().filter(|annotation| !annotation.value.is_empty()) {
-        let checked = add_prefixed(&mut shape.annotations, &annotation.value).and_then(|()| check(&shape, platforms));
+        let checked = add_prefixed(&mut shape.annotations, &annotation.value).and_then(|()| check(&shape, documents));
         if let Err(reason) = checked {
             let message = format!("{reason} (an annotation of target \"{}\")", target.name);
             found.push(Diagnostic::error(annotation.span, message));
@@ -180,12 +189,12 @@ fn add_prefixed(annotations: &mut Annotations, text: &str) -> Result<(), String>
 pub(super) fn of_output(
     spec: &OutputSpec,
     base: &ImageShape,
-    platforms: &[Platform],
+    documents: Documents<'_>,
 ) -> Result<ImageShape, Diagnostic> {
-    read(&spec.fields, base, platforms).map_err(|reason| Diagnostic::error(spec.span, reason))
+    read(&spec.fields, base, documents).map_err(|reason| Diagnostic::error(spec.span, reason))
 }
 
-fn read(fields: &Fields, base: &ImageShape, platforms: &[Platform]) -> Result<ImageShape, String> {
+fn read(fields: &Fields, base: &ImageShape, documents: Documents<'_>) -> Result<ImageShape, String> {
     let mut shape = ImageShape { compression: compression(fields)?, ..base.clone() };
     shape.is_forced = flag(fields, "force-compression", false)?;
     if !flag(fields, "rewrite-timestamp", true)? {
@@ -211,7 +220,7 @@ fn read(fields: &Fields, base: &ImageShape, platforms: &[Platform]) -> Result<Im
         }
         shape.annotations.add(level, name, value);
     }
-    check(&shape, platforms)?;
+    check(&shape, documents)?;
     Ok(shape)
 }
 
@@ -240,16 +249,19 @@ fn compression(fields: &Fields) -> Result<Compression, String> {
 }
 
 /// Refuses annotations that have no place in the image.
-fn check(shape: &ImageShape, platforms: &[Platform]) -> Result<(), String> {
+fn check(shape: &ImageShape, documents: Documents<'_>) -> Result<(), String> {
     let Annotations { index, index_descriptor, manifest_descriptor, .. } = &shape.annotations;
     let has_index_level = !index.is_empty() || !index_descriptor.is_empty();
-    if let Some(platform) = shape.annotations.platforms().find(|platform| !platforms.contains(platform)) {
+    if let Some(platform) = shape.annotations.platforms().find(|platform| !documents.platforms.contains(platform)) {
         return Err(format!("invalid annotation: no platform {platform} found in source"));
     }
     if shape.media_types == MediaTypes::Docker && (has_index_level || !manifest_descriptor.is_empty()) {
         return Err("cannot export annotations with \"oci-mediatypes=false\"".to_owned());
     }
-    if platforms.len() < 2 && has_index_level {
+    if shape.media_types == MediaTypes::Docker && documents.is_attested {
+        return Err("cannot export attestations with \"oci-mediatypes=false\"".to_owned());
+    }
+    if documents.platforms.len() < 2 && !documents.is_attested && has_index_level {
         return Err("index annotations not supported for single platform export".to_owned());
     }
     Ok(())
@@ -276,7 +288,7 @@ mod tests {
 
     fn shape(text: &str, platforms: &[&str]) -> Result<ImageShape, String> {
         let platforms: Vec<Platform> = platforms.iter().map(|text| text.parse().expect("known")).collect();
-        read(&fields(text), &ImageShape::default(), &platforms)
+        read(&fields(text), &ImageShape::default(), Documents { platforms: &platforms, is_attested: false })
     }
 
     #[test]

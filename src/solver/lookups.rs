@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::key::CacheKey;
 use crate::digest::Digest;
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 
 /// The answers of a run so far.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Lookups {
     pub steps: BTreeMap<VertexId, Arc<Lookup>>,
     /// What came over the network, by source.
     pub fetched: BTreeMap<VertexId, Digest>,
+    /// What each source on the network was, as others name it: a commit, or `algorithm:hex`.
+    pub identities: BTreeMap<SourceOp, String>,
 }
 
 /// One answer.

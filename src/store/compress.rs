@@ -47,6 +47,19 @@ impl Store {
         layer.keep()
     }
 
+    /// Writes the archive of the top layer of `stack` from its snapshot.
+    ///
+    /// # Errors
+    /// The snapshot is not there, or `out` fails.
+    pub fn write_layer(&self, stack: &[DiffId], out: &mut dyn Write) -> Result<(), StoreError> {
+        let stack = self.origin(stack);
+        let below = &stack[..stack.len().saturating_sub(1)];
+        self.lay_missing(below)?;
+        let (changes, lowers) = (self.changes(stack)?, self.lowers(below)?);
+        diff::write_layer(&changes.path, &lowers, i64::MAX, out)
+            .map_err(|error| StoreError::io("read", &changes.path, error))
+    }
+
     /// Compresses the tar archive that `write` writes, with all processors.
     pub(super) fn compress(
         &self,

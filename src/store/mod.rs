@@ -15,7 +15,7 @@
 //! ├── records/HEX            by cache key: the stack that a step made
 //! ├── members/HEX            by a compressed layer's digest: the pieces that it is made of (see `compress::index`)
 //! ├── copies/HEX             by the name of a COPY of a large directory: the layer that it made last, and of what
-//! ├── memos/HEX              small texts that were costly to find
+//! ├── memos/HEX              texts that were costly to find, such as the packages in a root file system
 //! ├── history/HEX            by project, target and platform: which steps the last build was made of
 //! ├── listings/HEX/HEX       by what is selected of a directory, then by its digest: the files, with digest and mode
 //! ├── mounts/HEX[.N]/        cache mounts by their id, which HEX.N.lock says
@@ -296,6 +296,14 @@ impl Store {
     pub fn private_directory(&self) -> Result<tempfile::TempDir, StoreError> {
         let made = tempfile::Builder::new().prefix("private").tempdir_in(&self.temporaries);
         made.map_err(|error| StoreError::io("create a directory in", &self.temporaries, error))
+    }
+
+    /// Returns an empty store of its own among the temporaries of this one; it is gone when this one is closed.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn nested(&self) -> Result<Store, StoreError> {
+        Store::open(&self.temporary())
     }
 
     /// Returns a fresh path for a temporary, below this process's own directory.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
-use crate::graph::VertexId;
+use crate::graph::{SourceOp, VertexId};
 use crate::solver::key::CacheKey;
 use crate::solver::lookups::{Found, Lookup, Lookups};
 
@@ -15,6 +15,11 @@ impl Answers {
     /// Returns the answers so far.
     pub fn so_far(&self) -> Lookups {
         self.lists().clone()
+    }
+
+    /// Notes what a source on the network was.
+    pub fn note_identity(&self, source: &SourceOp, identity: String) {
+        self.lists().identities.insert(source.clone(), identity);
     }
 
     fn lists(&self) -> MutexGuard<'_, Lookups> {

@@ -28,6 +28,8 @@ pub struct FetchedFiles {
     pub directory: PathBuf,
     /// Says what it is: equal digests, equal names and bytes.
     pub content: Digest,
+    /// What it is as others name it: a commit, or `algorithm:hex` of a file.
+    pub identity: String,
     /// Modification time, seconds since 1970.
     pub modified: i64,
     /// What is in the directory.
@@ -100,6 +102,12 @@ impl<'a> Fetched<'a> {
         }
         self.files.lock().expect("no work is done under this lock").insert(id, files);
         Ok(hasher.finish())
+    }
+
+    /// Returns what was brought in so far, as others name it, by the vertex that names it.
+    pub fn identities(&self) -> Vec<(VertexId, String)> {
+        let files = self.files.lock().expect("no work is done under this lock");
+        files.iter().map(|(id, files)| (*id, files.identity.clone())).collect()
     }
 
     /// Opens what was brought in for the vertex `id`.

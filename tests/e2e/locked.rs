@@ -138,3 +138,30 @@ fn what_the_lockfile_cannot_stand_for_is_built() {
     assert_eq!(counts(&ran), (4, 1), "{}", ran.stderr);
     assert_eq!((ran.stdout, project.read("bake.lock")), (first.stdout, lock));
 }
+
+#[test]
+fn a_lockfile_that_would_change_fails_the_build_where_that_is_asked_for() {
+    let Some(registry) = registry() else { return };
+    let project = pair(registry);
+    let none = project.bake(&["build", "--push", "--locked"]).fails(6);
+    assert!(
+        none.stderr.contains("error: bake.lock is not what this build came to, and --locked was given"),
+        "{}",
+        none.stderr
+    );
+    assert!(!project.exists("bake.lock"));
+    project.bake(&["build", "--push"]).succeeds();
+    let lock = project.read("bake.lock");
+    project.bake(&["build", "--push", "--locked"]).succeeds();
+    project.write("two/file", "another");
+    let changed = project.bake(&["build", "--push", "--locked"]).fails(6);
+    assert!(changed.stderr.contains("note: target two, linux/amd64: sha256:"), "{}", changed.stderr);
+    assert!(!changed.stderr.contains("target one"), "{}", changed.stderr);
+    assert!(!changed.stderr.contains("pushed"), "{}", changed.stderr);
+    assert_eq!(project.read("bake.lock"), lock);
+    // Nothing was published either.
+    forget(&project);
+    project.write("two/file", "2");
+    let again = project.bake(&["build", "--push", "--locked"]).succeeds();
+    assert_eq!(counts(&again), (0, 2), "{}", again.stderr);
+}

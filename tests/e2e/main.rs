@@ -7,6 +7,7 @@
 
 mod add;
 mod affected;
+mod attestations;
 mod build;
 mod cache;
 mod checks;
@@ -45,7 +46,9 @@ mod rights;
 mod rootless;
 mod secrets;
 mod shape;
+mod sign;
 mod ssh;
 mod stdin;
 mod support;
+mod verify;
 mod why;
