@@ -13,6 +13,7 @@
 //! | 8 | `cli` | flags, terminal, exit codes; the only place that prints or reads the environment |
 //! | 7 | `commands` | one file per verb: a short recipe over the rows below |
 //! | 6 | `report` | events → progress and summary |
+//! | 6 | `remotecache` | caches that machines share: entries and layers in registries, directories, S3, GitHub Actions |
 //! | 6 | `export` | results → image, OCI layout, Docker and Podman, local directory, tar; the release transaction |
 //! | 5 | `worker` | runs one op: file ops, native and emulated exec; `worker::sandbox` holds namespaces and mounts |
 //! | 5 | `source` | brings images, git trees and files over HTTP in |
@@ -56,6 +57,7 @@ pub mod platform;
 pub mod reference;
 pub mod registry;
 pub mod remote;
+pub mod remotecache;
 pub mod report;
 pub mod solver;
 pub mod source;

@@ -243,6 +243,12 @@ pub struct BuildFlags {
     /// Go on with what does not depend on a failed step; nothing is pushed
     #[arg(long)]
     keep_going: bool,
+    /// With --keep-going: publish the targets that were built although others failed
+    #[arg(long, requires = "keep_going")]
+    publish_partial: bool,
+    /// Go on with a release of these targets that did not end: send what no registry acknowledged, then set the tags
+    #[arg(long)]
+    resume: bool,
     /// Refuse steps that would run under emulation, before anything runs
     #[arg(long)]
     no_emulation: bool,
@@ -331,11 +337,14 @@ impl BuildFlags {
         }
         let BuildFlags { project, jobs, keep_going, no_emulation, fail_on_miss, locked, store, .. } = self;
         let (store_limit, metadata_file, allow, sign) = (self.store_limit, self.metadata_file, self.allow, self.sign);
+        let (publish_partial, resume) = (self.publish_partial, self.resume);
         let project = ProjectRequest { store, ..project.request() };
         Ok(BuildRequest {
             project,
             jobs,
             keep_going,
+            publish_partial,
+            resume,
             no_emulation,
             fail_on_miss,
             locked,

@@ -23,6 +23,7 @@ use crate::reference::Reference;
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::root::Root;
+use crate::worker::answers::Answers;
 use crate::worker::layers::Layers;
 
 /// Everything that documents are made of.
@@ -32,6 +33,8 @@ pub(super) struct Attesting<'a> {
     pub(super) sources: &'a SourceMap,
     /// What decides each result, by target and platform.
     pub(super) inputs: &'a BTreeMap<(String, Platform), Digest>,
+    /// What the cache was asked and answered.
+    pub(super) answers: &'a Answers,
     /// What sources on the network were: commits, or `algorithm:hex`.
     pub(super) identities: &'a BTreeMap<SourceOp, String>,
     /// The same of contexts that were brought in, by the path that stands for each in the plan.
@@ -153,7 +156,7 @@ impl Attesting<'_> {
 /// Returns what statements of an image are about: its manifest, under the name of each repository that it is for.
 fn subjects(target: &TargetPlan, image: &PlatformImage) -> Vec<Subject> {
     let pushed = target.outputs.iter().flat_map(|output| match output {
-        Output::Push(names, _) => &names[..],
+        Output::Push(names, _) | Output::PushByDigest(names, _) => &names[..],
         _ => &[],
     });
     let names = target.tags.iter().chain(pushed).map(|name| purl::repository(name, &image.platform));

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::added::Added;
+use super::ahead::Ahead;
 use super::attestations::Attesting;
 use super::build_warnings::{self, BuildWarning};
+use super::caches::{self, Caches, Sharing};
 use super::call::{self, Call};
 use super::engine::Solver;
 use super::jobs::Jobs;
@@ -14,7 +16,8 @@ use super::keep_going::Outcomes;
 use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
-use super::release::{self, Released};
+use super::publish::{self, Fates};
+use super::release::{Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
 use super::step_failure::{self, Surroundings};
@@ -24,16 +27,15 @@ use super::{
     Failure, Host, Kind, Progress, doctor, emulated_steps, entitlements, image_id, lockfile, metadata, outputs, sign,
     stdin, why,
 };
-use crate::digest::{DiffId, Digest};
-use crate::export::image::{self, Assembly, ExportError, TargetImage, TargetResult};
+use crate::export::image::TargetResult;
+use crate::export::push::Publisher;
 use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
-use crate::oci::Descriptor;
-use crate::plan::{ImageShape, Output, Plan, STDIN_CONTEXT};
-use crate::platform::Platform;
+use crate::plan::{Output, Plan, STDIN_CONTEXT};
 use crate::registry::{Client, Options};
 use crate::remote::Home;
+use crate::remotecache::{Exports, Outbox};
 use crate::report::why::TargetReport;
 use crate::report::{Color, Fanout, Live, Plain, Summary, Tail, TerminalSize};
 use crate::solver::activity::Activities;
@@ -44,7 +46,6 @@ use crate::solver::notice::Listener;
 use crate::source::image::{ImageResolver, ResolvedNames};
 use crate::store::{Store, StoreLimit};
 use crate::sys::files::DiskFiles;
-use crate::sys::threads;
 use crate::worker::answers::Answers;
 use crate::worker::contexts::Contexts;
 use crate::worker::layers::Layers;
@@ -61,6 +62,10 @@ pub struct BuildRequest {
     pub jobs: Jobs,
     /// A failure cancels only what depends on it; nothing is published.
     pub keep_going: bool,
+    /// With it: targets that were built, and can be sent, are published although others were not.
+    pub publish_partial: bool,
+    /// Goes on with a release of the same targets that did not end.
+    pub resume: bool,
     /// A step that would run under emulation is an error, found before anything runs.
     pub no_emulation: bool,
     /// Nothing is run: a step that is not in the cache fails the build.
@@ -86,9 +91,6 @@ const MAX_ATTEMPTS: usize = 8;
 
 /// Lines of a failed step's output that end the report.
 const N_TAIL_LINES: usize = 20;
-
-/// Images that are assembled at once; the compression inside uses all processors.
-const N_ASSEMBLERS: usize = 4;
 
 /// Builds; returns a line for each target that was asked for: its name and the digest of its image. Nothing where an
 /// output went to standard output, which is that output's alone.
@@ -177,8 +179,10 @@ fn prepared_with<T>(
     let mut checkouts = remotes::bring_in(&mut plan, home.as_deref(), store, host, activities)?;
     let context = stdin::bring_in(&mut plan, store, &mut std::io::stdin().lock())?;
     checkouts.directories.extend(context.map(|directory| (STDIN_CONTEXT.to_owned(), directory)));
+    let caches = &Caches::open(&plan, client, host)?;
     let (checkouts, mapping) = (&checkouts, &mapping);
-    let build = Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, activities };
+    let build =
+        Build { request, host, plan: &plan, checkouts, store, image_stores, mapping, client, caches, activities };
     let done = work(&build, &mut project, &listener);
     // The live view is taken down before anything else is said.
     drop(listener);
@@ -186,6 +190,9 @@ fn prepared_with<T>(
         host.talk.line(&format!(
             "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
         ));
+    }
+    for what in caches.imports.warnings() {
+        host.talk.line(&format!("warning: {what}"));
     }
     // Whatever an interrupt made fail, it was the user who asked.
     let done = done.map_err(|failure| match failure.kind {
@@ -209,7 +216,8 @@ pub(super) fn explain(request: &BuildRequest, host: &Host) -> Result<Vec<TargetR
         let contexts = build.contexts();
         let answers = Answers::default();
         let (lowered, secrets) = (&lowered, &secrets);
-        let solver = Solver { build, lowered, layers: &layers, contexts: &contexts, secrets, answers: &answers };
+        let (layers, contexts, answers) = (&layers, &contexts, &answers);
+        let solver = Solver { build, lowered, layers, contexts, secrets, answers, sharing: None };
         Ok(solver.look(project, listener)?.1)
     })?;
     Ok(targets)
@@ -249,11 +257,13 @@ pub(super) struct Build<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) host: &'a Host,
     pub(super) plan: &'a Plan,
-    checkouts: &'a Checkouts,
+    pub(super) checkouts: &'a Checkouts,
     pub(super) store: &'a Store,
     image_stores: &'a ImageStores,
     mapping: &'a IdMapping,
     pub(super) client: &'a Client,
+    /// Those of other machines.
+    pub(super) caches: &'a Caches<'a>,
     pub(super) activities: &'a Activities<'a>,
 }
 
@@ -270,8 +280,9 @@ impl Build<'_> {
         for _ in 1..MAX_ATTEMPTS {
             let result = self.run(project, listener, tail);
             let n_now = self.store.damages().len();
+            let is_sound = n_now == n_damages && !self.caches.imports.broke();
             let is_piped = self.plan.targets.iter().flat_map(|target| &target.outputs).any(Output::is_stdout);
-            if result.is_ok() || n_now == n_damages || is_piped || self.host.cancel.is_cancelled() {
+            if result.is_ok() || is_sound || is_piped || self.host.cancel.is_cancelled() {
                 return result;
             }
             n_damages = n_now;
@@ -280,25 +291,47 @@ impl Build<'_> {
     }
 
     fn run(&self, project: &mut Project, listener: &dyn Listener, tail: &Tail) -> Result<Built, Failure> {
-        // A key that cannot be used is known before anything runs.
-        let sign = self.request.sign.as_deref();
-        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
         let secrets = self.secrets();
         let (lock, lowered) = self.lower(project, &secrets)?;
         if self.request.no_emulation {
             emulated_steps::refuse(&lowered, &project.sources)?;
         }
-        let layers = Layers::new(self.store, self.client, self.activities);
+        let sinks = caches::sinks(self.plan, &lowered, self.client, self.host)?;
+        let exports = Exports::new(self.store, self.activities, sinks);
+        let (built, unsent) =
+            exports.beside(|outbox| self.run_lowered(project, (lock, lowered), &secrets, (listener, tail), outbox));
+        let built = built?;
+        caches::check(unsent, self.host)?;
+        Ok(built)
+    }
+
+    /// Runs; `outbox` gets what steps make.
+    fn run_lowered(
+        &self,
+        project: &mut Project,
+        (lock, lowered): (Lockfile, Lowered),
+        secrets: &Secrets,
+        (listener, tail): (&dyn Listener, &Tail),
+        outbox: Option<&Outbox<'_>>,
+    ) -> Result<Built, Failure> {
+        // A key that cannot be used is known before anything runs.
+        let sign = self.request.sign.as_deref();
+        let key = sign.map(|spec| sign::key(spec, self.plan, self.host)).transpose()?;
+        let layers = Layers::new(self.store, self.client, self.activities).and(&self.caches.imports);
         let contexts = self.contexts();
-        let answers = Answers::default();
+        let (answers, found) = (Answers::default(), Mutex::default());
         let locked = self.locked(&lowered, &lock, &layers, &contexts, project.epoch)?;
+        let journal = publish::journal(self, project);
+        let Build { host, client, store, activities, .. } = *self;
+        let publisher = Publisher::new(client, store, &layers, activities, &journal, host.now.as_secs(), key.as_ref());
         let solver = Solver {
             build: self,
             lowered: &lowered.without(&locked),
             layers: &layers,
             contexts: &contexts,
-            secrets: &secrets,
+            secrets,
             answers: &answers,
+            sharing: Some(&Sharing { outbox, found: &found }),
         };
         let solved = match self.request.fail_on_miss {
             true => {
@@ -306,39 +339,40 @@ impl Build<'_> {
                 why::missed(&targets).inspect_err(|_| self.host.talk.line(why::text(&targets).trim_end()))?;
                 solved
             }
-            false => solver.run(project, listener)?,
+            false => Ahead::new(self, &lowered, &publisher).beside(|on_made| solver.run(project, listener, on_made))?,
         };
         contexts.save(self.store);
         solver.record(project, &solved);
-        self.check((&lowered, &locked), &solved, project, tail)?;
-        let inputs = self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?;
+        // Failed steps are told before anything that their inputs lack.
+        let inputs = match solved.failures.is_empty() || self.request.publish_partial {
+            true => self.inputs(&lowered, &contexts, &solved.contents, project.epoch)?,
+            false => BTreeMap::new(),
+        };
         let attesting = Attesting {
             lowered: &lowered,
             sources: &project.sources,
             inputs: &inputs,
+            answers: &answers,
             identities: &answers.so_far().identities,
             context_identities: &self.checkouts.identities,
             store: self.store,
             layers: &layers,
             activities: self.activities,
         };
+        let (plan, publisher, epoch) = (self.plan, &publisher, project.epoch);
+        let image_stores = self.image_stores;
+        let release = Release { host, plan, store, publisher, image_stores, layers: &layers, activities, epoch };
+        self.check((&lowered, &locked), &solved, project, tail, Some((&release, &attesting)))?;
         let results = self.assemble(&lowered, &solved.contents, &locked, &attesting)?;
-        let release = release::Release {
-            host: self.host,
-            plan: self.plan,
-            store: self.store,
-            client: self.client,
-            image_stores: self.image_stores,
-            layers: &layers,
-            activities: self.activities,
-            epoch: project.epoch,
-            key: key.as_ref(),
-        };
+        caches::keep(&found, self.store, &Layers::new(self.store, self.client, self.activities));
         let update = lockfile::Update { plan: self.plan, results: &results, inputs: &inputs, pins: &lowered.pins };
         if self.request.locked {
             lockfile::check(project, &lock, &update)?;
         }
-        let released = release.send(&results)?;
+        let released = match self.request.publish_partial {
+            true => release.send_what_can_be(&results)?,
+            false => release.send(&results)?,
+        };
         if !project.is_remote() {
             lockfile::write(project, &lock, &update)?;
         }
@@ -364,9 +398,10 @@ impl Build<'_> {
             contexts: &contexts,
             secrets,
             answers: &answers,
+            sharing: None,
         };
-        let solved = solver.run(project, listener)?;
-        self.check((&lowered, &LockedImages::new()), &solved, project, tail)?;
+        let solved = solver.run(project, listener, &|_, _| {})?;
+        self.check((&lowered, &LockedImages::new()), &solved, project, tail, None)?;
         Ok((lowered, solved.contents))
     }
 
@@ -442,6 +477,7 @@ impl Build<'_> {
         solved: &Solved<WorkerError>,
         project: &Project,
         tail: &Tail,
+        release: Option<(&Release<'_>, &Attesting<'_>)>,
     ) -> Result<(), Failure> {
         if self.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted; nothing was published"));
@@ -457,80 +493,12 @@ impl Build<'_> {
         }
         let (plan, contents) = (self.plan, &solved.contents);
         let outcomes = Outcomes { plan, lowered, locked, sources: &project.sources, contents, failures };
+        let fates = match release.filter(|_| self.request.publish_partial) {
+            Some((release, attesting)) => self.publish_built(&outcomes, release, attesting)?,
+            None => Fates::default(),
+        };
         // Some of it was built: whatever stopped the rest, it is a build with failed steps.
-        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table()) })
-    }
-
-    fn assemble(
-        &self,
-        lowered: &Lowered,
-        contents: &BTreeMap<VertexId, Content>,
-        locked: &LockedImages,
-        attesting: &Attesting<'_>,
-    ) -> Result<Vec<TargetResult>, Failure> {
-        let fetch = |diff_id: &DiffId, layer: &Descriptor| attesting.layers.fetch(diff_id, layer);
-        let stack = |name: &str, platform: &Platform| -> Vec<DiffId> {
-            let root = lowered.targets[&(name.to_owned(), platform.clone())].root;
-            match root.and_then(|root| contents.get(&root)) {
-                Some(Content::Rootfs(stack)) => stack.clone(),
-                Some(Content::Local | Content::Fetched(_)) | None => Vec::new(),
-            }
-        };
-        threads::map(self.plan.targets.iter().collect(), N_ASSEMBLERS, |target| {
-            if let Some(image) = locked.get(&target.name) {
-                let stacks = image.images.iter().map(|image| (image.platform.clone(), image.stack.clone())).collect();
-                return Ok(TargetResult::new(stacks, vec![image.clone()], Vec::new()));
-            }
-            let stacks: Vec<(Platform, Vec<DiffId>)> =
-                target.platforms.iter().map(|p| (p.platform.clone(), stack(&p.name, &p.platform))).collect();
-            let images_of = |shape: &ImageShape| -> Result<Vec<_>, ExportError> {
-                let assembly = Assembly { store: self.store, fetch: &fetch, shape };
-                let images = stacks.iter().map(|(platform, stack)| {
-                    let target = &lowered.targets[&(target.name.clone(), platform.clone())];
-                    let base = target.root.and_then(|root| lowered.definition.base_image(root));
-                    let base = base.map_or_else(|| Ok(Vec::new()), |manifest| image::layers(self.store, &manifest))?;
-                    assembly.image(platform, &target.config, &base, stack)
-                });
-                images.collect()
-            };
-            let shapes = target.shapes();
-            let mut documents = match shapes.is_empty() {
-                true => attesting.attest(target, &stacks, &mut [])?,
-                false => Vec::new(),
-            };
-            let mut images = Vec::new();
-            for shape in shapes {
-                let mut of_shape = images_of(shape).map_err(|error| release::export_failure(&error))?;
-                documents = attesting.attest(target, &stacks, &mut of_shape)?;
-                images.push(TargetImage::new(target.name.clone(), of_shape, shape.clone()));
-            }
-            Ok::<_, Failure>(TargetResult::new(stacks, images, documents))
-        })
-    }
-
-    /// Returns the inputs digest of a target's image from that of its steps and config: the image's shape is another input.
-    pub(super) fn shaped(&self, name: &str, inputs: Digest) -> Digest {
-        let target = self.plan.targets.iter().find(|target| target.name == name);
-        let identity = target.map_or_else(String::new, |target| {
-            target.shapes().first().map_or_else(String::new, |shape| shape.identity())
-        });
-        if identity.is_empty() { inputs } else { Digest::of(format!("{inputs} {identity}").as_bytes()) }
-    }
-
-    fn inputs(
-        &self,
-        lowered: &Lowered,
-        contexts: &Contexts,
-        contents: &BTreeMap<VertexId, Content>,
-        epoch: i64,
-    ) -> Result<BTreeMap<(String, Platform), Digest>, Failure> {
-        let local_digest = |source: &_, selection: &_| contexts.digest(source, selection);
-        let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, contents);
-        let digest = |(key, target): (&(String, Platform), &LoweredTarget)| {
-            Ok((key.clone(), self.shaped(&key.0, inputs.digest(target.root, &target.config)?)))
-        };
-        let digests: Result<_, crate::worker::file::FileError> = lowered.targets.iter().map(digest).collect();
-        digests.map_err(|error| Failure::new(Kind::Build, error))
+        Err(Failure { kind: Kind::Build, ..failure.paragraph(&outcomes.table(&fates)) })
     }
 }
 

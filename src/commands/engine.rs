@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::added::Added;
+use super::ahead::OnMade;
 use super::build::{Build, path};
+use super::caches::{Caching, Sharing};
 use super::jobs;
 use super::project::{self, Project};
 use super::solve::Lowered;
@@ -38,13 +40,21 @@ pub(super) struct Solver<'a> {
     pub(super) contexts: &'a Contexts,
     pub(super) secrets: &'a Secrets,
     pub(super) answers: &'a Answers,
+    /// What is exchanged with caches of other machines; `None` where they are left alone.
+    pub(super) sharing: Option<&'a Sharing<'a>>,
 }
 
 impl Solver<'_> {
-    /// Runs what is not in the cache.
-    pub(super) fn run(&self, project: &Project, listener: &dyn Listener) -> Result<Solved<WorkerError>, Failure> {
+    /// Runs what is not in the cache, and tells `on_made` what that made.
+    pub(super) fn run(
+        &self,
+        project: &Project,
+        listener: &dyn Listener,
+        on_made: &OnMade<'_>,
+    ) -> Result<Solved<WorkerError>, Failure> {
         let history = self.history(project);
-        self.drive(Effects::All, Some(&history).filter(|_| self.build.host.progress != Progress::Quiet), listener)
+        let history = Some(&history).filter(|_| self.build.host.progress != Progress::Quiet);
+        self.drive(Effects::All, history, listener, on_made)
     }
 
     /// Keeps what each target that was built is made of, for those who explain a later build.
@@ -65,7 +75,7 @@ impl Solver<'_> {
         listener: &dyn Listener,
     ) -> Result<(Solved<WorkerError>, Vec<TargetReport>), Failure> {
         let history = self.history(project);
-        let solved = self.drive(Effects::None, None, &Hits(listener))?;
+        let solved = self.drive(Effects::None, None, &Hits(listener), &|_, _| {})?;
         if self.build.host.cancel.is_cancelled() {
             return Err(Failure::new(Kind::Interrupted, "interrupted"));
         }
@@ -85,6 +95,7 @@ impl Solver<'_> {
         effects: Effects,
         history: Option<&History<'_>>,
         listener: &dyn Listener,
+        on_made: &OnMade<'_>,
     ) -> Result<Solved<WorkerError>, Failure> {
         let Build { request, host, store, activities, .. } = self.build;
         let definition = &self.lowered.definition;
@@ -116,12 +127,18 @@ impl Solver<'_> {
             settings: &settings,
             answers: self.answers,
         };
+        // What is only looked at is looked for here alone.
+        let sharing = self.sharing.filter(|_| effects == Effects::All);
+        let by_step = sharing.map_or_else(BTreeMap::new, |_| self.build.caches.by_step(self.lowered));
+        let imports = &self.build.caches.imports;
+        let caching = Caching { worker: &worker, imports, by_step: &by_step, sharing };
         let telling = Telling {
-            worker: &worker,
+            worker: &caching,
             answers: self.answers,
             history,
             lowered: self.lowered,
             listener,
+            on_made,
             begin: host.begin,
             read: Mutex::new(BTreeMap::new()),
         };

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use super::failure::with_causes;
 use super::locked::LockedImages;
+use super::publish::Fates;
 use super::solve::Lowered;
 use crate::diagnostic::SourceMap;
 use crate::graph::VertexId;
-use crate::plan::{BuildContext, Plan, PlannedTarget};
+use crate::plan::{BuildContext, Plan, PlannedTarget, TargetPlan};
 use crate::solver::drive::StepFailure;
 use crate::solver::key::Content;
 use crate::solver::scheduler::reachable;
@@ -26,12 +27,19 @@ pub(super) struct Outcomes<'a> {
 
 impl Outcomes<'_> {
     /// Returns a head line and one line for each target and platform, in the plan's order.
-    pub(super) fn table(&self) -> String {
-        let rows: Vec<[String; 4]> = self.plan.planned().map(|target| self.row(target)).collect();
+    ///
+    /// What was published of it, if anything was, is in `fates`.
+    pub(super) fn table(&self, fates: &Fates) -> String {
+        let rows: Vec<[String; 4]> = self.plan.planned().map(|target| self.row(target, fates)).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths = [width(0), width(1), width(2)];
-        let n_built = rows.iter().filter(|row| row[2] == "built").count();
-        let mut text = format!("built {n_built} of {}; nothing was published:", rows.len());
+        let n_built = self.plan.planned().filter(|target| self.outcome(target).0 == "built").count();
+        let published = match fates.values().filter(|fate| fate.is_ok()).count() {
+            0 => "nothing was published".to_owned(),
+            1 => "1 target was published".to_owned(),
+            n => format!("{n} targets were published"),
+        };
+        let mut text = format!("built {n_built} of {}; {published}:", rows.len());
         for [target, platform, outcome, reason] in &rows {
             let [target_width, platform_width, outcome_width] = widths;
             let row = format!("{target:target_width$}  {platform:platform_width$}  {outcome:outcome_width$}  {reason}");
@@ -40,8 +48,17 @@ impl Outcomes<'_> {
         text
     }
 
-    fn row(&self, target: &PlannedTarget) -> [String; 4] {
-        let (outcome, reason) = self.outcome(target);
+    /// Says whether a target was built for all its platforms.
+    pub(super) fn is_built(&self, target: &TargetPlan) -> bool {
+        target.platforms.iter().all(|planned| self.outcome(planned).0 == "built")
+    }
+
+    fn row(&self, target: &PlannedTarget, fates: &Fates) -> [String; 4] {
+        let (outcome, reason) = match (self.outcome(target), fates.get(&target.name)) {
+            (("built", _), Some(Ok(tags))) => ("published", tags.join(", ")),
+            (("built", _), Some(Err(reason))) => ("not sent", reason.clone()),
+            (outcome, _) => outcome,
+        };
         [target.name.clone(), target.platform.to_string(), outcome.to_owned(), reason]
     }
 

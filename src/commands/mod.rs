@@ -2,10 +2,13 @@
 
 mod added;
 pub mod affected;
+mod ahead;
+mod assemble;
 mod attestations;
 pub mod build;
 mod build_warnings;
 pub mod cache;
+mod caches;
 mod call;
 pub mod check;
 pub mod compile;
@@ -33,6 +36,7 @@ mod metadata;
 mod outputs;
 pub mod print;
 pub mod project;
+mod publish;
 mod release;
 mod remotes;
 mod rights;
@@ -63,7 +67,8 @@ pub struct Host {
     pub directory: PathBuf,
     /// When the command began.
     pub begin: Instant,
-    /// The same on the calendar: since 1970. Only what the user asks the time for, and the stat cache, may use it.
+    /// The same on the calendar: since 1970. Only what the user asks the time for, the stat cache, and what signs
+    /// requests may use it.
     pub now: Duration,
     /// Random bytes, for `uuidv4()` and the salt of `bcrypt()` in bakefiles alone.
     pub seed: [u8; 32],

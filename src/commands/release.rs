@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 use super::load::ImageStores;
 use super::store_failure::store_failure;
-use super::{Failure, Host, Kind};
-use crate::attest::key::PrivateKey;
+use super::{Failure, Host, Kind, publish};
 use crate::digest::DiffId;
 use crate::digest::Digest;
 use crate::export::archive::{ArchiveTree, write_tar_with};
@@ -21,18 +20,18 @@ use crate::export::layout::{
 };
 use crate::export::local::{Ownership, copy_to_directory};
 use crate::export::mirror::{check_clashes, remove_others};
-use crate::export::push::{Publication, Published, Publisher};
+use crate::export::push::{Publication, PublishError, Published, Publisher};
 use crate::oci::Descriptor;
 use crate::plan::{ImageFormat, LayoutForm, LocalMode, Output, Plan, PlatformSplit, TargetPlan};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::Client;
 use crate::solver::activity::Activities;
 use crate::store::Store;
 use crate::sys::root::Root;
 use crate::worker::layers::{LayerError, Layers};
 
 /// Everything that sending needs.
+#[derive(Clone, Copy)]
 pub struct Release<'a> {
     /// Where the command runs.
     pub host: &'a Host,
@@ -40,8 +39,8 @@ pub struct Release<'a> {
     pub plan: &'a Plan,
     /// Has the layers.
     pub store: &'a Store,
-    /// Talks to registries.
-    pub client: &'a Client,
+    /// Sends to registries.
+    pub publisher: &'a Publisher<'a>,
     /// Take images besides registries and files.
     pub image_stores: &'a ImageStores,
     /// Fetches base layers that were never needed.
@@ -50,8 +49,6 @@ pub struct Release<'a> {
     pub activities: &'a Activities<'a>,
     /// Latest modification time in what is written, seconds since 1970.
     pub epoch: i64,
-    /// Signs what is published.
-    pub key: Option<&'a PrivateKey>,
 }
 
 /// An image and what it is called where it goes.
@@ -104,6 +101,18 @@ impl Release<'_> {
     /// # Errors
     /// A file cannot be written or a registry fails; before the first tag moves, all tags are as they were.
     pub fn send(&self, results: &[TargetResult]) -> Result<Released, Failure> {
+        let released = self.write(results)?;
+        let published = self.publish(results).map_err(|error| publish::failure(&error))?;
+        self.publisher.finish();
+        Ok(Released { published, ..released })
+    }
+
+    /// Writes files and directories, fills the images of a Docker or Podman, and returns all that is said of the release but
+    /// what was published under tags.
+    ///
+    /// # Errors
+    /// A file cannot be written, or an image not be loaded.
+    pub(super) fn write(&self, results: &[TargetResult]) -> Result<Released, Failure> {
         let mut released = Released::default();
         let mut layouts: BTreeMap<(&String, LayoutForm, ImageFormat), Vec<NamedImage<'_>>> = BTreeMap::new();
         for (target, output, result) in self.outputs(results) {
@@ -132,7 +141,8 @@ impl Release<'_> {
             released.written.push(dest.clone());
         }
         released.loaded = self.image_stores.fill(self, results)?;
-        self.publish(results, &mut released)?;
+        let by_digest = self.by_digest(results);
+        released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
         Ok(released)
     }
 
@@ -153,42 +163,33 @@ impl Release<'_> {
         outputs
     }
 
-    fn publish(&self, results: &[TargetResult], released: &mut Released) -> Result<(), Failure> {
-        let images = || {
-            let outputs = self.outputs(results).into_iter();
-            outputs.filter_map(|(_, output, result)| Some((output, result.image_for(output)?)))
-        };
-        let by_digest: Vec<(&TargetImage, Vec<Reference>)> = images()
-            .filter_map(|(output, image)| match output {
-                Output::PushByDigest(names, _) => {
-                    Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
-                }
-                _ => None,
-            })
-            .collect();
-        let tagged = images().filter_map(|(output, image)| match output {
+    /// Returns the images that are published without a tag, with their names.
+    fn by_digest<'r>(&self, results: &'r [TargetResult]) -> Vec<(&'r TargetImage, Vec<Reference>)> {
+        let outputs = self.outputs(results).into_iter();
+        let images = outputs.filter_map(|(_, output, result)| match (output, result.image_for(output)) {
+            (Output::PushByDigest(names, _), Some(image)) => {
+                Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
+            }
+            _ => None,
+        });
+        images.collect()
+    }
+
+    /// Publishes what the plan pushes: all of it, or nothing.
+    pub(super) fn publish(&self, results: &[TargetResult]) -> Result<Published, PublishError> {
+        let by_digest = self.by_digest(results);
+        let outputs = self.outputs(results).into_iter();
+        let images = outputs.filter_map(|(_, output, result)| Some((output, result.image_for(output)?)));
+        let tagged = images.filter_map(|(output, image)| match output {
             Output::Push(names, _) => Some(Publication { image, names }),
             _ => None,
         });
         let untagged = by_digest.iter().map(|(image, names)| Publication { image, names });
         let publications: Vec<Publication<'_>> = tagged.chain(untagged).collect();
         if publications.is_empty() {
-            return Ok(());
+            return Ok(Published::default());
         }
-        let publisher = Publisher {
-            client: self.client,
-            store: self.store,
-            layers: self.layers,
-            activities: self.activities,
-            now: self.host.now.as_secs(),
-            key: self.key,
-        };
-        released.published = publisher.publish(&publications).map_err(|error| export_failure(&error))?;
-        released.by_digest = by_digest.iter().flat_map(|(_, names)| names).map(ToString::to_string).collect();
-        let is_tag = |name: &String| !released.by_digest.contains(name);
-        released.published.tags_moved.retain(is_tag);
-        released.published.tags_unchanged.retain(is_tag);
-        Ok(())
+        self.publisher.publish(&publications)
     }
 
     /// Writes one layout that holds all `images`, each under its names.

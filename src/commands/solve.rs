@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span, neares
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
 use crate::oci::Compression;
-use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
+use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget, TargetPlan};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
 use crate::sys::files::Files;
@@ -54,15 +54,18 @@ impl Lowered {
         roots.into_iter().collect()
     }
 
+    /// Returns the step whose result is the root file system of a target for a platform; `None` for an empty one.
+    pub fn root(&self, target: &PlannedTarget) -> Option<VertexId> {
+        self.targets.get(&(target.name.clone(), target.platform.clone()))?.root
+    }
+
     /// Returns the steps that make the last layer of an image with the ordinary compression, and whose result no other step
     /// reads.
     pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
-        let images = plan
-            .targets
-            .iter()
-            .filter(|target| target.shapes().iter().any(|shape| shape.compression == Compression::default()));
-        let images = images.flat_map(|target| &target.platforms);
-        let tops = images.filter_map(|image| self.targets.get(&(image.name.clone(), image.platform.clone()))?.root);
+        let is_plain =
+            |target: &&TargetPlan| target.shapes().iter().any(|shape| shape.compression == Compression::default());
+        let images = plan.targets.iter().filter(is_plain).flat_map(|target| &target.platforms);
+        let tops = images.filter_map(|image| self.root(image));
         let read: BTreeSet<VertexId> =
             self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();
         tops.filter(|top| !read.contains(top)).collect()

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::ahead::OnMade;
 use super::build::{self, BuildRequest};
+use super::caches::Caching;
 use super::failure::with_causes;
 use super::solve::Lowered;
 use super::{Failure, Host, Kind};
@@ -22,7 +24,7 @@ use crate::solver::scheduler::{Verdict, reachable};
 use crate::solver::trace::Trace;
 use crate::worker::answers::Answers;
 use crate::worker::history::History;
-use crate::worker::local::{LocalWorker, WorkerError};
+use crate::worker::local::WorkerError;
 
 /// What `bake why` is asked.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +138,7 @@ impl Listener for Hits<'_> {
 /// A worker that says of each step that it runs what of it is other than in the last build.
 pub(super) struct Telling<'a> {
     /// Does the work.
-    pub worker: &'a LocalWorker<'a>,
+    pub worker: &'a Caching<'a>,
     /// What the cache answered so far.
     pub answers: &'a Answers,
     /// The last builds; `None` where nobody asks.
@@ -145,6 +147,8 @@ pub(super) struct Telling<'a> {
     pub lowered: &'a Lowered,
     /// Is told.
     pub listener: &'a dyn Listener,
+    /// Is told what each step made.
+    pub on_made: &'a OnMade<'a>,
     /// When the command began.
     pub begin: Instant,
     /// The last builds that were read; the mutex protects the list, and a small file is read under it.
@@ -163,7 +167,9 @@ impl Worker for Telling<'_> {
         if let Some(reason) = self.reason(vertex) {
             self.listener.on_notice(self.begin.elapsed(), Notice::Missed { vertex, reason: &reason });
         }
-        self.worker.execute(step)
+        let made = self.worker.execute(step)?;
+        (self.on_made)(vertex, &made);
+        Ok(made)
     }
 
     fn is_emulated(&self, vertex: VertexId) -> bool {

@@ -3,8 +3,8 @@
 use crate::attest::Document;
 use crate::digest::{DiffId, Digest};
 use crate::oci::{
-    AttestationManifest, Blob, Compression, Descriptor, ImageConfig, InvalidDocument, LayerCompression, image_index,
-    image_manifest, parse_manifest, with_annotations, with_attestations, with_platform,
+    AttestationManifest, Blob, Compression, Descriptor, ImageConfig, InvalidDocument, LayerCompression, annotated,
+    image_index, image_manifest, parse_manifest, with_annotations, with_attestations, with_platform,
 };
 use crate::plan::{ImageShape, Output};
 use crate::platform::Platform;
@@ -78,6 +78,11 @@ pub struct PlatformImage {
 }
 
 impl PlatformImage {
+    /// Adds an annotation, name and value, to the manifest.
+    pub fn annotate(&mut self, annotation: &(String, String)) {
+        self.manifest = annotated(&self.manifest, annotation);
+    }
+
     /// Returns what names its manifest: with its platform, and the annotations that are for it.
     fn descriptor(&self, shape: &ImageShape) -> Descriptor {
         let annotations = shape.annotations.manifest_descriptor(&self.platform);

@@ -1,11 +1,19 @@
 //! The release transaction: blobs, then manifests by digest, then indexes by digest, then all tags.
 //!
-//! Nothing that a registry has is sent again, and where it has a target's whole image (its index and manifests by digest)
-//! none of their blobs is even asked for. Tags move only when every document of every target is in place, so a failure
-//! before that leaves all of them where they were.
+//! 1. While steps run, the blobs of what is built already are sent ([`Publisher::send_ahead`]): nobody sees them, for nothing
+//!    names them.
+//! 2. Nothing that a registry has is sent again; where it has a target's whole image (its index and manifests by digest)
+//!    none of their blobs is even asked for. What one repository of a registry has, the others mount.
+//! 3. Tags move only when every document of every target is in place, so a failure before that leaves all of them where
+//!    they were. A failure between two tags says which have moved.
+//! 4. Whatever a registry acknowledged is noted in a [`journal`], so that a process that was killed can be gone on with.
+
+mod blobs;
+pub mod journal;
+pub mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,17 +21,25 @@ use super::image::{ExportError, PlatformImage, TargetImage};
 use super::sign::push_signatures;
 use super::whole::WholeImages;
 use crate::attest::key::PrivateKey;
-use crate::digest::{DiffId, Digest};
-use crate::oci::{AttestationManifest, Blob, Descriptor, digest_of};
+use crate::digest::Digest;
+use crate::oci::Blob;
 use crate::reference::Reference;
-use crate::registry::{self, Client, Pushed};
+use crate::registry::{self, Client};
 use crate::solver::activity::Activities;
 use crate::store::Store;
+use crate::sys::cancel::CancelToken;
+use crate::sys::in_flight::InFlight;
 use crate::sys::threads;
 use crate::worker::layers::Layers;
 
+use journal::ReleaseJournal;
+use tags::TagState;
+
 /// Requests under way at once.
 const N_CONNECTIONS: usize = 6;
+
+/// Blobs of one image that are sent at once while steps run.
+const N_AHEAD: usize = 3;
 
 /// How often a document is put whose content the registry does not know yet, and the first pause; it grows with each
 /// attempt. While two push to one repository at once, Debian's registry denies for a moment what it has.
@@ -53,60 +69,113 @@ pub struct Published {
     pub tags_unchanged: Vec<String>,
 }
 
+/// Why a release did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Not everything came into its place. All tags are as they were.
+    #[error(transparent)]
+    Content(#[from] ExportError),
+    /// Somebody else moved a tag since the release was begun. All others are as they were found.
+    #[error("{tag} was moved by somebody else since this release was begun: it names {} now", shown(.current))]
+    Overtaken {
+        /// The tag.
+        tag: String,
+        /// What it names; `None` if it is gone.
+        current: Option<Digest>,
+    },
+    /// A tag could not be set.
+    #[error("{source}")]
+    Tags {
+        /// What became of each.
+        tags: Vec<TagState>,
+        /// Why.
+        source: Box<registry::Error>,
+    },
+}
+
 /// Sends images to registries.
 pub struct Publisher<'a> {
-    /// Talks to them.
-    pub client: &'a Client,
-    /// Has the blobs.
-    pub store: &'a Store,
-    /// Fetches base layers that were never needed here.
-    pub layers: &'a Layers<'a>,
-    /// Tells the user.
-    pub activities: &'a Activities<'a>,
+    client: &'a Client,
+    store: &'a Store,
+    pub(crate) layers: &'a Layers<'a>,
+    activities: &'a Activities<'a>,
+    journal: &'a ReleaseJournal<'a>,
     /// Seconds since 1970.
-    pub now: u64,
+    now: u64,
     /// Signs what tags will name.
-    pub key: Option<&'a PrivateKey>,
+    key: Option<&'a PrivateKey>,
+    /// By registry and digest: one blob is sent to one registry once, however many of its repositories want it.
+    in_flight: InFlight<(String, Digest)>,
+    /// What was sent so far; protects the value alone.
+    published: Mutex<Published>,
 }
 
-/// A blob that a repository is to have.
-struct WantedBlob<'a> {
-    repository: &'a Reference,
-    descriptor: &'a Descriptor,
-    content: Content<'a>,
-}
+impl<'a> Publisher<'a> {
+    /// Sends from `store` through `client`, and fetches base layers that were never needed here from `layers`. `now` is
+    /// in seconds since 1970. With a `key`, what tags will name is signed.
+    pub fn new(
+        client: &'a Client,
+        store: &'a Store,
+        layers: &'a Layers<'a>,
+        activities: &'a Activities<'a>,
+        journal: &'a ReleaseJournal<'a>,
+        now: u64,
+        key: Option<&'a PrivateKey>,
+    ) -> Publisher<'a> {
+        let (in_flight, published) = Default::default();
+        Publisher { client, store, layers, activities, journal, now, key, in_flight, published }
+    }
 
-#[derive(Clone, Copy)]
-enum Content<'a> {
-    Layer(DiffId),
-    Document(&'a Blob),
-}
+    /// Sends the blobs of an image that will be published under `names`, which nobody can see until then. Breaks off once
+    /// `stop` is set.
+    ///
+    /// # Errors
+    /// The first failure. What publishes it comes upon it again.
+    pub fn send_ahead(
+        &self,
+        image: &PlatformImage,
+        names: &[Reference],
+        stop: &CancelToken,
+    ) -> Result<(), ExportError> {
+        self.push_blobs(names.iter().map(|name| (name, image)), N_AHEAD, stop)
+    }
 
-impl Publisher<'_> {
     /// Publishes all of `publications`: tags last, and only if everything else succeeded.
     ///
     /// # Errors
     /// The first failure. Before the first tag moves, all tags are as they were.
-    pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, ExportError> {
+    pub fn publish(&self, publications: &[Publication<'_>]) -> Result<Published, PublishError> {
         let missing = self.missing(publications)?;
-        let mut published = self.push_content(&missing)?;
+        self.push_content(&missing)?;
         if let Some(key) = self.key {
             push_signatures(self.client, publications, key)?;
         }
-        self.move_tags(publications, &mut published)?;
+        let tags = self.move_tags(publications)?;
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (published.tags_moved, published.tags_unchanged) = tags;
         Ok(published)
+    }
+
+    /// Removes what was noted for a process that goes on with this release: it is complete.
+    pub fn finish(&self) {
+        self.journal.finish();
     }
 
     /// Puts everything but tags in place. A blob that the registry had when it was asked, and then does not know, was
     /// collected as garbage in between: it is pushed again, once.
-    fn push_content(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
-        let published = self.push_blobs(missing)?;
+    fn push_content(&self, missing: &[(&Reference, &TargetImage)]) -> Result<(), ExportError> {
+        let blobs = || {
+            let images = missing.iter().flat_map(|(name, target)| target.images.iter().map(|image| (*name, image)));
+            self.push_blobs(images, N_CONNECTIONS, &CancelToken::default())
+        };
+        blobs()?;
         match self.push_manifests(missing) {
             Err(ExportError::Registry(error)) if lacks_content(&error) => {
-                let published = self.push_blobs(missing)?;
-                self.push_manifests(missing).map(|()| published)
+                self.journal.distrust();
+                blobs()?;
+                self.push_manifests(missing)
             }
-            result => result.map(|()| published),
+            result => result,
         }
     }
 
@@ -129,8 +198,10 @@ impl Publisher<'_> {
         let mut documents: Vec<(usize, Digest)> = Vec::new();
         for (index, (name, image)) in wanted.iter().enumerate() {
             let is_whole = whole.contains(name, image);
-            let asked = image.documents().filter(|document| !is_whole || document.digest() == image.root().digest());
-            documents.extend(asked.map(|document| (index, document.digest())));
+            let asked =
+                image.documents().map(Blob::digest).filter(|digest| !is_whole || *digest == image.root().digest());
+            let asked = asked.filter(|digest| !self.journal.has_manifest(&name.name(), *digest));
+            documents.extend(asked.map(|digest| (index, digest)));
         }
         let absent = threads::map(documents, N_CONNECTIONS, |(index, digest)| {
             let is_there = self.client.has_manifest(wanted[index].0, digest)?;
@@ -141,70 +212,6 @@ impl Publisher<'_> {
         there.for_each(|(_, (name, image))| whole.note(name, image));
         whole.save(self.store);
         Ok(absent.into_iter().map(|index| wanted[index]).collect())
-    }
-
-    fn push_blobs(&self, missing: &[(&Reference, &TargetImage)]) -> Result<Published, ExportError> {
-        let mut blobs: BTreeMap<(String, String), WantedBlob<'_>> = BTreeMap::new();
-        for (repository, target) in missing {
-            for image in &target.images {
-                for (descriptor, content) in contents(image) {
-                    let key = (repository.name(), descriptor.digest().to_string());
-                    blobs.entry(key).or_insert(WantedBlob { repository, descriptor, content });
-                }
-            }
-        }
-        let sent = threads::map(blobs.into_values().collect(), N_CONNECTIONS, |blob| self.push_blob(&blob))?;
-        let mut published = Published::default();
-        for (pushed, size) in sent {
-            match pushed {
-                Pushed::Exists => {}
-                Pushed::Mounted => published.n_mounted += 1,
-                Pushed::Sent => {
-                    published.n_sent += 1;
-                    published.n_bytes += size;
-                }
-            }
-        }
-        Ok(published)
-    }
-
-    fn push_blob(&self, blob: &WantedBlob<'_>) -> Result<(Pushed, u64), ExportError> {
-        let WantedBlob { repository, descriptor, content } = blob;
-        let size = descriptor.size();
-        let short = digest_of(descriptor).map_or_else(|_| String::new(), |digest| digest.short());
-        let activity = self.activities.start(&format!("push {} {short}", repository.name()));
-        let sources = match content {
-            Content::Layer(diff_id) => self.layers.sources(diff_id, descriptor),
-            Content::Document(_) => Vec::new(),
-        };
-        let open = || self.open(descriptor, content);
-        let on_progress = |n_bytes| activity.progress(n_bytes, Some(size));
-        let pushed = self.client.push_blob(repository, descriptor, &sources, &open, &on_progress);
-        if let (Err(_), Content::Layer(_), Ok(digest)) = (&pushed, content, digest_of(descriptor))
-            && self.store.has_blob(&digest)
-        {
-            // The registry may have refused what is not what its digest says.
-            self.store.check_blob(&digest)?;
-        }
-        let pushed = pushed?;
-        activity.finish(match pushed {
-            Pushed::Exists => "exists",
-            Pushed::Mounted => "mounted",
-            Pushed::Sent => "sent",
-        });
-        Ok((pushed, size))
-    }
-
-    /// Opens a blob's bytes; fetches a base layer that was never needed here.
-    fn open(&self, descriptor: &Descriptor, content: &Content<'_>) -> io::Result<Box<dyn Read + Send>> {
-        match content {
-            Content::Document(document) => Ok(Box::new(io::Cursor::new(document.bytes.clone()))),
-            Content::Layer(diff_id) => {
-                let digest = digest_of(descriptor).map_err(io::Error::other)?;
-                self.layers.fetch(diff_id, descriptor).map_err(io::Error::other)?;
-                Ok(Box::new(self.store.open_blob(&digest)?))
-            }
-        }
     }
 
     /// Puts platform manifests, then indexes, each by its digest.
@@ -223,42 +230,20 @@ impl Publisher<'_> {
             }
         }
         for documents in [manifests, indexes] {
-            threads::map(documents.into_values().collect(), N_CONNECTIONS, |(repository, document)| {
-                let by_digest = Reference { tag: None, ..repository.with_digest(document.digest()) };
-                self.push_document(&by_digest, document)
+            let documents =
+                documents.into_iter().filter(|((name, digest), _)| !self.journal.has_manifest(name, *digest));
+            threads::map(documents.collect(), N_CONNECTIONS, |((name, digest), (repository, document))| {
+                let by_digest = Reference { tag: None, ..repository.with_digest(digest) };
+                self.push_document(&by_digest, document)?;
+                self.journal.note_manifest(&name, digest);
+                Ok::<_, ExportError>(())
             })?;
         }
         Ok(())
     }
 
-    /// Asks for all tags before any moves, so that a registry that is gone by now leaves those of the others alone.
-    fn move_tags(&self, publications: &[Publication<'_>], published: &mut Published) -> Result<(), ExportError> {
-        let tags: BTreeMap<String, (&Reference, &Blob)> = publications
-            .iter()
-            .flat_map(|publication| publication.names.iter().map(|name| (name, publication.image.root())))
-            .map(|(name, document)| (name.to_string(), (name, document)))
-            .collect();
-        let states = threads::map(tags.into_iter().collect(), N_CONNECTIONS, |(text, (name, document))| {
-            let current = match self.client.resolve(name) {
-                Ok(descriptor) => digest_of(&descriptor).ok(),
-                Err(registry::Error::NotFound { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            Ok((text, name, document, current == Some(document.digest())))
-        })?;
-        threads::map(
-            states.iter().filter(|(.., is_there)| !is_there).collect(),
-            N_CONNECTIONS,
-            |(_, name, document, _)| self.push_document(name, document),
-        )?;
-        for (text, _, _, is_there) in states {
-            if is_there { &mut published.tags_unchanged } else { &mut published.tags_moved }.push(text);
-        }
-        Ok(())
-    }
-
     /// Puts a document. What it names was put before it, so a registry that does not know that yet is asked again.
-    fn push_document(&self, name: &Reference, document: &Blob) -> Result<(), ExportError> {
+    fn push_document(&self, name: &Reference, document: &Blob) -> Result<(), registry::Error> {
         let media_type = document.descriptor.media_type().as_ref();
         let mut n_attempts = 1;
         loop {
@@ -268,7 +253,7 @@ impl Publisher<'_> {
                     thread::sleep(PAUSE * n_attempts);
                     n_attempts += 1;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -283,10 +268,6 @@ fn lacks_content(error: &registry::Error) -> bool {
     }
 }
 
-/// Returns an image's blobs with what they are made of: layers, oldest first, then the config, then attestations.
-fn contents(image: &PlatformImage) -> impl Iterator<Item = (&Descriptor, Content<'_>)> {
-    let layers = image.layers.iter().zip(&image.stack).map(|(layer, diff_id)| (layer, Content::Layer(*diff_id)));
-    let attested = image.attestation.iter().flat_map(AttestationManifest::blobs);
-    let documents = [&image.config].into_iter().chain(attested);
-    layers.chain(documents.map(|document| (&document.descriptor, Content::Document(document))))
+fn shown(digest: &Option<Digest>) -> String {
+    digest.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string())
 }

@@ -91,6 +91,16 @@ pub fn image_manifest(
     Blob::new(media_types.manifest(), bytes)
 }
 
+/// Returns a manifest that bake made with one more annotation, name and value.
+pub fn annotated(manifest: &Blob, (name, value): &(String, String)) -> Blob {
+    let mut document: Value = serde_json::from_slice(&manifest.bytes).expect("bake made the manifest");
+    document["annotations"][name] = json!(value);
+    // In the order of the names, whichever was there first.
+    document["annotations"].as_object_mut().expect("it has one at least").sort_keys();
+    let bytes = serde_json::to_vec_pretty(&document).expect("a manifest has only text keys");
+    Blob::new(manifest.descriptor.media_type().clone(), bytes)
+}
+
 /// Makes an image index; `manifests` are in the order in which they are to stand, with their platforms ([`with_platform`]).
 pub fn image_index(
     manifests: Vec<Descriptor>,

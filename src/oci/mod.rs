@@ -16,7 +16,7 @@ pub mod tar;
 pub mod untar;
 
 pub use attestation::{AttestationManifest, attestation_of, predicate_type, with_attestations};
-pub use blob::{Blob, image_index, image_manifest, with_annotations, with_platform};
+pub use blob::{Blob, annotated, image_index, image_manifest, with_annotations, with_platform};
 pub use compression::{Compression, MediaTypes};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::caches;
 use super::claims::Claims;
 use super::hosts;
 use super::limits;
@@ -67,6 +68,8 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             tags,
             given: Given::of(target),
             attestations,
+            cache_from: caches::from(target, &mut found),
+            cache_to: caches::to(target, &mut found),
             is_linked: target.is_linked,
         });
     }
@@ -240,11 +243,7 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
         None | Some((_, "" | "default" | "none" | "host")) => {}
         Some((span, mode)) => refuse(span, format!("`network = \"{mode}\"`")),
     }
-    let ignored = [
-        ("cache-from", target.cache_from.first().map(|cache| cache.span)),
-        ("cache-to", target.cache_to.first().map(|cache| cache.span)),
-        ("pull", target.pull.filter(|pull| *pull).map(|_| target.span)),
-    ];
+    let ignored = [("pull", target.pull.filter(|pull| *pull).map(|_| target.span))];
     for (name, span) in ignored {
         if let Some(span) = span {
             let message = format!("`{name}` of target \"{}\" is not supported yet and is left out", target.name);

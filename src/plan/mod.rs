@@ -3,6 +3,7 @@
 //! In: a resolved bakefile. Out: a [`Plan`]. Knows nothing of Dockerfiles' insides, registries or caches.
 
 mod attest;
+mod caches;
 mod claims;
 mod destination;
 mod expand;
@@ -21,6 +22,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 pub use attest::{Attestations, ProvenanceMode, ProvenanceRequest, SbomFormat, SlsaVersion};
+pub use caches::{CacheBackend, CacheMode, CacheOptions, CachePlace};
 pub use destination::{ImageFile, ImageFormat, LayoutForm, LocalMode, Output, PlatformSplit};
 pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
@@ -56,6 +58,10 @@ pub struct TargetPlan {
     pub given: Given,
     /// What is attested of its result.
     pub attestations: Attestations,
+    /// `cache-from`: caches that it reads.
+    pub cache_from: Vec<CachePlace>,
+    /// `cache-to`: caches that it fills.
+    pub cache_to: Vec<CachePlace>,
     /// It was not asked for; another target links to it.
     pub is_linked: bool,
 }

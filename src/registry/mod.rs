@@ -27,6 +27,7 @@ mod ping;
 mod pull;
 mod push;
 mod transport;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ use crate::reference::{DEFAULT_REGISTRY, Reference};
 pub use error::{Action, Code, Error, Login, ShownUrl};
 pub use ping::Ping;
 pub use push::Pushed;
+pub use upload::{BlobUpload, UploadPoint};
 
 use auth::{Access, Auth};
 use challenge::best_challenge;

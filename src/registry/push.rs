@@ -1,18 +1,19 @@
-//! Writing to a registry (distribution-spec v1.1, *Push*).
+//! Writing to a registry (distribution-spec v1.1, *Push*): whole blobs and manifests.
 //!
-//! A blob's upload: HEAD says whether it is there; POST with `mount` asks to take it from another repository; POST
-//! opens an upload and answers where to; one PUT there sends all bytes and names the digest. An upload that broke is
-//! begun anew: what an open upload has of it cannot be trusted after that.
+//! A blob: HEAD says whether it is there; POST with `mount` asks to take it from another repository; else its bytes are
+//! sent (see `upload`).
 
 use std::io::{self, Read};
+use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
-use reqwest::{Method, Url};
 
 use super::auth::Access;
 use super::error::Action;
 use super::pull::checked_digest;
 use super::transport::{Call, Payload, location};
+use super::upload::{BlobUpload, Upload};
 use super::{Client, Error, blob_name, manifest_key, manifest_name};
 use crate::digest::Digest;
 use crate::oci::Descriptor;
@@ -30,19 +31,11 @@ pub enum Pushed {
     Sent,
 }
 
-/// A blob on its way.
-struct Upload<'a> {
-    name: &'a Reference,
-    digest: Digest,
-    size: u64,
-    open: &'a dyn Fn() -> io::Result<Box<dyn Read + Send>>,
-    on_progress: &'a dyn Fn(u64),
-}
-
 impl Client {
-    /// Brings a blob into `name`'s repository. `mount_from` are images that have it; those of another registry are
-    /// passed over. `open` returns its bytes from the start, and may be called several times. `on_progress` gets the number of
-    /// bytes sent so far, on the calling thread; it starts again from 0 where an upload is begun anew.
+    /// Brings a blob into `name`'s repository, its bytes in one request. `mount_from` are images that have it; those of
+    /// another registry are passed over. `open` returns its bytes from the start, and may be called several times.
+    /// `on_progress` gets the number of bytes sent so far, on the calling thread; it starts again from 0 where an upload
+    /// is begun anew.
     ///
     /// # Errors
     /// [`Error::Denied`], [`Error::Local`] from `open`, and what connections do.
@@ -54,32 +47,30 @@ impl Client {
         open: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
         on_progress: &dyn Fn(u64),
     ) -> Result<Pushed, Error> {
-        let digest = checked_digest(name, descriptor)?;
-        let upload = Upload { name, digest, size: descriptor.size(), open, on_progress };
-        if self.has_blob_to_push(&upload)? {
+        let open = |_| open();
+        let (piece, patience, resume, on_point) = (u64::MAX, Duration::ZERO, None, &|_: &_| {});
+        let blob = BlobUpload { descriptor, mount_from, open: &open, on_progress, piece, patience, resume, on_point };
+        self.upload_blob(name, &blob)
+    }
+
+    /// Brings a blob into `name`'s repository. A large one is sent piece by piece, and where that broke off, goes on behind
+    /// the last piece that the registry has.
+    ///
+    /// # Errors
+    /// As [`Client::push_blob`].
+    pub fn upload_blob(&self, name: &Reference, blob: &BlobUpload<'_>) -> Result<Pushed, Error> {
+        let digest = checked_digest(name, blob.descriptor)?;
+        let upload = Upload { name, digest, size: blob.descriptor.size(), blob };
+        if self.has_blob_to_push(name, digest)? {
             return Ok(Pushed::Exists);
         }
         let is_near = |from: &&Reference| from.registry == name.registry && from.repository != name.repository;
-        for from in mount_from.iter().filter(is_near) {
-            if self.mount(&upload, &from.repository)? {
+        for from in blob.mount_from.iter().filter(is_near) {
+            if self.mount(name, digest, &from.repository)? {
                 return Ok(Pushed::Mounted);
             }
         }
-        let mut failures = 0;
-        loop {
-            match self.upload(&upload) {
-                Ok(()) => return Ok(Pushed::Sent),
-                Err(error) if error.is_transient() => {
-                    failures += 1;
-                    self.transport.pause_or_give_up(failures, || error)?;
-                    // The answer may have been lost, and not the bytes.
-                    if self.has_blob_to_push(&upload)? {
-                        return Ok(Pushed::Sent);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        self.send_blob(&upload).map(|()| Pushed::Sent)
     }
 
     /// Puts a manifest or index under the reference's digest, or under its tag if it has none.
@@ -115,16 +106,16 @@ impl Client {
     }
 
     /// Asks with the rights to push, so that one token serves for all that follows.
-    fn has_blob_to_push(&self, upload: &Upload<'_>) -> Result<bool, Error> {
-        let call = Call::new(Method::HEAD, self.url(upload.name, &["blobs", &upload.digest.to_string()])?);
-        self.exists(&push(upload.name, None), &call, &blob_name(upload.name, upload.digest))
+    pub(super) fn has_blob_to_push(&self, name: &Reference, digest: Digest) -> Result<bool, Error> {
+        let call = Call::new(Method::HEAD, self.url(name, &["blobs", &digest.to_string()])?);
+        self.exists(&push(name, None), &call, &blob_name(name, digest))
     }
 
     /// Asks the registry to take the blob from another repository; `false` where it does not.
-    fn mount(&self, upload: &Upload<'_>, from: &str) -> Result<bool, Error> {
-        let access = push(upload.name, Some(from));
-        let mut url = self.url(upload.name, &["blobs", "uploads"])?;
-        url.query_pairs_mut().append_pair("mount", &upload.digest.to_string()).append_pair("from", from);
+    fn mount(&self, name: &Reference, digest: Digest, from: &str) -> Result<bool, Error> {
+        let access = push(name, Some(from));
+        let mut url = self.url(name, &["blobs", "uploads"])?;
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         let call = Call::new(Method::POST, url);
         let answer = match self.send(&access, &call) {
             // No right to read the other repository is no reason not to send the bytes.
@@ -142,39 +133,6 @@ impl Client {
         }
         Ok(false)
     }
-
-    /// Opens an upload and sends the bytes, once.
-    fn upload(&self, upload: &Upload<'_>) -> Result<(), Error> {
-        let (access, what) = (push(upload.name, None), blob_name(upload.name, upload.digest));
-        let post = Call::new(Method::POST, self.url(upload.name, &["blobs", "uploads"])?);
-        let answer = self.send(&access, &post)?;
-        if answer.response.status().as_u16() != 202 {
-            return Err(self.refusal(&access, &post, answer, &what));
-        }
-        let target = with_digest(location(&post, &answer.response)?, upload.digest);
-        let put = Call::new(Method::PUT, target)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .payload(Payload::Stream { open: upload.open, size: upload.size, on_progress: upload.on_progress });
-        let named = |error| match error {
-            Error::Local { verb, source, .. } => Error::Local { verb, what: what.clone(), source },
-            other => other,
-        };
-        let answer = self.send_logged_in(&access, &put).map_err(named)?;
-        match answer.response.status().as_u16() {
-            201 | 204 => Ok(()),
-            _ => Err(self.refusal(&access, &put, answer, &what)),
-        }
-    }
-}
-
-/// Adds the digest to an upload's URL and keeps the query that the registry put there byte for byte.
-fn with_digest(mut url: Url, digest: Digest) -> Url {
-    let query = match url.query() {
-        Some(query) if !query.is_empty() => format!("{query}&digest={digest}"),
-        _ => format!("digest={digest}"),
-    };
-    url.set_query(Some(&query));
-    url
 }
 
 pub(super) fn push<'a>(name: &'a Reference, mount_from: Option<&'a str>) -> Access<'a> {

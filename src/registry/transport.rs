@@ -139,10 +139,20 @@ impl Transport {
 
     /// Pauses after the failure number `failures` (1 for the first); fails with `error` if that was the last attempt.
     pub(super) fn pause_or_give_up(&self, failures: u32, error: impl FnOnce() -> Error) -> Result<(), Error> {
+        self.pause_as_asked(failures, None, error)
+    }
+
+    /// As [`Transport::pause_or_give_up`], for as long as the server `asked` for, if it did.
+    pub(super) fn pause_as_asked(
+        &self,
+        failures: u32,
+        asked: Option<Duration>,
+        error: impl FnOnce() -> Error,
+    ) -> Result<(), Error> {
         if failures >= self.attempts {
             return Err(error());
         }
-        self.pause(self.pause_after(failures))
+        self.pause(asked.unwrap_or_else(|| self.pause_after(failures)))
     }
 
     fn pause_after(&self, failures: u32) -> Duration {
@@ -272,7 +282,7 @@ impl Transport {
 }
 
 /// Returns the pause that an answer asks for, in seconds; a date is passed over, for no clock is looked at.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }

@@ -1,17 +1,22 @@
 //! Compressed layers: members of about one MiB each, made in parallel, and taken over from earlier layers.
 //!
 //! The members' borders depend on the bytes alone ([`members`]), so the blob is the same for any number of threads. A
-//! gzip file of several members is one stream to every reader (RFC 1952, section 2.2), as several Zstandard frames are (RFC 8878,
-//! section 3.1); here both are called members. Where some member's bytes are in a
+//! gzip file of several members is one stream to every reader (RFC 1952, section 2.2), as several Zstandard frames are
+//! (RFC 8878, section 3.1); here both are called members. What looks like noise gzip stores as it is ([`runs`]). Where some
+//! member's bytes are in a
 //! layer that was compressed before, they are copied from there ([`index`]): what did not change is not compressed again.
 
+mod buffers;
 mod index;
 mod members;
+mod runs;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
+use self::buffers::Buffers;
 use self::index::{Member, MemberIndex};
 use self::members::Splitter;
 use super::unpack::decompress;
@@ -67,25 +72,33 @@ impl Store {
         write: &(dyn Fn(&mut dyn Write) -> io::Result<()> + Sync),
     ) -> Result<CompressedLayer<'_>, StoreError> {
         let mut blob = self.blob_writer()?;
-        let mut members = MemberIndex::new(self, compression);
+        let buffers = Arc::new(Buffers::default());
+        let mut members = MemberIndex::new(self, compression, Arc::clone(&buffers));
+        let buffers = &*buffers;
         // Three threads hand batches on: one makes the archive and hashes it, one compresses with all processors, one
         // hashes the blob and writes it.
         let digest = std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(1);
             let tar = scope.spawn(|| {
-                let mut tar = Hashing::new(Batches::new(sender));
+                let mut tar = Hashing::new(Batches::new(sender, buffers));
                 write(&mut tar)?;
                 let (batches, digest, _) = tar.finish();
                 batches.finish().map(|()| digest)
             });
             let (sender, compressed) = sync_channel::<Vec<Member>>(1);
             let blob = &mut blob;
-            let writer = scope
-                .spawn(move || compressed.into_iter().flatten().try_for_each(|member| blob.write_all(&member.bytes)));
+            let writer = scope.spawn(move || {
+                compressed.into_iter().flatten().try_for_each(|member| {
+                    blob.write_all(&member.bytes)?;
+                    buffers.give(member.bytes);
+                    Ok::<_, io::Error>(())
+                })
+            });
             for batch in batches {
-                let batch = members.compress(&batch)?;
-                batch.iter().for_each(|member| members.add(member));
-                if sender.send(batch).is_err() {
+                let compressed = members.compress(&batch)?;
+                compressed.iter().for_each(|member| members.add(member));
+                batch.into_iter().for_each(|raw| buffers.give(raw));
+                if sender.send(compressed).is_err() {
                     break;
                 }
             }
@@ -161,19 +174,31 @@ impl CompressedLayer<'_> {
     }
 }
 
-/// Returns `raw` as one gzip member or one Zstandard frame.
-fn member(compression: Compression, raw: &[u8]) -> io::Result<Vec<u8>> {
+/// Appends `raw` to `member`: as one Zstandard frame, as it is, or as gzip, in one member for each [run](runs).
+fn write_member(compression: Compression, raw: &[u8], member: &mut Vec<u8>) -> io::Result<()> {
     let level = match compression {
         Compression::Gzip(level) => level,
-        Compression::Zstd(level) => return zstd::bulk::compress(raw, level),
-        Compression::Uncompressed => return Ok(raw.to_vec()),
+        Compression::Zstd(level) => {
+            member.extend(zstd::bulk::compress(raw, level)?);
+            return Ok(());
+        }
+        Compression::Uncompressed => {
+            member.extend_from_slice(raw);
+            return Ok(());
+        }
     };
     let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
+    let as_it_is = libdeflater::CompressionLvl::new(0).map_err(|_| io::Error::other("no such gzip level"))?;
     let mut compressor = libdeflater::Compressor::new(level);
-    let mut member = vec![0; compressor.gzip_compress_bound(raw.len())];
-    let size = compressor.gzip_compress(raw, &mut member).map_err(io::Error::other)?;
-    member.truncate(size);
-    Ok(member)
+    let mut storer = libdeflater::Compressor::new(as_it_is);
+    for run in runs::of(raw) {
+        let compressor = if run.is_noise { &mut storer } else { &mut compressor };
+        let begin = member.len();
+        member.resize(begin + compressor.gzip_compress_bound(run.bytes.len()), 0);
+        let size = compressor.gzip_compress(run.bytes, &mut member[begin..]).map_err(io::Error::other)?;
+        member.truncate(begin + size);
+    }
+    Ok(())
 }
 
 /// Returns what a thread returned, or panics as it did.
@@ -182,16 +207,17 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Collects members and sends them on, many at a time.
-struct Batches {
+struct Batches<'a> {
+    buffers: &'a Buffers,
     splitter: Splitter,
     batch: Vec<Vec<u8>>,
     n_bytes: usize,
     sender: SyncSender<Vec<Vec<u8>>>,
 }
 
-impl Batches {
-    fn new(sender: SyncSender<Vec<Vec<u8>>>) -> Batches {
-        Batches { splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
+impl<'a> Batches<'a> {
+    fn new(sender: SyncSender<Vec<Vec<u8>>>, buffers: &'a Buffers) -> Batches<'a> {
+        Batches { buffers, splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -210,10 +236,11 @@ impl Batches {
     }
 }
 
-impl Write for Batches {
+impl Write for Batches<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let Batches { splitter, batch, n_bytes, .. } = self;
-        splitter.push(buffer, |member| {
+        let Batches { buffers, splitter, batch, n_bytes, .. } = self;
+        let fresh = || buffers.take();
+        splitter.push(buffer, fresh, |member| {
             *n_bytes += member.len();
             batch.push(member);
         });

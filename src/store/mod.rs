@@ -23,6 +23,7 @@
 //! ├── git/HEX, HEX.lock      by remote: a bare repository that fetches add to
 //! ├── emulators/qemu-NAME    emulators of `bake emulator install`, for this user's builds alone
 //! ├── state/NAME             what a later run starts from: the stat cache, what steps took, what is known of a URL, what registries have
+//! ├── state/release-HEX      by project: how far a release that did not end came (see `journal`)
 //! ├── uses/KIND-HEX          when a snapshot or a checkout was used last: the time of an empty file
 //! ├── empty/                 an empty directory, the lowest layer of every stack
 //! └── tmp/PID-N/             a running process's temporaries; tmp/PID-N.lock, which it locks, lists its leases
@@ -57,6 +58,7 @@ mod emulators;
 mod history;
 mod inventory;
 mod item;
+mod journal;
 mod layer;
 mod lease;
 mod ledger;
@@ -95,6 +97,7 @@ pub use checkout::{CheckoutBuilder, GitCache};
 pub use collect::{Collected, Decision, Verdict, Wish, decide};
 pub use inventory::{Inventory, Item, Sizes};
 pub use item::{ItemId, ItemKind};
+pub use journal::Journal;
 pub use layer::{LayerBlob, LayerRecord};
 pub use limit::{Size, StoreLimit, parse_size};
 pub use record::CacheRecord;

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod child;
 pub mod existing;
 pub mod files;
+pub mod in_flight;
 pub mod interrupt;
 pub mod memory;
 pub mod overlay;

@@ -26,7 +26,13 @@ impl Answers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, vertex: VertexId, key: CacheKey, found: Found) {
+    /// Returns the key that a step was looked up under.
+    pub fn key(&self, vertex: VertexId) -> Option<Digest> {
+        self.lists().key(vertex)
+    }
+
+    /// Notes what was found of a step.
+    pub fn note(&self, vertex: VertexId, key: CacheKey, found: Found) {
         self.lists().steps.insert(vertex, Arc::new(Lookup { key, found }));
     }
 

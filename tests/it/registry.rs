@@ -4,6 +4,7 @@ mod auth;
 mod pull;
 mod push;
 mod real;
+mod upload;
 
 use std::io::{self, Read};
 use std::path::Path;

@@ -2,9 +2,9 @@
 //!
 //! `members/HEX`, by the digest of a blob (any other bytes are as good as none):
 //! ```text
-//! "bake-members-1 COMPRESSION\n", for example `gzip 4`
+//! "bake-members-2 COMPRESSION\n", for example `gzip 4`
 //! record*, in the blob's order, integers little-endian
-//!   digest of the raw bytes 32 · digest of the compressed bytes 32 · length of those u32
+//!   digest of the raw bytes 32 · CRC-32 of the compressed bytes u32 · length of those u32
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "this row owns its files")]
@@ -12,11 +12,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::member;
+use super::buffers::Buffers;
+use super::write_member;
 use crate::digest::Digest;
 use crate::oci::Compression;
 use crate::store::{Store, StoreError};
@@ -25,12 +26,13 @@ use crate::store::{Store, StoreError};
 const MIN_MEMBERS: usize = 4;
 
 /// Bytes of a record.
-const RECORD: usize = 32 + 32 + 4;
+const RECORD: usize = 32 + 4 + 4;
 
 /// A member of the layer that is being compressed.
 pub(super) struct Member {
     raw: Digest,
-    compressed: Digest,
+    /// CRC-32 of `bytes`.
+    sum: u32,
     /// What stands in the blob.
     pub(super) bytes: Vec<u8>,
 }
@@ -41,13 +43,16 @@ struct Place {
     blob: Digest,
     offset: u64,
     length: usize,
-    compressed: Digest,
+    /// CRC-32 of what stands there.
+    sum: u32,
 }
 
 /// Compresses members, or takes them from earlier layers; remembers those of the new layer.
 pub(super) struct MemberIndex<'a> {
     store: &'a Store,
     compression: Compression,
+    /// For what is compressed; shared with those that are done with it.
+    buffers: Arc<Buffers>,
     /// Read when the first layer turns out to be large.
     known: OnceLock<BTreeMap<Digest, Place>>,
     /// The records of the layer under way.
@@ -55,8 +60,8 @@ pub(super) struct MemberIndex<'a> {
 }
 
 impl<'a> MemberIndex<'a> {
-    pub(super) fn new(store: &'a Store, compression: Compression) -> MemberIndex<'a> {
-        MemberIndex { store, compression, known: OnceLock::new(), records: Vec::new() }
+    pub(super) fn new(store: &'a Store, compression: Compression, buffers: Arc<Buffers>) -> MemberIndex<'a> {
+        MemberIndex { store, compression, buffers, known: OnceLock::new(), records: Vec::new() }
     }
 
     /// Returns what `members` are compressed, in their order.
@@ -71,7 +76,7 @@ impl<'a> MemberIndex<'a> {
     /// Notes a member of the new layer; in their order.
     pub(super) fn add(&mut self, member: &Member) {
         self.records.extend(member.raw.as_bytes());
-        self.records.extend(member.compressed.as_bytes());
+        self.records.extend(member.sum.to_le_bytes());
         self.records.extend(u32::try_from(member.bytes.len()).unwrap_or(0).to_le_bytes());
     }
 
@@ -88,17 +93,19 @@ impl<'a> MemberIndex<'a> {
         let digest = Digest::of(raw);
         let place = known.and_then(|known| known.get(&digest));
         if let Some(bytes) = place.and_then(|place| self.read(place)) {
-            return Ok(Member { raw: digest, compressed: Digest::of(&bytes), bytes });
+            return Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes });
         }
-        let bytes = member(self.compression, raw)?;
-        Ok(Member { raw: digest, compressed: Digest::of(&bytes), bytes })
+        let mut bytes = self.buffers.take();
+        write_member(self.compression, raw, &mut bytes)?;
+        Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes })
     }
 
     /// Reads a member of another blob; `None` if it is not what was written.
     fn read(&self, place: &Place) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; place.length];
+        let mut bytes = self.buffers.take();
+        bytes.resize(place.length, 0);
         self.store.open_blob(&place.blob).ok()?.read_exact_at(&mut bytes, place.offset).ok()?;
-        (Digest::of(&bytes) == place.compressed).then_some(bytes)
+        (libdeflater::crc32(&bytes) == place.sum).then_some(bytes)
     }
 
     fn load(&self) -> BTreeMap<Digest, Place> {
@@ -116,10 +123,10 @@ impl<'a> MemberIndex<'a> {
             let Some(records) = bytes.strip_prefix(self.magic().as_bytes()) else { continue };
             let mut offset = 0;
             for record in records.chunks_exact(RECORD) {
-                let digest = |at: usize| Digest::from_bytes(record[at..at + 32].try_into().expect("32 bytes"));
-                let length = u32::from_le_bytes(record[64..].try_into().expect("4 bytes"));
-                let place = Place { blob, offset, length: length as usize, compressed: digest(32) };
-                known.insert(digest(0), place);
+                let number = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().expect("4 bytes"));
+                let raw = Digest::from_bytes(record[..32].try_into().expect("32 bytes"));
+                let (sum, length) = (number(32), number(36));
+                known.insert(raw, Place { blob, offset, length: length as usize, sum });
                 offset += u64::from(length);
             }
         }
@@ -127,6 +134,6 @@ impl<'a> MemberIndex<'a> {
     }
 
     fn magic(&self) -> String {
-        format!("bake-members-1 {}\n", self.compression)
+        format!("bake-members-2 {}\n", self.compression)
     }
 }

@@ -25,15 +25,18 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next bytes of the stream and gives each member that is complete to `member`.
-    pub(super) fn push(&mut self, bytes: &[u8], mut member: impl FnMut(Vec<u8>)) {
+    /// Takes the next bytes of the stream and gives each member that is complete to `member`. `fresh` returns an empty buffer
+    /// for the next one.
+    pub(super) fn push(&mut self, bytes: &[u8], fresh: impl Fn() -> Vec<u8>, mut member: impl FnMut(Vec<u8>)) {
         self.pending.extend_from_slice(bytes);
         while let Some(block) = self.pending.get(self.n_seen..self.n_seen + BLOCK) {
             self.n_seen += BLOCK;
             let is_border = self.n_seen >= MIN && hash(block).is_multiple_of(ONE_IN);
             if is_border || self.n_seen == MAX {
-                let rest = self.pending.split_off(self.n_seen);
-                member(std::mem::replace(&mut self.pending, rest));
+                let mut next = fresh();
+                next.extend_from_slice(&self.pending[self.n_seen..]);
+                self.pending.truncate(self.n_seen);
+                member(std::mem::replace(&mut self.pending, next));
                 self.n_seen = 0;
             }
         }
@@ -57,11 +60,11 @@ fn hash(block: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Bytes that look like no pattern, from a generator of its own for each `seed`.
-    fn noise(seed: u64, n_bytes: usize) -> Vec<u8> {
+    pub(in super::super) fn noise(seed: u64, n_bytes: usize) -> Vec<u8> {
         let mut state = seed.wrapping_mul(2).wrapping_add(1);
         let mut next = || {
             state ^= state << 13;
@@ -76,7 +79,7 @@ mod tests {
 
     fn split(stream: &[u8], step: usize) -> Vec<Vec<u8>> {
         let (mut splitter, mut members) = (Splitter::default(), Vec::new());
-        stream.chunks(step).for_each(|bytes| splitter.push(bytes, |member| members.push(member)));
+        stream.chunks(step).for_each(|bytes| splitter.push(bytes, Vec::new, |member| members.push(member)));
         members.push(splitter.finish());
         members
     }

@@ -1,8 +1,10 @@
 //! A registry, base images and throw-away projects.
 
 pub mod account;
+pub mod bucket;
 pub mod docker;
 pub mod http;
+pub mod proxy;
 pub mod server;
 
 use std::collections::BTreeMap;

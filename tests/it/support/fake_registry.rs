@@ -96,6 +96,8 @@ pub struct Storage {
     pub blobs: BTreeMap<(String, String), Vec<u8>>,
     /// By repository and tag or digest: media type and bytes.
     pub manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
+    /// By repository: what its only upload has so far.
+    pub uploads: BTreeMap<String, Vec<u8>>,
 }
 
 struct State {
@@ -325,19 +327,44 @@ fn upload(request: &Request, storage: &mut Storage, repository: &str, session: &
                 storage.blobs.insert((repository.to_owned(), digest), bytes);
                 return Response::new(201);
             }
-            Response::new(202).header("Location", format!("/v2/{repository}/blobs/uploads/1?_state=secret-state"))
+            storage.uploads.insert(repository.to_owned(), Vec::new());
+            upload_stands(202, repository, 0)
         }
-        ("PUT", _) => {
-            let digest = request.query("digest").unwrap_or_default();
-            if Digest::of(&request.body).to_string() != digest {
+        ("PATCH" | "PUT", _) => {
+            if request.method == "PATCH" && !storage.uploads.contains_key(repository) {
+                return not_found("BLOB_UPLOAD_UNKNOWN");
+            }
+            let upload = storage.uploads.entry(repository.to_owned()).or_default();
+            match request.header("content-range").map(|range| range.split('-').next().unwrap_or("").parse()) {
+                Some(begin) if begin != Ok(upload.len()) => return upload_stands(416, repository, upload.len()),
+                None if !request.body.is_empty() => upload.clear(),
+                _ => {}
+            }
+            upload.extend_from_slice(&request.body);
+            if request.method == "PATCH" {
+                return upload_stands(202, repository, upload.len());
+            }
+            let (digest, bytes) = (request.query("digest").unwrap_or_default(), storage.uploads.remove(repository));
+            let bytes = bytes.unwrap_or_default();
+            if Digest::of(&bytes).to_string() != digest {
                 return Response::new(400).body(r#"{"errors":[{"code":"DIGEST_INVALID","message":"wrong digest"}]}"#);
             }
-            storage.blobs.insert((repository.to_owned(), digest), request.body.clone());
+            storage.blobs.insert((repository.to_owned(), digest), bytes);
             Response::new(201)
         }
+        ("GET", _) => match storage.uploads.get(repository) {
+            Some(upload) => upload_stands(204, repository, upload.len()),
+            None => not_found("BLOB_UPLOAD_UNKNOWN"),
+        },
         ("DELETE", _) => Response::new(204),
         _ => Response::new(405),
     }
+}
+
+/// Says how much an upload has.
+fn upload_stands(status: u16, repository: &str, n_bytes: usize) -> Response {
+    let location = format!("/v2/{repository}/blobs/uploads/1?_state=secret-state");
+    Response::new(status).header("Location", location).header("Range", format!("0-{}", n_bytes.saturating_sub(1)))
 }
 
 /// Serves bytes, or a part of them from an offset on.
