@@ -191,9 +191,7 @@ fn prepared_with<T>(
             "warning: {what} in the store was damaged; it was taken away, and is made anew when needed"
         ));
     }
-    for what in caches.imports.warnings() {
-        host.talk.line(&format!("warning: {what}"));
-    }
+    caches.warn(host);
     // Whatever an interrupt made fail, it was the user who asked.
     let done = done.map_err(|failure| match failure.kind {
         Kind::Interrupted => failure,

@@ -7,11 +7,11 @@
 //!
 //! | backend | an entry is | a layer is |
 //! |---|---|---|
-//! | [`registry`] | a member of the manifest's config | a blob of the manifest |
+//! | `registry` | a member of the manifest's config | a blob of the manifest |
 //! | inline | a member of an annotation of the image's manifest | a layer of the image |
-//! | [`local`] | a file `bake/KEY` | a file `blobs/sha256/DIGEST` |
-//! | [`s3`] | an object `MANIFESTS_PREFIX NAME/bake/KEY` | an object `BLOBS_PREFIX DIGEST` |
-//! | [`gha`] | an entry of the service, `bake-SCOPE-KEY` | an entry `bake-blob-DIGEST` |
+//! | `local` | a file `bake/KEY` | a file `blobs/sha256/DIGEST` |
+//! | `s3` | an object `MANIFESTS_PREFIX NAME/bake/KEY` | an object `BLOBS_PREFIX DIGEST` |
+//! | `gha` | an entry of the service, `bake-SCOPE-KEY` | an entry `bake-blob-DIGEST` |
 //!
 //! What a cache is trusted with: that a step's layer is what the entry of its key says. Nothing else is believed: a layer
 //! has to have the blob digest and the diff id that its entry names, or the cache is left alone for the rest of the build

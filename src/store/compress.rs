@@ -3,20 +3,17 @@
 //! The members' borders depend on the bytes alone ([`members`]), so the blob is the same for any number of threads. A
 //! gzip file of several members is one stream to every reader (RFC 1952, section 2.2), as several Zstandard frames are
 //! (RFC 8878, section 3.1); here both are called members. What looks like noise gzip stores as it is ([`runs`]). Where some
-//! member's bytes are in a
-//! layer that was compressed before, they are copied from there ([`index`]): what did not change is not compressed again.
+//! member's bytes are in a layer that was compressed before, they are copied from there ([`index`]): what did not change is
+//! not compressed again.
 
-mod buffers;
 mod index;
 mod members;
 mod runs;
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
-use self::buffers::Buffers;
 use self::index::{Member, MemberIndex};
 use self::members::Splitter;
 use super::unpack::decompress;
@@ -72,33 +69,25 @@ impl Store {
         write: &(dyn Fn(&mut dyn Write) -> io::Result<()> + Sync),
     ) -> Result<CompressedLayer<'_>, StoreError> {
         let mut blob = self.blob_writer()?;
-        let buffers = Arc::new(Buffers::default());
-        let mut members = MemberIndex::new(self, compression, Arc::clone(&buffers));
-        let buffers = &*buffers;
+        let mut members = MemberIndex::new(self, compression);
         // Three threads hand batches on: one makes the archive and hashes it, one compresses with all processors, one
         // hashes the blob and writes it.
         let digest = std::thread::scope(|scope| {
             let (sender, batches) = sync_channel(1);
             let tar = scope.spawn(|| {
-                let mut tar = Hashing::new(Batches::new(sender, buffers));
+                let mut tar = Hashing::new(Batches::new(sender));
                 write(&mut tar)?;
                 let (batches, digest, _) = tar.finish();
                 batches.finish().map(|()| digest)
             });
             let (sender, compressed) = sync_channel::<Vec<Member>>(1);
             let blob = &mut blob;
-            let writer = scope.spawn(move || {
-                compressed.into_iter().flatten().try_for_each(|member| {
-                    blob.write_all(&member.bytes)?;
-                    buffers.give(member.bytes);
-                    Ok::<_, io::Error>(())
-                })
-            });
+            let writer = scope
+                .spawn(move || compressed.into_iter().flatten().try_for_each(|member| blob.write_all(&member.bytes)));
             for batch in batches {
-                let compressed = members.compress(&batch)?;
-                compressed.iter().for_each(|member| members.add(member));
-                batch.into_iter().for_each(|raw| buffers.give(raw));
-                if sender.send(compressed).is_err() {
+                let batch = members.compress(&batch)?;
+                batch.iter().for_each(|member| members.add(member));
+                if sender.send(batch).is_err() {
                     break;
                 }
             }
@@ -174,23 +163,18 @@ impl CompressedLayer<'_> {
     }
 }
 
-/// Appends `raw` to `member`: as one Zstandard frame, as it is, or as gzip, in one member for each [run](runs).
-fn write_member(compression: Compression, raw: &[u8], member: &mut Vec<u8>) -> io::Result<()> {
+/// Returns `raw` as one Zstandard frame, as it is, or as gzip, in one member for each [run](runs).
+fn member(compression: Compression, raw: &[u8]) -> io::Result<Vec<u8>> {
     let level = match compression {
         Compression::Gzip(level) => level,
-        Compression::Zstd(level) => {
-            member.extend(zstd::bulk::compress(raw, level)?);
-            return Ok(());
-        }
-        Compression::Uncompressed => {
-            member.extend_from_slice(raw);
-            return Ok(());
-        }
+        Compression::Zstd(level) => return zstd::bulk::compress(raw, level),
+        Compression::Uncompressed => return Ok(raw.to_vec()),
     };
     let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
     let as_it_is = libdeflater::CompressionLvl::new(0).map_err(|_| io::Error::other("no such gzip level"))?;
     let mut compressor = libdeflater::Compressor::new(level);
     let mut storer = libdeflater::Compressor::new(as_it_is);
+    let mut member = Vec::with_capacity(compressor.gzip_compress_bound(raw.len()));
     for run in runs::of(raw) {
         let compressor = if run.is_noise { &mut storer } else { &mut compressor };
         let begin = member.len();
@@ -198,7 +182,7 @@ fn write_member(compression: Compression, raw: &[u8], member: &mut Vec<u8>) -> i
         let size = compressor.gzip_compress(run.bytes, &mut member[begin..]).map_err(io::Error::other)?;
         member.truncate(begin + size);
     }
-    Ok(())
+    Ok(member)
 }
 
 /// Returns what a thread returned, or panics as it did.
@@ -207,17 +191,16 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Collects members and sends them on, many at a time.
-struct Batches<'a> {
-    buffers: &'a Buffers,
+struct Batches {
     splitter: Splitter,
     batch: Vec<Vec<u8>>,
     n_bytes: usize,
     sender: SyncSender<Vec<Vec<u8>>>,
 }
 
-impl<'a> Batches<'a> {
-    fn new(sender: SyncSender<Vec<Vec<u8>>>, buffers: &'a Buffers) -> Batches<'a> {
-        Batches { buffers, splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
+impl Batches {
+    fn new(sender: SyncSender<Vec<Vec<u8>>>) -> Batches {
+        Batches { splitter: Splitter::default(), batch: Vec::new(), n_bytes: 0, sender }
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -236,11 +219,10 @@ impl<'a> Batches<'a> {
     }
 }
 
-impl Write for Batches<'_> {
+impl Write for Batches {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let Batches { buffers, splitter, batch, n_bytes, .. } = self;
-        let fresh = || buffers.take();
-        splitter.push(buffer, fresh, |member| {
+        let Batches { splitter, batch, n_bytes, .. } = self;
+        splitter.push(buffer, |member| {
             *n_bytes += member.len();
             batch.push(member);
         });

@@ -12,12 +12,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::buffers::Buffers;
-use super::write_member;
+use super::member;
 use crate::digest::Digest;
 use crate::oci::Compression;
 use crate::store::{Store, StoreError};
@@ -51,8 +50,6 @@ struct Place {
 pub(super) struct MemberIndex<'a> {
     store: &'a Store,
     compression: Compression,
-    /// For what is compressed; shared with those that are done with it.
-    buffers: Arc<Buffers>,
     /// Read when the first layer turns out to be large.
     known: OnceLock<BTreeMap<Digest, Place>>,
     /// The records of the layer under way.
@@ -60,8 +57,8 @@ pub(super) struct MemberIndex<'a> {
 }
 
 impl<'a> MemberIndex<'a> {
-    pub(super) fn new(store: &'a Store, compression: Compression, buffers: Arc<Buffers>) -> MemberIndex<'a> {
-        MemberIndex { store, compression, buffers, known: OnceLock::new(), records: Vec::new() }
+    pub(super) fn new(store: &'a Store, compression: Compression) -> MemberIndex<'a> {
+        MemberIndex { store, compression, known: OnceLock::new(), records: Vec::new() }
     }
 
     /// Returns what `members` are compressed, in their order.
@@ -95,15 +92,13 @@ impl<'a> MemberIndex<'a> {
         if let Some(bytes) = place.and_then(|place| self.read(place)) {
             return Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes });
         }
-        let mut bytes = self.buffers.take();
-        write_member(self.compression, raw, &mut bytes)?;
+        let bytes = member(self.compression, raw)?;
         Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes })
     }
 
     /// Reads a member of another blob; `None` if it is not what was written.
     fn read(&self, place: &Place) -> Option<Vec<u8>> {
-        let mut bytes = self.buffers.take();
-        bytes.resize(place.length, 0);
+        let mut bytes = vec![0; place.length];
         self.store.open_blob(&place.blob).ok()?.read_exact_at(&mut bytes, place.offset).ok()?;
         (libdeflater::crc32(&bytes) == place.sum).then_some(bytes)
     }

@@ -25,18 +25,15 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next bytes of the stream and gives each member that is complete to `member`. `fresh` returns an empty buffer
-    /// for the next one.
-    pub(super) fn push(&mut self, bytes: &[u8], fresh: impl Fn() -> Vec<u8>, mut member: impl FnMut(Vec<u8>)) {
+    /// Takes the next bytes of the stream and gives each member that is complete to `member`.
+    pub(super) fn push(&mut self, bytes: &[u8], mut member: impl FnMut(Vec<u8>)) {
         self.pending.extend_from_slice(bytes);
         while let Some(block) = self.pending.get(self.n_seen..self.n_seen + BLOCK) {
             self.n_seen += BLOCK;
             let is_border = self.n_seen >= MIN && hash(block).is_multiple_of(ONE_IN);
             if is_border || self.n_seen == MAX {
-                let mut next = fresh();
-                next.extend_from_slice(&self.pending[self.n_seen..]);
-                self.pending.truncate(self.n_seen);
-                member(std::mem::replace(&mut self.pending, next));
+                let rest = self.pending.split_off(self.n_seen);
+                member(std::mem::replace(&mut self.pending, rest));
                 self.n_seen = 0;
             }
         }
@@ -79,7 +76,7 @@ pub(super) mod tests {
 
     fn split(stream: &[u8], step: usize) -> Vec<Vec<u8>> {
         let (mut splitter, mut members) = (Splitter::default(), Vec::new());
-        stream.chunks(step).for_each(|bytes| splitter.push(bytes, Vec::new, |member| members.push(member)));
+        stream.chunks(step).for_each(|bytes| splitter.push(bytes, |member| members.push(member)));
         members.push(splitter.finish());
         members
     }
