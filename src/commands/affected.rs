@@ -125,7 +125,7 @@ impl Side {
         let contents = BTreeMap::new();
         let mut inputs = Inputs::new(&lowered.definition, epoch, &local_digest, &contents);
         let target = |(key, target): (&(String, Platform), &LoweredTarget)| {
-            let digest = inputs.digest(target.root, &target.config)?;
+            let digest = build.shaped(&key.0, inputs.digest(target.root, &target.config)?);
             let steps = inputs.reached(target.root).into_iter().map(|(id, digest)| {
                 let vertex = lowered.definition.vertex(id);
                 let mut files = Vec::new();

@@ -12,7 +12,7 @@ use crate::digest::DiffId;
 use crate::export::image::ExportError;
 use crate::export::push::Publisher;
 use crate::graph::VertexId;
-use crate::plan::{Output, PlannedTarget};
+use crate::plan::{ImageShape, Output, PlannedTarget};
 use crate::reference::Reference;
 use crate::solver::drive::Solved;
 use crate::solver::key::Content;
@@ -33,8 +33,8 @@ pub(super) struct Ahead<'a> {
     stop: CancelToken,
 }
 
-/// An image that is to be pushed, and where to.
-type Wanted<'a> = (&'a PlannedTarget, &'a [Reference]);
+/// An image that is to be pushed, where to, and in which shape.
+type Wanted<'a> = (&'a PlannedTarget, &'a [Reference], &'a ImageShape);
 
 impl<'a> Ahead<'a> {
     /// Sends through `publisher`.
@@ -81,13 +81,13 @@ impl<'a> Ahead<'a> {
         let mut wanted: BTreeMap<VertexId, Vec<Wanted<'_>>> = BTreeMap::new();
         for target in &self.build.plan.targets {
             let pushed = target.outputs.iter().filter_map(|output| match output {
-                Output::Push(names) | Output::PushByDigest(names) => Some(&names[..]),
+                Output::Push(names, shape) | Output::PushByDigest(names, shape) => Some((&names[..], shape)),
                 _ => None,
             });
-            for names in pushed {
+            for (names, shape) in pushed {
                 for planned in &target.platforms {
                     if let Some(root) = self.lowered.root(planned) {
-                        wanted.entry(root).or_default().push((planned, names));
+                        wanted.entry(root).or_default().push((planned, names, shape));
                     }
                 }
             }
@@ -103,8 +103,8 @@ impl<'a> Ahead<'a> {
             if self.stop.is_cancelled() {
                 continue;
             }
-            for (target, names) in &wanted[&vertex] {
-                if let Err(error) = self.send(target, names, &stack) {
+            for (target, names, shape) in &wanted[&vertex] {
+                if let Err(error) = self.send(target, names, &stack, shape) {
                     self.give_up(&error);
                     break;
                 }
@@ -112,8 +112,14 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    fn send(&self, target: &PlannedTarget, names: &[Reference], stack: &[DiffId]) -> Result<(), ExportError> {
-        let image = self.build.image(self.lowered, target, stack)?;
+    fn send(
+        &self,
+        target: &PlannedTarget,
+        names: &[Reference],
+        stack: &[DiffId],
+        shape: &ImageShape,
+    ) -> Result<(), ExportError> {
+        let image = self.build.image((self.lowered, self.publisher.layers), target, stack, shape)?;
         self.publisher.send_ahead(&image, names, &self.stop)
     }
 

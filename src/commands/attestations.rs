@@ -156,7 +156,7 @@ impl Attesting<'_> {
 /// Returns what statements of an image are about: its manifest, under the name of each repository that it is for.
 fn subjects(target: &TargetPlan, image: &PlatformImage) -> Vec<Subject> {
     let pushed = target.outputs.iter().flat_map(|output| match output {
-        Output::Push(names) | Output::PushByDigest(names) => &names[..],
+        Output::Push(names, _) | Output::PushByDigest(names, _) => &names[..],
         _ => &[],
     });
     let names = target.tags.iter().chain(pushed).map(|name| purl::repository(name, &image.platform));

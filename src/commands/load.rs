@@ -61,9 +61,9 @@ impl ImageStores {
         for (context, store) in &self.0 {
             let mut missing = Vec::new();
             for (target, result) in release.plan.targets.iter().zip(results) {
-                let Some(image) = &result.image else { continue };
                 for output in &target.outputs {
-                    let Output::Load { context: of_output, names } = output else { continue };
+                    let Output::Load { context: of_output, names, .. } = output else { continue };
+                    let Some(image) = result.image_for(output) else { continue };
                     if of_output != context {
                         continue;
                     }
@@ -88,7 +88,8 @@ impl<'a> Loaded<'a> {
             // The manifest of one platform is an image of its own.
             Some(only) => {
                 let n_left_out = image.images.len() - 1;
-                let image = TargetImage { name: image.name.clone(), images: vec![only.clone()], index: None };
+                let (name, shape) = (image.name.clone(), image.shape.clone());
+                let image = TargetImage { name, images: vec![only.clone()], index: None, shape };
                 Loaded { target, image, names, n_left_out }
             }
             None => Loaded { target, image: image.clone(), names, n_left_out: 0 },

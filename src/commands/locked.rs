@@ -16,7 +16,7 @@ use crate::export::image::{self, ExportError, PlatformImage, TargetImage};
 use crate::frontend::LoweredTarget;
 use crate::lock::{LockedResult, Lockfile};
 use crate::oci::{Descriptor, descriptor};
-use crate::plan::{NoCache, Output, PlannedTarget, TargetPlan};
+use crate::plan::{ImageShape, NoCache, Output, PlannedTarget, TargetPlan};
 use crate::platform::Platform;
 use crate::registry::{self, Client};
 use crate::store::Store;
@@ -65,11 +65,12 @@ impl Locked<'_> {
     /// Returns a target's results, in the order of its platforms, if they may stand for a build.
     fn candidate<'t>(&self, target: &'t TargetPlan) -> Option<Vec<(&'t PlannedTarget, &LockedResult)>> {
         let takes_digest = |output: &Output| match output {
-            Output::Push(_) | Output::PushByDigest(_) | Output::Image | Output::CacheOnly => true,
+            Output::Push(..) | Output::PushByDigest(..) | Output::Image(_) | Output::CacheOnly => true,
             Output::File(_) | Output::Load { .. } | Output::Local { .. } | Output::Tar { .. } => false,
         };
         // What was attested of the result is not in the lockfile, and may need the files.
-        if !target.has_image() || !target.outputs.iter().all(takes_digest) || !target.attestations.is_empty() {
+        let is_one = target.shapes().len() == 1 && target.attestations.is_empty();
+        if !is_one || !target.outputs.iter().all(takes_digest) {
             return None;
         }
         let results = target.platforms.iter().map(|planned| {
@@ -87,21 +88,22 @@ impl Locked<'_> {
         results: &[(&PlannedTarget, &LockedResult)],
         inputs: &mut dyn FnMut(&LoweredTarget) -> Result<Digest, Failure>,
     ) -> Result<Option<TargetImage>, Failure> {
+        let [shape] = &target.shapes()[..] else { return Ok(None) };
         let mut images = Vec::new();
         for (planned, result) in results {
             let Some(lowered) = self.lowered.targets.get(&(planned.name.clone(), planned.platform.clone())) else {
                 return Ok(None);
             };
-            if Some(inputs(lowered)?) != result.inputs {
+            if Some(self.build.shaped(&target.name, inputs(lowered)?)) != result.inputs {
                 return Ok(None);
             }
             let base = lowered.root.and_then(|root| self.lowered.definition.base_image(root));
-            match again(self.build.store, &planned.platform, lowered, base.as_ref(), result) {
+            match again(self.build.store, (&planned.platform, shape), lowered, base.as_ref(), result) {
                 Some(image) => images.push(image),
                 None => return Ok(None),
             }
         }
-        Ok(Some(TargetImage::new(target.name.clone(), images)))
+        Ok(Some(TargetImage::new(target.name.clone(), images, (*shape).clone())))
     }
 }
 
@@ -126,17 +128,18 @@ fn stack(result: &LockedResult) -> Vec<DiffId> {
 /// Makes the image again that a result is of; `None` where it would be another one.
 fn again(
     store: &Store,
-    platform: &Platform,
+    (platform, shape): (&Platform, &ImageShape),
     target: &LoweredTarget,
     base: Option<&Digest>,
     result: &LockedResult,
 ) -> Option<PlatformImage> {
     let locked = result.layers.iter().map(|layer| descriptor(layer.media_type.clone(), layer.size, layer.digest));
-    // The base's own descriptors may say more than the lockfile keeps.
+    // The base's own descriptors may say more than the lockfile keeps. Those that were made anew say no more.
+    let base = base.filter(|_| !shape.is_forced);
     let mut layers: Vec<Descriptor> = base.map_or_else(Vec::new, |base| image::layers(store, base).unwrap_or_default());
     layers.truncate(result.layers.len());
     layers.extend(locked.skip(layers.len()).collect::<Vec<_>>());
-    let image = image::of_layers(platform, &target.config, layers, &stack(result));
+    let image = image::of_layers(platform, &target.config, layers, &stack(result), shape);
     let is_same = image.manifest.digest() == result.manifest && Digest::of(&image.config.bytes) == result.config;
     is_same.then_some(image)
 }
@@ -145,7 +148,7 @@ fn again(
 fn is_published(client: &Client, target: &TargetPlan, image: &TargetImage) -> Result<bool, registry::Error> {
     let mut repositories = BTreeMap::new();
     for output in &target.outputs {
-        if let Output::Push(names) | Output::PushByDigest(names) = output {
+        if let Output::Push(names, _) | Output::PushByDigest(names, _) = output {
             repositories.extend(names.iter().map(|name| (name.name(), name)));
         }
     }

@@ -13,7 +13,7 @@ use crate::plan::{ImageFile, LayoutForm, Output, Plan, TargetPlan};
 pub(super) fn warn(request: &ProjectRequest, plan: &Plan, host: &Host) {
     let asked_for = |target: &&TargetPlan| !target.is_linked;
     for target in plan.targets.iter().filter(asked_for) {
-        let is_pushed = target.outputs.iter().any(|o| matches!(o, Output::Push(_) | Output::PushByDigest(_)));
+        let is_pushed = target.outputs.iter().any(|o| matches!(o, Output::Push(..) | Output::PushByDigest(..)));
         let is_loaded = target.outputs.iter().any(|output| matches!(output, Output::Load { .. }));
         for (flag, value, is_done) in [("--push", request.push, is_pushed), ("--load", request.load, is_loaded)] {
             if value == Some(true) && !is_done {

@@ -54,7 +54,7 @@ fn identity(plan: &Plan) -> Digest {
 
 fn names(target: &TargetPlan) -> impl Iterator<Item = &Reference> {
     let pushed = target.outputs.iter().filter_map(|output| match output {
-        Output::Push(names) | Output::PushByDigest(names) => Some(names),
+        Output::Push(names, _) | Output::PushByDigest(names, _) => Some(names),
         _ => None,
     });
     pushed.flatten()

@@ -118,7 +118,7 @@ impl Release<'_> {
         for (target, output, result) in self.outputs(results) {
             match output {
                 Output::File(file) => {
-                    let image = result.image.as_ref().expect("made for this output");
+                    let image = result.image_for(output).expect("made for this output");
                     layouts
                         .entry((&file.dest, file.form, file.format))
                         .or_default()
@@ -126,8 +126,11 @@ impl Release<'_> {
                 }
                 Output::Local { dest, split, mode } => self.write_local(target, result, dest, (*split, *mode))?,
                 Output::Tar { dest, split } => self.write_tar(target, result, dest, *split)?,
-                Output::CacheOnly | Output::Image | Output::Push(_) | Output::PushByDigest(_) | Output::Load { .. } => {
-                }
+                Output::CacheOnly
+                | Output::Image(_)
+                | Output::Push(..)
+                | Output::PushByDigest(..)
+                | Output::Load { .. } => {}
             }
             if let Output::Local { dest, .. } | Output::Tar { dest, .. } = output {
                 released.written.push(dest.clone());
@@ -163,8 +166,8 @@ impl Release<'_> {
     /// Returns the images that are published without a tag, with their names.
     fn by_digest<'r>(&self, results: &'r [TargetResult]) -> Vec<(&'r TargetImage, Vec<Reference>)> {
         let outputs = self.outputs(results).into_iter();
-        let images = outputs.filter_map(|(_, output, result)| match (output, &result.image) {
-            (Output::PushByDigest(names), Some(image)) => {
+        let images = outputs.filter_map(|(_, output, result)| match (output, result.image_for(output)) {
+            (Output::PushByDigest(names, _), Some(image)) => {
                 Some((image, names.iter().map(|name| name.with_digest(image.root().digest())).collect()))
             }
             _ => None,
@@ -175,9 +178,10 @@ impl Release<'_> {
     /// Publishes what the plan pushes: all of it, or nothing.
     pub(super) fn publish(&self, results: &[TargetResult]) -> Result<Published, PublishError> {
         let by_digest = self.by_digest(results);
-        let images = self.outputs(results).into_iter().filter_map(|(_, output, r)| Some((output, r.image.as_ref()?)));
+        let outputs = self.outputs(results).into_iter();
+        let images = outputs.filter_map(|(_, output, result)| Some((output, result.image_for(output)?)));
         let tagged = images.filter_map(|(output, image)| match output {
-            Output::Push(names) => Some(Publication { image, names }),
+            Output::Push(names, _) => Some(Publication { image, names }),
             _ => None,
         });
         let untagged = by_digest.iter().map(|(image, names)| Publication { image, names });

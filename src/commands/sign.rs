@@ -24,7 +24,7 @@ pub(super) fn key(spec: &str, plan: &Plan, host: &Host) -> Result<PrivateKey, Fa
     let path = spec.strip_prefix("key=").filter(|path| !path.is_empty()).ok_or_else(|| {
         Failure::new(Kind::Usage, format!("--sign {spec} names no key")).hint("write --sign key=PATH")
     })?;
-    let is_push = |output: &Output| matches!(output, Output::Push(_) | Output::PushByDigest(_));
+    let is_push = |output: &Output| matches!(output, Output::Push(..) | Output::PushByDigest(..));
     if !plan.targets.iter().flat_map(|target| &target.outputs).any(is_push) {
         return Err(Failure::new(Kind::Usage, "--sign signs what is pushed, and nothing is").hint("add --push"));
     }

@@ -11,7 +11,8 @@ use super::{Failure, Host, Kind};
 use crate::diagnostic::{Diagnostic, Diagnostics, FileId, SourceMap, Span, nearest};
 use crate::frontend::{self, Loaded, LoweredTarget, Lowering, Need, Resolved};
 use crate::graph::{Definition, FileAction, Id, Op, SourceOp, Vertex, VertexId};
-use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget};
+use crate::oci::Compression;
+use crate::plan::{BuildContext, ImageSource, Plan, PlannedTarget, TargetPlan};
 use crate::platform::Platform;
 use crate::source::image::{ImageResolver, ResolveError, ResolvedPin};
 use crate::sys::files::Files;
@@ -58,9 +59,12 @@ impl Lowered {
         self.targets.get(&(target.name.clone(), target.platform.clone()))?.root
     }
 
-    /// Returns the steps that make the last layer of an image, and whose result no other step reads.
+    /// Returns the steps that make the last layer of an image with the ordinary compression, and whose result no other step
+    /// reads.
     pub fn tops(&self, plan: &Plan) -> BTreeSet<VertexId> {
-        let images = plan.targets.iter().filter(|target| target.has_image()).flat_map(|target| &target.platforms);
+        let is_plain =
+            |target: &&TargetPlan| target.shapes().iter().any(|shape| shape.compression == Compression::default());
+        let images = plan.targets.iter().filter(is_plain).flat_map(|target| &target.platforms);
         let tops = images.filter_map(|image| self.root(image));
         let read: BTreeSet<VertexId> =
             self.definition.ids().flat_map(|id| self.definition.vertex(id).inputs.iter().copied()).collect();

@@ -97,7 +97,7 @@ pub enum PublishError {
 pub struct Publisher<'a> {
     client: &'a Client,
     store: &'a Store,
-    layers: &'a Layers<'a>,
+    pub(crate) layers: &'a Layers<'a>,
     activities: &'a Activities<'a>,
     journal: &'a ReleaseJournal<'a>,
     /// Seconds since 1970.

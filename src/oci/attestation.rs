@@ -99,17 +99,19 @@ fn entry(descriptor: &Descriptor) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{image_index, image_manifest};
+    use std::collections::BTreeMap;
+
+    use crate::oci::{MediaTypes, image_index, image_manifest, with_platform};
     use expect_test::expect;
 
     #[test]
     fn an_index_names_the_attestations_of_each_image_after_the_images() {
         let image_config = Blob::new(MediaType::ImageConfig, b"{}".to_vec());
-        let image = image_manifest(&image_config.descriptor, &[]);
+        let image = image_manifest(&image_config.descriptor, &[], MediaTypes::Oci, &BTreeMap::new());
         let statement = json!({ "predicateType": "https://slsa.dev/provenance/v1" });
         let attestation = AttestationManifest::new(&image.descriptor, &[statement]);
         let platform = "linux/amd64".parse().expect("known");
-        let index = image_index([(&platform, &image.descriptor)].into_iter());
+        let index = image_index(vec![with_platform(&image.descriptor, &platform)], MediaTypes::Oci, &BTreeMap::new());
         let index = with_attestations(index, [&attestation].into_iter());
         let texts =
             [&attestation.config, &attestation.manifest, &index].map(|blob| String::from_utf8_lossy(&blob.bytes));

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use oci_spec::image::{
-    Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType, Os,
-    PlatformBuilder,
+    Arch, Descriptor, DescriptorBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
 };
+use serde_json::{Value, json};
 
-use super::{descriptor, os_version};
+use super::{LayerCompression, MediaTypes, descriptor, os_version};
 use crate::digest::Digest;
 use crate::platform::Platform;
 
@@ -32,47 +32,111 @@ impl Blob {
     }
 }
 
+impl MediaTypes {
+    fn manifest(self) -> MediaType {
+        match self {
+            MediaTypes::Oci => MediaType::ImageManifest,
+            MediaTypes::Docker => MediaType::from("application/vnd.docker.distribution.manifest.v2+json"),
+        }
+    }
+
+    fn index(self) -> MediaType {
+        match self {
+            MediaTypes::Oci => MediaType::ImageIndex,
+            MediaTypes::Docker => MediaType::from("application/vnd.docker.distribution.manifest.list.v2+json"),
+        }
+    }
+
+    /// Returns the media type of image configs.
+    pub fn config(self) -> MediaType {
+        match self {
+            MediaTypes::Oci => MediaType::ImageConfig,
+            MediaTypes::Docker => MediaType::from("application/vnd.docker.container.image.v1+json"),
+        }
+    }
+
+    /// Returns how a manifest names a layer. Those that came from an image with the other media types have the same bytes.
+    fn layer(self, layer: &Descriptor) -> Descriptor {
+        const DOCKER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+        let name = layer.media_type().as_ref();
+        let is_distributable = !name.contains("nondistributable") && !name.contains(".foreign.");
+        let media_type = match (self, LayerCompression::of_media_type(name).filter(|_| is_distributable)) {
+            (MediaTypes::Oci, Some(packed)) => MediaType::from(packed.media_type()),
+            (MediaTypes::Docker, Some(LayerCompression::None)) => MediaType::from(DOCKER),
+            (MediaTypes::Docker, Some(LayerCompression::Gzip)) => MediaType::from(&*format!("{DOCKER}.gzip")),
+            (MediaTypes::Docker, Some(LayerCompression::Zstd)) => MediaType::from(&*format!("{DOCKER}.zstd")),
+            (_, None) => layer.media_type().clone(),
+        };
+        Descriptor::new(media_type, layer.size(), layer.digest().clone())
+    }
+}
+
 /// Makes an image manifest; `layers` are oldest first.
-pub fn image_manifest(config: &Descriptor, layers: &[Descriptor]) -> Blob {
+pub fn image_manifest(
+    config: &Descriptor,
+    layers: &[Descriptor],
+    media_types: MediaTypes,
+    annotations: &BTreeMap<String, String>,
+) -> Blob {
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
-        .media_type(MediaType::ImageManifest)
+        .media_type(media_types.manifest())
         .config(config.clone())
-        .layers(layers.iter().map(with_oci_media_type).collect::<Vec<_>>())
+        .layers(layers.iter().map(|layer| media_types.layer(layer)).collect::<Vec<_>>())
         .build()
         .expect("all fields are given");
+    let mut manifest = serde_json::to_value(&manifest).expect("a manifest has only text keys");
+    annotate(&mut manifest, annotations);
     let bytes = serde_json::to_vec_pretty(&manifest).expect("a manifest has only text keys");
-    Blob::new(MediaType::ImageManifest, bytes)
+    Blob::new(media_types.manifest(), bytes)
 }
 
 /// Returns a manifest that bake made with one more annotation, name and value.
 pub fn annotated(manifest: &Blob, (name, value): &(String, String)) -> Blob {
-    let mut document: ImageManifest = serde_json::from_slice(&manifest.bytes).expect("bake made the manifest");
-    let mut annotations = document.annotations().clone().unwrap_or_default();
-    annotations.insert(name.clone(), value.clone());
-    // In the order of the names: a hash map's own would make another digest each time.
-    let annotations: BTreeMap<String, String> = annotations.into_iter().collect();
-    document.set_annotations(None);
-    let mut document = serde_json::to_value(&document).expect("a manifest has only text keys");
-    document["annotations"] = serde_json::json!(annotations);
+    let mut document: Value = serde_json::from_slice(&manifest.bytes).expect("bake made the manifest");
+    document["annotations"][name] = json!(value);
+    // In the order of the names, whichever was there first.
+    document["annotations"].as_object_mut().expect("it has one at least").sort_keys();
     let bytes = serde_json::to_vec_pretty(&document).expect("a manifest has only text keys");
-    Blob::new(MediaType::ImageManifest, bytes)
+    Blob::new(manifest.descriptor.media_type().clone(), bytes)
 }
 
-/// Makes an image index; `manifests` are in the order in which they are to stand.
-pub fn image_index<'a>(manifests: impl Iterator<Item = (&'a Platform, &'a Descriptor)>) -> Blob {
-    let manifests: Vec<Descriptor> =
-        manifests.map(|(platform, descriptor)| with_platform(descriptor, platform)).collect();
+/// Makes an image index; `manifests` are in the order in which they are to stand, with their platforms ([`with_platform`]).
+pub fn image_index(
+    manifests: Vec<Descriptor>,
+    media_types: MediaTypes,
+    annotations: &BTreeMap<String, String>,
+) -> Blob {
     let index = ImageIndexBuilder::default()
         .schema_version(2u32)
-        .media_type(MediaType::ImageIndex)
+        .media_type(media_types.index())
         .manifests(manifests)
         .build()
         .expect("all fields are given");
     let mut index = serde_json::to_value(&index).expect("an index has only text keys");
     os_version::as_written(&mut index);
+    annotate(&mut index, annotations);
+    for descriptor in index["manifests"].as_array_mut().into_iter().flatten() {
+        if let Some(Value::Object(annotations)) = descriptor.get_mut("annotations") {
+            annotations.sort_keys();
+        }
+    }
     let bytes = serde_json::to_vec_pretty(&index).expect("an index has only text keys");
-    Blob::new(MediaType::ImageIndex, bytes)
+    Blob::new(media_types.index(), bytes)
+}
+
+/// Writes annotations, sorted, at a document's end; nothing where there are none.
+fn annotate(document: &mut Value, annotations: &BTreeMap<String, String>) {
+    if !annotations.is_empty() {
+        document["annotations"] = json!(annotations);
+    }
+}
+
+/// Returns `descriptor` with annotations; without the field where there are none.
+pub fn with_annotations(mut descriptor: Descriptor, annotations: BTreeMap<String, String>) -> Descriptor {
+    let annotations = (!annotations.is_empty()).then(|| annotations.into_iter().collect());
+    descriptor.set_annotations(annotations);
+    descriptor
 }
 
 /// Returns `descriptor` with the platform that its content is for.
@@ -99,17 +163,6 @@ fn oci_platform(platform: &Platform) -> oci_spec::image::Platform {
     builder.build().expect("os and architecture are given")
 }
 
-/// An OCI manifest names OCI's media types also for layers that came from an image with Docker's: the bytes are the same.
-fn with_oci_media_type(layer: &Descriptor) -> Descriptor {
-    let media_type = match layer.media_type().as_ref() {
-        "application/vnd.docker.image.rootfs.diff.tar.gzip" => MediaType::ImageLayerGzip,
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => MediaType::ImageLayerZstd,
-        "application/vnd.docker.image.rootfs.diff.tar" => MediaType::ImageLayer,
-        _ => layer.media_type().clone(),
-    };
-    Descriptor::new(media_type, layer.size(), layer.digest().clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,9 +171,10 @@ mod tests {
     #[test]
     fn an_index_names_each_platform() {
         let config = Blob::new(MediaType::ImageConfig, b"{}".to_vec());
-        let manifest = image_manifest(&config.descriptor, &[]);
+        let manifest = image_manifest(&config.descriptor, &[], MediaTypes::Oci, &BTreeMap::new());
         let platform: Platform = "linux/arm/v7".parse().expect("known");
-        let index = image_index([(&platform, &manifest.descriptor)].into_iter());
+        let index =
+            image_index(vec![with_platform(&manifest.descriptor, &platform)], MediaTypes::Oci, &BTreeMap::new());
         expect![[r#"
             {
               "schemaVersion": 2,

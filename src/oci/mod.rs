@@ -6,6 +6,7 @@
 mod attestation;
 mod blob;
 pub mod compare;
+mod compression;
 mod config;
 mod document;
 mod layer;
@@ -15,7 +16,8 @@ pub mod tar;
 pub mod untar;
 
 pub use attestation::{AttestationManifest, attestation_of, predicate_type, with_attestations};
-pub use blob::{Blob, annotated, image_index, image_manifest, with_platform};
+pub use blob::{Blob, annotated, image_index, image_manifest, with_annotations, with_platform};
+pub use compression::{Compression, MediaTypes};
 pub use config::{Created, Healthcheck, HistoryEntry, ImageConfig, RootFs, RuntimeConfig};
 pub use document::{
     DOCUMENT_MEDIA_TYPES, Document, DocumentKind, InvalidDocument, MAX_DOCUMENT_SIZE, descriptor, digest_of,

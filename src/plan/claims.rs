@@ -30,7 +30,7 @@ impl<'a> Claims<'a> {
                 Output::Local { mode: LocalMode::Copy, .. } => Use::Files,
                 _ => Use::Exclusive,
             };
-            let names = if let Output::Push(names) = output { &names[..] } else { &[] };
+            let names = if let Output::Push(names, _) = output { &names[..] } else { &[] };
             let pushes = names.iter().map(|name| (format!("push `{name}`"), false));
             let writes = output.path().map(|path| (format!("write `{path}`"), true));
             for (place, is_file) in pushes.chain(writes) {

@@ -1,5 +1,6 @@
 //! Where a target's result may go.
 
+use super::ImageShape;
 use crate::reference::Reference;
 
 /// Where a target's result goes.
@@ -8,11 +9,11 @@ pub enum Output {
     /// Nowhere: the steps are run for the cache's sake.
     CacheOnly,
     /// Nowhere else: the image is made and stays in the store.
-    Image,
+    Image(ImageShape),
     /// To the registries of these names.
-    Push(Vec<Reference>),
+    Push(Vec<Reference>, ImageShape),
     /// To the repositories of these names, by digest alone: no tag is made or moved.
-    PushByDigest(Vec<Reference>),
+    PushByDigest(Vec<Reference>, ImageShape),
     /// The image as an archive or a directory.
     File(ImageFile),
     /// Into the images of a Docker or Podman that is there.
@@ -21,6 +22,8 @@ pub enum Output {
         context: Option<String>,
         /// Its names there.
         names: Vec<Reference>,
+        /// Of the image.
+        shape: ImageShape,
     },
     /// The files of the root file system in a directory.
     Local {
@@ -48,9 +51,15 @@ impl Output {
 
     /// Says whether it takes an image: compressed layers, config and manifest.
     pub fn is_image(&self) -> bool {
+        self.shape().is_some()
+    }
+
+    /// Returns the shape of the image that it takes; `None` where it takes none.
+    pub fn shape(&self) -> Option<&ImageShape> {
         match self {
-            Output::Image | Output::Push(_) | Output::PushByDigest(_) | Output::File(_) | Output::Load { .. } => true,
-            Output::CacheOnly | Output::Local { .. } | Output::Tar { .. } => false,
+            Output::Image(shape) | Output::Push(_, shape) | Output::PushByDigest(_, shape) => Some(shape),
+            Output::File(ImageFile { shape, .. }) | Output::Load { shape, .. } => Some(shape),
+            Output::CacheOnly | Output::Local { .. } | Output::Tar { .. } => None,
         }
     }
 
@@ -65,7 +74,7 @@ impl Output {
     /// Returns the names that the image has there.
     pub fn names(&self) -> &[Reference] {
         match self {
-            Output::Push(names) | Output::PushByDigest(names) => names,
+            Output::Push(names, _) | Output::PushByDigest(names, _) => names,
             Output::File(ImageFile { names, .. }) | Output::Load { names, .. } => names,
             _ => &[],
         }
@@ -83,6 +92,8 @@ pub struct ImageFile {
     pub format: ImageFormat,
     /// Its names there.
     pub names: Vec<Reference>,
+    /// Of the image.
+    pub shape: ImageShape,
 }
 
 /// How an OCI image layout is written.

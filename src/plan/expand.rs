@@ -8,6 +8,7 @@ use super::hosts;
 use super::limits;
 use super::output::outputs;
 use super::remotes::{self, Remotes};
+use super::shape::{self, Documents};
 use super::{
     Attestations, BuildContext, DockerfileSource, Given, ImageSource, NoCache, Plan, PlannedTarget, STDIN_CONTEXT,
     STDIN_DOCKERFILE, TargetPlan,
@@ -51,16 +52,22 @@ pub fn expand(targets: &[Target], build_platform: &Platform, home: Option<&Home>
             !is_only_linked || needed.get(target.name.as_str()).is_some_and(|needed| needed.contains(platform))
         };
         let tags = tags(target, &mut found);
-        let outputs = if target.is_linked { Vec::new() } else { outputs(target, &tags, own.len(), &mut found) };
+        let attestations =
+            if target.is_linked { Attestations::default() } else { Attestations::of(target, &mut found) };
+        let documents = Documents { platforms: own, is_attested: !attestations.is_empty() };
+        let shape = shape::of_target(target, documents, &mut found);
+        let outputs =
+            if target.is_linked { Vec::new() } else { outputs(target, (&shape, &tags), documents, &mut found) };
         claims.add(target, &outputs, &mut found);
         plan.targets.push(TargetPlan {
             name: target.name.clone(),
             platforms: own.iter().filter(is_needed).map(planned).collect(),
             linked_platforms,
             outputs,
+            shape,
             tags,
             given: Given::of(target),
-            attestations: if target.is_linked { Attestations::default() } else { Attestations::of(target, &mut found) },
+            attestations,
             cache_from: caches::from(target, &mut found),
             cache_to: caches::to(target, &mut found),
             is_linked: target.is_linked,
@@ -229,9 +236,6 @@ fn refuse_what_is_missing(target: &Target, found: &mut Diagnostics) {
     let mut refuse = |span, what: String| {
         found.push(Diagnostic::error(span, format!("{what} (target \"{}\") is not supported yet", target.name)));
     };
-    if let Some(annotation) = target.annotations.first() {
-        refuse(annotation.span, "`annotations`".to_owned());
-    }
     if let Some(policy) = target.policy.first() {
         refuse(policy.span, "`policy`".to_owned());
     }

@@ -12,6 +12,7 @@ mod hosts;
 mod limits;
 mod output;
 mod remotes;
+mod shape;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use expand::{expand, image_context};
 pub use given::{Given, Right, SecretPlace};
 pub use hosts::HOST_GATEWAY;
 pub use remotes::{RemoteContext, RemoteSecret, Remotes};
+pub use shape::{Annotations, ImageShape};
 
 /// What is to be built and where it goes. A target stands after those that it links to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct TargetPlan {
     pub tags: Vec<Reference>,
     /// Where it goes; empty where nothing is said: its image is made and stays in the store.
     pub outputs: Vec<Output>,
+    /// Of its image, where no output takes one of another.
+    pub shape: ImageShape,
     /// What its steps may mount that is no part of any result.
     pub given: Given,
     /// What is attested of its result.
@@ -67,6 +71,18 @@ impl TargetPlan {
     pub fn has_image(&self) -> bool {
         let is_default = self.outputs.is_empty() && !self.is_linked;
         is_default || self.outputs.iter().any(Output::is_image)
+    }
+
+    /// Returns the shapes of its images, each once, in the order of its outputs; none where no image is made of it. The first
+    /// image is what the lockfile and reports call the target's.
+    pub fn shapes(&self) -> Vec<&ImageShape> {
+        let mut shapes: Vec<&ImageShape> = Vec::new();
+        for shape in self.outputs.iter().filter_map(Output::shape) {
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        if shapes.is_empty() && self.has_image() { vec![&self.shape] } else { shapes }
     }
 }
 

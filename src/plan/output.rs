@@ -1,6 +1,7 @@
 //! Where a target's result goes, from its `output` attribute (buildx v0.36, `build/opt.go`; BuildKit, `exporter/*`).
 
-use super::{ImageFile, ImageFormat, LayoutForm, LocalMode, Output, PlatformSplit};
+use super::shape::Documents;
+use super::{ImageFile, ImageFormat, ImageShape, LayoutForm, LocalMode, Output, PlatformSplit, shape};
 use crate::bakefile::{OutputSpec, Target, parse_bool};
 use crate::diagnostic::{Diagnostic, Diagnostics, nearest};
 use crate::reference::{InvalidReference, Reference};
@@ -11,22 +12,26 @@ const KINDS: [&str; 7] = ["image", "registry", "oci", "docker", "local", "tar", 
 /// `name-canonical`, the names of dangling images) means nothing where images have no names, as with its OCI worker.
 fn options(kind: &str) -> &'static [&'static str] {
     match kind {
-        "image" | "registry" => {
-            &["push", "push-by-digest", "name", "oci-mediatypes", "store", "unpack", "name-canonical"]
-        }
-        "oci" => &["dest", "tar", "name", "oci-mediatypes"],
-        "docker" => &["dest", "tar", "name", "context", "oci-mediatypes"],
+        "image" | "registry" => &["push", "push-by-digest", "name", "store", "unpack", "name-canonical"],
+        "oci" => &["dest", "tar", "name"],
+        "docker" => &["dest", "tar", "name", "context"],
         "local" => &["dest", "platform-split", "mode", "attestation-prefix"],
         "tar" => &["dest", "platform-split", "attestation-prefix"],
         _ => &[],
     }
 }
 
-/// Returns the outputs of `target`, which has these parsed `tags` and so many platforms.
-pub(super) fn outputs(target: &Target, tags: &[Reference], n_platforms: usize, found: &mut Diagnostics) -> Vec<Output> {
+/// Returns the outputs of `target`, whose image has this shape where they say nothing, which has these parsed `tags` and
+/// has these documents.
+pub(super) fn outputs(
+    target: &Target,
+    (shape, tags): (&ImageShape, &[Reference]),
+    documents: Documents<'_>,
+    found: &mut Diagnostics,
+) -> Vec<Output> {
     let mut outputs = Vec::new();
     for spec in &target.output {
-        match (Reader { target, spec, tags, n_platforms }).output() {
+        match (Reader { target, spec, shape, tags, documents }).output() {
             Ok(output) => outputs.push(output),
             Err(wrong) => found.push(wrong),
         }
@@ -43,8 +48,9 @@ pub(super) fn outputs(target: &Target, tags: &[Reference], n_platforms: usize, f
 struct Reader<'a> {
     target: &'a Target,
     spec: &'a OutputSpec,
+    shape: &'a ImageShape,
     tags: &'a [Reference],
-    n_platforms: usize,
+    documents: Documents<'a>,
 }
 
 impl Reader<'_> {
@@ -55,12 +61,16 @@ impl Reader<'_> {
             return Err(hint.into_iter().fold(self.error(format!("unknown output type `{kind}`")), Diagnostic::hint));
         }
         let known = options(kind);
-        if let Some(key) = self.spec.fields.keys().find(|key| !known.contains(&key.as_str())) {
+        let is_image = !matches!(kind, "local" | "tar" | "cacheonly");
+        let of_shape = |key: &str| is_image && (shape::OPTIONS.contains(&key) || shape::is_annotation(key));
+        let is_known = |key: &String| known.contains(&key.as_str()) || of_shape(key);
+        if let Some(key) = self.spec.fields.keys().find(|key| !is_known(key)) {
+            if let Some(reason) = shape::refusal(key).filter(|_| is_image) {
+                return Err(self.error(format!("output option `{key}` is not there: {reason}")));
+            }
+            let known = known.iter().chain(if is_image { &shape::OPTIONS[..] } else { &[] });
             let error = self.error(format!("output option `{key}` for `type={kind}` is not supported yet"));
-            return Err(error.suggest(key, known.iter().copied()));
-        }
-        if !self.flag("oci-mediatypes", true)? {
-            return Err(self.error("Docker's media types are not written; images are OCI's"));
+            return Err(error.suggest(key, known.copied()));
         }
         match kind {
             "image" | "registry" => self.image(kind == "registry"),
@@ -81,7 +91,7 @@ impl Reader<'_> {
         let is_by_digest = self.flag("push-by-digest", false)?;
         // `type=registry` is short for an image that is pushed.
         if !self.flag("push", false)? && !is_registry {
-            return Ok(Output::Image);
+            return Ok(Output::Image(self.shape()?));
         }
         let names = self.names()?;
         if names.is_empty() {
@@ -90,8 +100,8 @@ impl Reader<'_> {
             return Err(error.hint("give it `tags = [\"REGISTRY/REPOSITORY:TAG\"]`"));
         }
         match names.iter().find(|name| is_by_digest && (name.tag.is_some() || name.digest.is_some())) {
-            None if is_by_digest => Ok(Output::PushByDigest(names)),
-            None => Ok(Output::Push(names)),
+            None if is_by_digest => Ok(Output::PushByDigest(names, self.shape()?)),
+            None => Ok(Output::Push(names, self.shape()?)),
             Some(name) => {
                 let error = self.error(format!("cannot push tagged `{name}` by digest"));
                 Err(error.hint(format!("leave the tag out: `{}`", name.name())))
@@ -105,18 +115,22 @@ impl Reader<'_> {
         let form = if self.flag("tar", true)? { LayoutForm::Archive } else { LayoutForm::Directory };
         let (names, context) = (self.names()?, self.field("context").map(str::to_owned));
         if is_docker && form == LayoutForm::Archive && self.field("dest").is_none() {
-            return Ok(Output::Load { context, names });
+            return Ok(Output::Load { context, names, shape: self.shape()? });
         }
         if let Some(context) = context {
             return Err(self.error(format!("`context={context}` names a Docker, but the result goes to a file")));
         }
-        if is_docker && self.n_platforms > 1 {
+        if is_docker && self.documents.platforms.len() > 1 {
             let message = "docker exporter does not support exporting manifest lists, use the oci exporter instead";
-            let note = format!("target \"{}\" is for {} platforms", self.target.name, self.n_platforms);
+            let note = format!("target \"{}\" is for {} platforms", self.target.name, self.documents.platforms.len());
             return Err(self.error(message).note(note).hint("write `type=oci`, or build one platform: `--platform`"));
         }
         let dest = if form == LayoutForm::Directory { self.directory()? } else { self.file() };
-        Ok(Output::File(ImageFile { dest, form, format, names }))
+        Ok(Output::File(ImageFile { dest, form, format, names, shape: self.shape()? }))
+    }
+
+    fn shape(&self) -> Result<ImageShape, Diagnostic> {
+        shape::of_output(self.spec, self.shape, self.documents)
     }
 
     /// Returns the image's names: the target's tags or, without those, `name`. The peer lets tags win too.
@@ -148,7 +162,7 @@ impl Reader<'_> {
 
     /// Returns where platforms go: apart if there are several, unless it is said.
     fn split(&self) -> Result<PlatformSplit, Diagnostic> {
-        let is_split = self.flag("platform-split", self.n_platforms > 1)?;
+        let is_split = self.flag("platform-split", self.documents.platforms.len() > 1)?;
         Ok(if is_split { PlatformSplit::Split } else { PlatformSplit::Merged })
     }
 

@@ -5,6 +5,7 @@
 //! again, twice, the second time after a pause longer than it took to put it: what another build overwrote meanwhile is
 //! put once more. Both builds do so, and the union grows until nothing of either is missing.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::entry::{MAX_INDEX_SIZE, of_annotations};
 use super::{Backend, CacheError, Entry, Index, Open};
 use crate::digest::Digest;
-use crate::oci::{Blob, Descriptor, Document, ImageManifest, MediaType, digest_of, image_manifest};
+use crate::oci::{Blob, Descriptor, Document, ImageManifest, MediaType, MediaTypes, digest_of, image_manifest};
 use crate::reference::Reference;
 use crate::registry::{self, Client};
 
@@ -87,7 +88,7 @@ impl<'a> RegistryCache<'a> {
             Ok(Box::new(std::io::Cursor::new(config.bytes.clone())))
         };
         _ = self.client.push_blob(&self.name, &config.descriptor, &[], &open, &|_| {})?;
-        let manifest = image_manifest(&config.descriptor, &index.layers());
+        let manifest = image_manifest(&config.descriptor, &index.layers(), MediaTypes::Oci, &BTreeMap::new());
         self.client.push_manifest(&self.name, manifest.descriptor.media_type().as_ref(), &manifest.bytes)?;
         Ok(())
     }

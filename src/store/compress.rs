@@ -1,9 +1,10 @@
-//! Compressed layers: gzip in members of about one MiB each, made in parallel, and taken over from earlier layers.
+//! Compressed layers: members of about one MiB each, made in parallel, and taken over from earlier layers.
 //!
 //! The members' borders depend on the bytes alone ([`members`]), so the blob is the same for any number of threads. A
-//! gzip file of several members is one stream to every reader (RFC 1952, section 2.2). What looks like noise is not
-//! compressed ([`runs`]). Where some member's bytes are in a
-//! layer that was compressed before, they are copied from there ([`index`]): what did not change is not compressed again.
+//! gzip file of several members is one stream to every reader (RFC 1952, section 2.2), as several Zstandard frames are
+//! (RFC 8878, section 3.1); here both are called members. What looks like noise gzip stores as it is ([`runs`]). Where some
+//! member's bytes are in a layer that was compressed before, they are copied from there ([`index`]): what did not change is
+//! not compressed again.
 
 mod index;
 mod members;
@@ -15,36 +16,23 @@ use std::thread::ScopedJoinHandle;
 
 use self::index::{Member, MemberIndex};
 use self::members::Splitter;
-use super::{BlobWriter, LayerRecord, Store, StoreError, diff};
+use super::unpack::decompress;
+use super::{BlobWriter, Store, StoreError, diff};
 use crate::digest::{DiffId, Hashing};
-use crate::oci::{Descriptor, LayerCompression, MediaType, descriptor};
-
-/// How layers are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// gzip at this level, 1 to 12.
-    Gzip(i32),
-}
-
-impl Default for Compression {
-    fn default() -> Compression {
-        // libdeflate's 4 makes smaller layers than zlib's 6, which the peers use, in half the time.
-        Compression::Gzip(4)
-    }
-}
+use crate::oci::{Compression, Descriptor, LayerCompression, MediaType, descriptor, digest_of};
 
 /// Bytes that are compressed at once; of these, four batches are in memory, and as many of what became of them.
 const BATCH: usize = 8 << 20;
 
 impl Store {
     /// Makes the compressed blob of the top layer of `stack` from its snapshot and returns its descriptor; where the layer
-    /// has a blob here already, returns that one's.
+    /// has such a blob here already, returns that one's.
     ///
     /// # Errors
     /// The snapshot is not there, or is damaged and taken away; or the store cannot be written.
     pub fn layer_blob(&self, stack: &[DiffId], compression: Compression) -> Result<Descriptor, StoreError> {
         let diff_id = stack.last().expect("a layer is on top");
-        if let Some(known) = self.layer(diff_id).and_then(|layer| self.blob_here(&layer)) {
+        if let Some(known) = self.made_blob(diff_id, compression) {
             return Ok(known);
         }
         let stack = self.origin(stack);
@@ -108,12 +96,48 @@ impl Store {
             joined(tar)
         });
         let digest = digest.map_err(|error: io::Error| StoreError::io("compress a layer in", self.path(), error))?;
-        Ok(CompressedLayer { store: self, diff_id: DiffId(digest), blob, members })
+        Ok(CompressedLayer { store: self, diff_id: DiffId(digest), compression, blob, members })
     }
 
-    /// Returns the first of a layer's blobs that is here whole. One that a power loss cut short is not.
-    fn blob_here(&self, layer: &LayerRecord) -> Option<Descriptor> {
-        layer.blobs.iter().map(|blob| &blob.descriptor).find(|descriptor| self.has_blob_of(descriptor)).cloned()
+    /// Makes a blob of a layer from another one of its blobs, `from`, which is here, and returns its descriptor; where the
+    /// layer has such a blob here already, returns that one's.
+    ///
+    /// # Errors
+    /// `from` is not here, is damaged and taken away, or is no layer; or the store cannot be written.
+    pub fn compress_anew(
+        &self,
+        diff_id: &DiffId,
+        from: &Descriptor,
+        compression: Compression,
+    ) -> Result<Descriptor, StoreError> {
+        if let Some(known) = self.made_blob(diff_id, compression) {
+            return Ok(known);
+        }
+        let failed = |source| StoreError::io("compress a layer in", self.path(), source);
+        let media_type = from.media_type().as_ref();
+        let packed = LayerCompression::of_media_type(media_type)
+            .ok_or_else(|| failed(io::Error::other(format!("no layer has the media type {media_type}"))))?;
+        let digest = digest_of(from).map_err(|error| failed(io::Error::other(error)))?;
+        let write = |tar: &mut dyn Write| {
+            let mut blob = self.open_blob(&digest)?;
+            io::copy(&mut decompress(packed, &mut blob)?, tar).map(drop)
+        };
+        let made = self.compress(compression, &write);
+        if made.as_ref().is_ok_and(|layer| layer.diff_id == *diff_id) {
+            return made?.keep();
+        }
+        self.check_blob(&digest)?;
+        Err(StoreError::DigestMismatch { expected: diff_id.0, actual: made?.diff_id.0 })
+    }
+
+    /// Returns the blob that a compression made of a layer, if it is here whole; a power loss may have cut it short.
+    fn made_blob(&self, diff_id: &DiffId, compression: Compression) -> Option<Descriptor> {
+        let layer = self.layer(diff_id)?;
+        let is_here = |descriptor: &&Descriptor| self.has_blob_of(descriptor);
+        match compression == Compression::default() {
+            true => layer.plain().map(|blob| &blob.descriptor).find(is_here).cloned(),
+            false => layer.asked_for.get(&compression.to_string()).filter(is_here).cloned(),
+        }
     }
 }
 
@@ -122,6 +146,7 @@ pub(super) struct CompressedLayer<'a> {
     store: &'a Store,
     /// Of the archive that was compressed.
     pub(super) diff_id: DiffId,
+    compression: Compression,
     blob: BlobWriter<'a>,
     members: MemberIndex<'a>,
 }
@@ -131,31 +156,33 @@ impl CompressedLayer<'_> {
     pub(super) fn keep(self) -> Result<Descriptor, StoreError> {
         let (digest, size) = self.blob.commit(None)?;
         self.members.save(&digest)?;
-        let media_type = MediaType::from(LayerCompression::Gzip.media_type());
+        let media_type = MediaType::from(self.compression.of_layer().media_type());
         let descriptor = descriptor(media_type, size, digest);
-        self.store.put_layer_blob(&self.diff_id, &descriptor, None)?;
+        self.store.put_made_blob(&self.diff_id, self.compression, &descriptor)?;
         Ok(descriptor)
     }
 }
 
-impl Compression {
-    /// Returns `raw` as gzip, in one member for each [run](runs).
-    fn member(self, raw: &[u8]) -> io::Result<Vec<u8>> {
-        let Compression::Gzip(level) = self;
-        let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
-        let as_it_is = libdeflater::CompressionLvl::new(0).map_err(|_| io::Error::other("no such gzip level"))?;
-        let mut compressor = libdeflater::Compressor::new(level);
-        let mut storer = libdeflater::Compressor::new(as_it_is);
-        let mut member = Vec::with_capacity(compressor.gzip_compress_bound(raw.len()));
-        for run in runs::of(raw) {
-            let compressor = if run.is_noise { &mut storer } else { &mut compressor };
-            let begin = member.len();
-            member.resize(begin + compressor.gzip_compress_bound(run.bytes.len()), 0);
-            let size = compressor.gzip_compress(run.bytes, &mut member[begin..]).map_err(io::Error::other)?;
-            member.truncate(begin + size);
-        }
-        Ok(member)
+/// Returns `raw` as one Zstandard frame, as it is, or as gzip, in one member for each [run](runs).
+fn member(compression: Compression, raw: &[u8]) -> io::Result<Vec<u8>> {
+    let level = match compression {
+        Compression::Gzip(level) => level,
+        Compression::Zstd(level) => return zstd::bulk::compress(raw, level),
+        Compression::Uncompressed => return Ok(raw.to_vec()),
+    };
+    let level = libdeflater::CompressionLvl::new(level).map_err(|_| io::Error::other("no such gzip level"))?;
+    let as_it_is = libdeflater::CompressionLvl::new(0).map_err(|_| io::Error::other("no such gzip level"))?;
+    let mut compressor = libdeflater::Compressor::new(level);
+    let mut storer = libdeflater::Compressor::new(as_it_is);
+    let mut member = Vec::with_capacity(compressor.gzip_compress_bound(raw.len()));
+    for run in runs::of(raw) {
+        let compressor = if run.is_noise { &mut storer } else { &mut compressor };
+        let begin = member.len();
+        member.resize(begin + compressor.gzip_compress_bound(run.bytes.len()), 0);
+        let size = compressor.gzip_compress(run.bytes, &mut member[begin..]).map_err(io::Error::other)?;
+        member.truncate(begin + size);
     }
+    Ok(member)
 }
 
 /// Returns what a thread returned, or panics as it did.

@@ -89,12 +89,12 @@ use item::ItemKey;
 use lease::{Gate, Leases};
 use ledger::Ledger;
 
+pub use crate::oci::Compression;
 pub use blob::BlobWriter;
 pub use cache_mount::{CacheMountLease, CacheMountRequest};
 pub use cache_mount_archive::HeldCacheMount;
 pub use checkout::{CheckoutBuilder, GitCache};
 pub use collect::{Collected, Decision, Verdict, Wish, decide};
-pub use compress::Compression;
 pub use inventory::{Inventory, Item, Sizes};
 pub use item::{ItemId, ItemKind};
 pub use journal::Journal;

@@ -48,6 +48,7 @@ mod resources;
 mod rights;
 mod rootless;
 mod secrets;
+mod shape;
 mod sign;
 mod ssh;
 mod stdin;

@@ -2,7 +2,7 @@
 //!
 //! `members/HEX`, by the digest of a blob (any other bytes are as good as none):
 //! ```text
-//! "bake-members-2 gzip LEVEL\n"
+//! "bake-members-2 COMPRESSION\n", for example `gzip 4`
 //! record*, in the blob's order, integers little-endian
 //!   digest of the raw bytes 32 · CRC-32 of the compressed bytes u32 · length of those u32
 //! ```
@@ -16,8 +16,9 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::Compression;
+use super::member;
 use crate::digest::Digest;
+use crate::oci::Compression;
 use crate::store::{Store, StoreError};
 
 /// Layers of fewer members are compressed faster than they are looked up.
@@ -62,7 +63,7 @@ impl<'a> MemberIndex<'a> {
 
     /// Returns what `members` are compressed, in their order.
     pub(super) fn compress(&self, members: &[Vec<u8>]) -> io::Result<Vec<Member>> {
-        if members.len() < MIN_MEMBERS {
+        if members.len() < MIN_MEMBERS || self.compression == Compression::Uncompressed {
             return members.iter().map(|raw| self.make(raw, None)).collect();
         }
         let known = self.known.get_or_init(|| self.load());
@@ -78,7 +79,7 @@ impl<'a> MemberIndex<'a> {
 
     /// Keeps the members of the new layer, whose blob is there.
     pub(super) fn save(self, blob: &Digest) -> Result<(), StoreError> {
-        if self.records.len() < MIN_MEMBERS * RECORD {
+        if self.records.len() < MIN_MEMBERS * RECORD || self.compression == Compression::Uncompressed {
             return Ok(());
         }
         let bytes = [self.magic().as_bytes(), &self.records].concat();
@@ -91,7 +92,7 @@ impl<'a> MemberIndex<'a> {
         if let Some(bytes) = place.and_then(|place| self.read(place)) {
             return Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes });
         }
-        let bytes = self.compression.member(raw)?;
+        let bytes = member(self.compression, raw)?;
         Ok(Member { raw: digest, sum: libdeflater::crc32(&bytes), bytes })
     }
 
@@ -128,7 +129,6 @@ impl<'a> MemberIndex<'a> {
     }
 
     fn magic(&self) -> String {
-        let Compression::Gzip(level) = self.compression;
-        format!("bake-members-2 gzip {level}\n")
+        format!("bake-members-2 {}\n", self.compression)
     }
 }

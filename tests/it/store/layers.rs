@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use bake::digest::{DiffId, Digest};
+use bake::oci::digest_of;
 use bake::store::Compression;
 use expect_test::expect;
 
@@ -190,9 +191,24 @@ fn a_layer_that_is_compressed_as_it_is_made_has_the_same_blob() {
 }
 
 #[test]
-fn a_layer_keeps_the_blob_it_has() {
+fn a_layer_keeps_a_blob_for_each_compression() {
     let Some(fixture) = Fixture::mounting() else { return };
     let stack = fixture.layer(&[], |top| fs::write(top.join("f"), [7; 4000]).expect("written"));
-    let blob = |level| fixture.store.layer_blob(&stack, Compression::Gzip(level)).expect("compressed");
-    assert_eq!(blob(9), blob(1));
+    let blob = |compression| fixture.store.layer_blob(&stack, compression).expect("compressed");
+    let all = [Compression::Zstd(3), Compression::default(), Compression::Uncompressed, Compression::Gzip(9)];
+    let blobs = all.map(blob);
+    assert_eq!(all.map(blob), blobs);
+    let types = blobs.each_ref().map(|blob| blob.media_type().to_string());
+    let suffixes =
+        types.each_ref().map(|name| name.strip_prefix("application/vnd.oci.image.layer.v1.tar").expect(name));
+    assert_eq!(suffixes, ["+zstd", "+gzip", "", "+gzip"]);
+    for from in &blobs {
+        for (compression, blob) in all.iter().zip(&blobs) {
+            let other = Fixture::mounting().expect("as before");
+            let bytes = fixture.store.read_blob(&digest_of(from).expect("a digest")).expect("there");
+            other.store.put_blob(&bytes).expect("kept");
+            let made = other.store.compress_anew(&stack[0], from, *compression).expect("a layer");
+            assert_eq!(made, *blob, "{compression} from {from:?}");
+        }
+    }
 }
