@@ -34,6 +34,7 @@ mod link;
 mod load;
 mod local_files;
 mod locked;
+mod login;
 mod mounts;
 mod network;
 mod output;
