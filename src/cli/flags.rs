@@ -5,6 +5,7 @@ pub mod cache;
 mod doctor;
 mod emulator;
 mod image_attestation;
+pub mod login;
 mod verify;
 mod why;
 
@@ -33,9 +34,9 @@ pub use image_attestation::{AttestationFlags, VerifyFlags};
 use crate::lang::Notation;
 
 /// The words that begin a command; anything else is a target to build.
-pub const VERBS: [&str; 16] = [
+pub const VERBS: [&str; 18] = [
     "build", "affected", "verify", "why", "print", "list", "check", "compile", "fmt", "convert", "schema", "cache",
-    "image", "emulator", "doctor", "help",
+    "image", "login", "logout", "emulator", "doctor", "help",
 ];
 
 /// Build a monorepo's container images from one checked-in file
@@ -84,6 +85,10 @@ pub enum Command {
     /// Look at images in registries
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Log in to a registry, for bake and for the tools that read Docker's configuration
+    Login(login::LoginFlags),
+    /// Forget the login of a registry
+    Logout(login::LogoutFlags),
     /// List, install or remove emulators for other processors
     #[command(subcommand)]
     Emulator(EmulatorCommand),

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this row reads the environment and the command line")]
 
 mod flags;
+mod prompt;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -84,6 +85,8 @@ fn dispatch(command: Command, host: &Host) -> Result<String, Failure> {
         Command::Schema => Ok(crate::bakefile::schema()),
         Command::Fmt(flags) => commands::fmt::fmt(&flags.request(), host),
         Command::Doctor(flags) => commands::doctor::doctor(&flags.request(), host),
+        Command::Login(flags) => commands::login::login(&flags.request(), &prompt::Terminal(host), host),
+        Command::Logout(flags) => commands::login::logout(flags.registry.as_deref(), host),
         Command::Emulator(command) => commands::emulator::emulator(&command.request()?, host),
         Command::Cache(command) => cache(command, host),
         Command::Image(ImageCommand::Inspect { reference, raw }) => commands::image_inspect::run(&reference, raw, host),

@@ -17,6 +17,7 @@ use super::load::{self, ImageStores};
 use super::locked::{Locked, LockedImages};
 use super::project::{self, Project, ProjectRequest};
 use super::publish::{self, Fates};
+pub use super::registry_options::client_options;
 use super::release::{Release, Released};
 use super::remotes::{self, Checkouts};
 use super::solve::{self, Lowered, Times};
@@ -33,7 +34,7 @@ use crate::frontend::LoweredTarget;
 use crate::graph::{SourceOp, VertexId};
 use crate::lock::Lockfile;
 use crate::plan::{Output, Plan, STDIN_CONTEXT};
-use crate::registry::{Client, Options};
+use crate::registry::Client;
 use crate::remote::Home;
 use crate::remotecache::{Exports, Outbox};
 use crate::report::why::TargetReport;
@@ -531,17 +532,6 @@ pub(super) fn environment(error: &SandboxError) -> Failure {
     match error {
         SandboxError::NoNamespaces { hint, .. } => failure.hint(hint.clone()).hint(doctor::NEXT_STEP),
         _ => failure,
-    }
-}
-
-/// Returns how to talk to registries: Docker's own configuration.
-pub fn client_options(host: &Host) -> Options {
-    let home = || host.var("HOME").map(|home| PathBuf::from(home).join(".docker"));
-    Options {
-        docker_config: host.var("DOCKER_CONFIG").map(PathBuf::from).or_else(home),
-        path: host.var("PATH").map(Into::into),
-        cancelled: host.cancel.flag(),
-        ..Options::default()
     }
 }
 

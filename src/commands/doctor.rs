@@ -122,7 +122,7 @@ fn registries_of(target: &Target) -> BTreeSet<String> {
 }
 
 /// Reads `HOST[:PORT]`; an image's name stands for its registry.
-fn registry_name(text: &str) -> Result<String, Failure> {
+pub(super) fn registry_name(text: &str) -> Result<String, Failure> {
     let wrong = || Failure::new(Kind::Usage, format!("`{text}` is no registry")).hint("name it as HOST or HOST:PORT");
     let host = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
     let image = if host.contains('/') { host.to_owned() } else { format!("{host}/image") };

@@ -5,10 +5,8 @@
 //! requests follow no redirects.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -18,7 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::Error;
+use super::{Error, Options};
 use super::challenge::Challenge;
 use super::credentials::{Credential, Credentials};
 use super::error::{Action, Login, codes_of};
@@ -52,11 +50,11 @@ impl Access<'_> {
         }
     }
 
-    /// The scopes in the token specification's words.
+    /// The scopes in the token specification's words; none for the registry itself.
     fn scopes(&self) -> Vec<String> {
-        let own = format!("repository:{}:{}", self.repository, self.actions());
+        let own = (!self.repository.is_empty()).then(|| format!("repository:{}:{}", self.repository, self.actions()));
         let other = self.mount_from.map(|from| format!("repository:{from}:pull"));
-        std::iter::once(own).chain(other).collect()
+        own.into_iter().chain(other).collect()
     }
 }
 
@@ -68,16 +66,16 @@ struct Token {
 
 /// Remembers logins. The mutexes protect the two maps alone; none is held while a request is under way.
 pub(super) struct Auth {
-    credentials: Credentials,
-    /// What was found for each registry.
-    found: Mutex<BTreeMap<String, Option<Credential>>>,
+    pub(super) credentials: Credentials,
+    /// Registries and repositories that credentials were found for, and not found.
+    found: Mutex<BTreeMap<(String, String), bool>>,
     /// By registry and scopes; without scopes where the header serves for all of them.
     tokens: Mutex<BTreeMap<(String, Vec<String>), Token>>,
 }
 
 impl Auth {
-    pub(super) fn new(docker_config: Option<&Path>, path: Option<&OsStr>) -> Auth {
-        Auth { credentials: Credentials::new(docker_config, path), found: Mutex::default(), tokens: Mutex::default() }
+    pub(super) fn new(options: &Options) -> Auth {
+        Auth { credentials: Credentials::new(options), found: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// Returns the header that worked before, if it still can.
@@ -89,12 +87,12 @@ impl Auth {
         is_alive.then(|| token.header.clone())
     }
 
-    /// Says whether credentials are configured for a registry; only what was looked up already.
-    pub(super) fn login(&self, registry: &str) -> Login {
+    /// Says whether credentials are configured for a repository; only what was looked up already.
+    pub(super) fn login(&self, registry: &str, repository: &str) -> Login {
         let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match found.get(registry) {
-            Some(Some(_)) => Login::Sent,
-            Some(None) | None => Login::Anonymous,
+        match found.get(&(registry.to_owned(), repository.to_owned())) {
+            Some(true) => Login::Sent,
+            Some(false) | None => Login::Anonymous,
         }
     }
 
@@ -107,36 +105,57 @@ impl Auth {
         url: &Url,
         challenge: &Challenge,
     ) -> Result<Option<HeaderValue>, Error> {
-        let credential = self.credential(access.registry)?;
-        let (token, scopes) = match (challenge, credential) {
-            (_, Some(Credential::RegistryToken(token))) => (Token { header: bearer(&token), ends: None }, Vec::new()),
-            (Challenge::Basic, Some(Credential::Password { user, password })) => {
-                (Token { header: basic(&user, &password), ends: None }, Vec::new())
-            }
-            (Challenge::Basic, _) => return Ok(None),
-            (Challenge::Bearer { realm, service, scope }, credential) => {
-                let realm = checked_realm(url, realm)?;
-                let mut request = TokenRequest { realm, service: service.as_deref(), scopes: access.scopes() };
-                request.add_scopes(scope.as_deref().unwrap_or_default());
-                let token = request.send(transport, access, credential.as_ref())?;
-                (token, access.scopes())
-            }
-        };
+        let credential = self.credential(access.registry, access.repository)?;
+        let Some(token) = token_for(transport, access, url, challenge, credential.as_ref())? else { return Ok(None) };
+        // What is no token for a scope serves for all that the login serves for.
+        let is_for_all = token.ends.is_none() && self.credentials.is_one(access.registry);
+        let scopes = if is_for_all { Vec::new() } else { access.scopes() };
         let header = token.header.clone();
         let mut tokens = self.tokens.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         tokens.insert((access.registry.to_owned(), scopes), token);
         Ok(Some(header))
     }
 
-    pub(super) fn credential(&self, registry: &str) -> Result<Option<Credential>, Error> {
-        let lock = || self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(known) = lock().get(registry) {
-            return Ok(known.clone());
-        }
-        let credential = self.credentials.of(registry)?;
-        lock().insert(registry.to_owned(), credential.clone());
+    pub(super) fn credential(&self, registry: &str, repository: &str) -> Result<Option<Credential>, Error> {
+        let credential = self.credentials.of(registry, repository)?;
+        let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        found.insert((registry.to_owned(), repository.to_owned()), credential.is_some());
         Ok(credential)
     }
+}
+
+/// Answers `challenge` of the registry at `url` with `credential`; `None` if it cannot be.
+fn token_for(
+    transport: &Transport,
+    access: &Access<'_>,
+    url: &Url,
+    challenge: &Challenge,
+    credential: Option<&Credential>,
+) -> Result<Option<Token>, Error> {
+    Ok(match (challenge, credential) {
+        (_, Some(Credential::RegistryToken(token))) => Some(Token { header: bearer(token), ends: None }),
+        (Challenge::Basic, Some(Credential::Password { user, password })) => {
+            Some(Token { header: basic(user, password), ends: None })
+        }
+        (Challenge::Basic, _) => None,
+        (Challenge::Bearer { realm, service, scope }, credential) => {
+            let realm = checked_realm(url, realm)?;
+            let mut request = TokenRequest { realm, service: service.as_deref(), scopes: access.scopes() };
+            request.add_scopes(scope.as_deref().unwrap_or_default());
+            Some(request.send(transport, access, credential)?)
+        }
+    })
+}
+
+/// Returns the header that answers `challenge` with a user name and password that nobody has stored yet.
+pub(super) fn answer_with(
+    transport: &Transport,
+    access: &Access<'_>,
+    url: &Url,
+    challenge: &Challenge,
+    credential: &Credential,
+) -> Result<Option<HeaderValue>, Error> {
+    Ok(token_for(transport, access, url, challenge, Some(credential))?.map(|token| token.header))
 }
 
 /// Returns the token server's URL if it may be asked on behalf of the registry at `registry`.

@@ -1,33 +1,17 @@
-//! Credentials as `docker login` keeps them: `config.json` and credential helpers.
+//! What to log in to a registry with, as the tools that people have keep it.
 //!
-//! In: Docker's configuration directory and a registry's name. Out: what to log in with, or nothing. A helper is a
-//! program `docker-credential-NAME` on the PATH; its name is checked, no shell is involved, and what it prints is never
-//! shown.
+//! In: a registry's and a repository's name. Out: a credential, or nothing. Docker's `config.json` is asked first, then the
+//! files of the containers tools, in the order given; in each file its helper, and then what is in the file itself.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
-
-use super::Error;
-use crate::reference::DEFAULT_REGISTRY;
-
-/// How long a credential helper may take.
-const HELPER_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Most bytes that a configuration or a helper's answer may have.
-const MAX_SIZE: u64 = 1 << 20;
-
-/// The name under which Docker keeps the credentials of `docker.io`.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+use super::helper::Helper;
+use super::login_file::{self, Logins, Owner};
+use super::{Error, Options};
 
 /// What a registry wants to know about a user. `Debug` shows the kind alone.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,178 +34,99 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Docker's `config.json`, the fields about logins.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Config {
-    auths: BTreeMap<String, Auth>,
-    creds_store: String,
-    cred_helpers: BTreeMap<String, String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Auth {
-    auth: String,
-    username: String,
-    password: String,
-    identitytoken: String,
-    registrytoken: String,
-}
-
-/// Looks credentials up. The file is read once, at the first question.
+/// Looks credentials up. A file is read once, at the first question; a helper is asked once for each registry.
 pub(super) struct Credentials {
-    path: Option<PathBuf>,
+    files: Vec<LoginFile>,
     /// The PATH of helpers; this process's own where absent.
-    helper_path: Option<OsString>,
-    config: OnceLock<Result<Config, String>>,
+    pub(super) helper_path: Option<OsString>,
+    /// What helpers answered, by their name and the registry.
+    answers: Mutex<BTreeMap<(String, String), Option<Credential>>>,
+}
+
+pub(super) struct LoginFile {
+    pub(super) path: PathBuf,
+    owner: Owner,
+    logins: OnceLock<Result<Logins, String>>,
+}
+
+impl LoginFile {
+    fn new(path: PathBuf, owner: Owner) -> LoginFile {
+        LoginFile { path, owner, logins: OnceLock::new() }
+    }
+
+    pub(super) fn logins(&self) -> Result<&Logins, Error> {
+        let logins = self.logins.get_or_init(|| Logins::load(&self.path));
+        logins.as_ref().map_err(|reason| self.wrong(reason))
+    }
+
+    fn wrong(&self, reason: &str) -> Error {
+        Error::Config { path: self.path.clone(), reason: reason.to_owned() }
+    }
 }
 
 impl Credentials {
-    /// Reads `config.json` in `directory`; without a directory everyone is anonymous. Looks for helpers on
-    /// `helper_path`.
-    pub(super) fn new(directory: Option<&Path>, helper_path: Option<&OsStr>) -> Credentials {
-        let path = directory.map(|d| d.join("config.json"));
-        Credentials { path, helper_path: helper_path.map(OsStr::to_owned), config: OnceLock::new() }
+    /// Reads what `options` names; without files everyone is anonymous.
+    pub(super) fn new(options: &Options) -> Credentials {
+        let docker = options.docker_config.iter().map(|d| LoginFile::new(d.join("config.json"), Owner::Docker));
+        let containers = options.auth_files.iter().map(|path| LoginFile::new(path.clone(), Owner::Containers));
+        let files = docker.chain(containers).collect();
+        Credentials { files, helper_path: options.path.clone(), answers: Mutex::default() }
     }
 
-    /// Returns what to log in to `registry` with; `None` for anonymous. Reads the disk and may run a helper.
-    pub(super) fn of(&self, registry: &str) -> Result<Option<Credential>, Error> {
-        let Some(path) = &self.path else { return Ok(None) };
-        let config = self.config.get_or_init(|| load_config(path));
-        let config = config.as_ref().map_err(|reason| Error::Config { path: path.clone(), reason: reason.clone() })?;
-        let helper = config.cred_helpers.iter().find(|(key, _)| is_key_of(key, registry)).map(|(_, helper)| helper);
-        let store = Some(&config.creds_store).filter(|store| !store.is_empty());
-        if let Some(helper) = helper.or(store) {
-            let found = ask_helper(helper, registry, self.helper_path.as_deref())?;
-            if found.is_some() {
-                return Ok(found);
+    /// Returns Docker's file, in which logins are kept.
+    pub(super) fn docker_file(&self) -> Option<&LoginFile> {
+        self.files.iter().find(|file| file.owner == Owner::Docker)
+    }
+
+    /// Returns the files of the containers tools that have a login for a registry.
+    pub(super) fn other_files(&self, registry: &str) -> Result<Vec<PathBuf>, Error> {
+        let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| file.owner == Owner::Containers) {
+            if self.in_file(file, registry, "")?.is_some() {
+                found.push(file.path.clone());
             }
         }
-        let auth = config.auths.iter().find(|(key, _)| is_key_of(key, registry)).map(|(_, auth)| auth);
-        let credential = auth.map_or(Ok(None), credential_of);
-        credential.map_err(|reason| Error::Config { path: path.clone(), reason: reason.to_owned() })
+        Ok(found)
     }
-}
 
-/// Reads the configuration; one that is not there is an empty one.
-fn load_config(path: &Path) -> Result<Config, String> {
-    #[expect(clippy::disallowed_methods, reason = "this row may read files; this one is the user's, not the build's")]
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    // The text of a JSON error may quote a value; its place does not.
-    serde_json::from_slice(&bytes).map_err(|e| format!("malformed JSON at line {} column {}", e.line(), e.column()))
-}
-
-/// Says whether a key of `auths` or `credHelpers` means `registry`: keys may have a scheme and a path.
-fn is_key_of(key: &str, registry: &str) -> bool {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    let host = key.split('/').next().unwrap_or_default();
-    match registry {
-        DEFAULT_REGISTRY => matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io"),
-        _ => host.eq_ignore_ascii_case(registry),
-    }
-}
-
-fn credential_of(auth: &Auth) -> Result<Option<Credential>, &'static str> {
-    if !auth.registrytoken.is_empty() {
-        return Ok(Some(Credential::RegistryToken(auth.registrytoken.clone())));
-    }
-    if !auth.identitytoken.is_empty() {
-        return Ok(Some(Credential::IdentityToken(auth.identitytoken.clone())));
-    }
-    if auth.auth.is_empty() {
-        let (user, password) = (auth.username.clone(), auth.password.clone());
-        return Ok(Some(Credential::Password { user, password }).filter(|_| !auth.username.is_empty()));
-    }
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let decoded = GeneralPurpose::new(&base64::alphabet::STANDARD, config).decode(&auth.auth).ok();
-    let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or("an `auth` field is no base64 text")?;
-    // Docker pads passwords with NUL.
-    let (user, password) = text.split_once(':').ok_or("an `auth` field has no `user:password` in it")?;
-    Ok(Some(Credential::Password { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() }))
-}
-
-/// Runs `docker-credential-NAME get` (protocol of docker-credential-helpers: the server on stdin, JSON on stdout).
-fn ask_helper(name: &str, registry: &str, path: Option<&OsStr>) -> Result<Option<Credential>, Error> {
-    let failed = |reason: String| Error::Helper {
-        helper: format!("docker-credential-{}", name.escape_default()),
-        registry: registry.to_owned(),
-        reason,
-    };
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-    if name.is_empty() || name.starts_with(['-', '.']) || !name.bytes().all(is_name) {
-        return Err(failed("its name has other characters than letters, digits, `_`, `-`, `.`".to_owned()));
-    }
-    let server = if registry == DEFAULT_REGISTRY { DOCKER_HUB_KEY } else { registry };
-    let (is_success, output) = run_helper(name, server, path, HELPER_TIMEOUT).map_err(failed)?;
-    if !is_success {
-        // Helpers report a missing entry by this text alone, on stdout.
-        let is_missing = String::from_utf8_lossy(&output).contains("credentials not found");
-        return if is_missing { Ok(None) } else { Err(failed("it failed".to_owned())) };
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Answer {
-        username: String,
-        secret: String,
-    }
-    let answer: Answer = serde_json::from_slice(&output).map_err(|_| failed("it printed no credentials".to_owned()))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Credential::IdentityToken(answer.secret),
-        _ => Credential::Password { user: answer.username, password: answer.secret },
-    }))
-}
-
-/// Returns whether the helper succeeded and what it printed; kills it after `timeout`.
-fn run_helper(name: &str, server: &str, path: Option<&OsStr>, timeout: Duration) -> Result<(bool, Vec<u8>), String> {
-    let mut command = Command::new(format!("docker-credential-{name}"));
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    if let Some(path) = path {
-        command.env("PATH", path);
-    }
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "no such program on the PATH".to_owned(),
-        _ => error.to_string(),
-    })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input closes it early; its answer decides.
-        _ = stdin.write_all(server.as_bytes());
-    }
-    let stdout = child.stdout.take();
-    // The thread ends when the pipe closes. It is not joined past the timeout: a grandchild may hold the pipe.
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut output = Vec::new();
-        _ = stdout.map(|stdout| stdout.take(MAX_SIZE).read_to_end(&mut output));
-        _ = sender.send(output);
-    });
-    let deadline = Instant::now() + timeout;
-    let output = receiver.recv_timeout(timeout);
-    let status = wait_until(&mut child, deadline);
-    match (output, status) {
-        (Ok(output), Some(is_success)) => Ok((is_success, output)),
-        _ => {
-            _ = child.kill();
-            _ = child.wait();
-            Err(format!("no answer within {} s", timeout.as_secs()))
+    /// Returns what to log in to `registry` with for `repository`; `None` for anonymous. Reads the disk and may run a
+    /// helper.
+    pub(super) fn of(&self, registry: &str, repository: &str) -> Result<Option<Credential>, Error> {
+        for file in &self.files {
+            if let Some(found) = self.in_file(file, registry, repository)? {
+                return Ok(Some(found));
+            }
         }
+        Ok(None)
     }
-}
 
-/// Waits for the end of a child that has closed its output; `None` if it is still there at the deadline.
-fn wait_until(child: &mut Child, deadline: Instant) -> Option<bool> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status.success()),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-            Ok(None) | Err(_) => return None,
+    /// Says whether all repositories of a registry have one login. Reads the disk.
+    pub(super) fn is_one(&self, registry: &str) -> bool {
+        !self.files.iter().any(|file| file.logins().is_ok_and(|logins| logins.has_paths(registry)))
+    }
+
+    fn in_file(&self, file: &LoginFile, registry: &str, repository: &str) -> Result<Option<Credential>, Error> {
+        let logins = file.logins()?;
+        if let Some(found) = logins.helper(registry).map(|name| self.ask(name, registry)).transpose()?.flatten() {
+            return Ok(Some(found));
         }
+        logins.credential(registry, repository, file.owner).map_err(|reason| file.wrong(reason))
+    }
+
+    fn ask(&self, name: &str, registry: &str) -> Result<Option<Credential>, Error> {
+        let lock = || self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let key = (name.to_owned(), registry.to_owned());
+        if let Some(known) = lock().get(&key) {
+            return Ok(known.clone());
+        }
+        let answer = self.helper(name, registry).get()?;
+        lock().insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    /// Returns the helper `name` for `registry`.
+    pub(super) fn helper<'a>(&'a self, name: &'a str, registry: &'a str) -> Helper<'a> {
+        Helper { name, path: self.helper_path.as_deref(), registry, server: login_file::key_of(registry) }
     }
 }
 
@@ -233,7 +138,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         #[expect(clippy::disallowed_methods, reason = "a fixture")]
         std::fs::write(directory.path().join("config.json"), config).expect("written");
-        Credentials::new(Some(directory.path()), None).of(registry)
+        let options = Options { docker_config: Some(directory.path().to_owned()), ..Options::default() };
+        Credentials::new(&options).of(registry, "team/api")
     }
 
     fn password(user: &str, password: &str) -> Option<Credential> {

@@ -164,13 +164,33 @@ pub enum Error {
         /// Why; never its content.
         reason: String,
     },
+    /// A login cannot be written.
+    #[error("cannot keep the login in {}: {source}", path.display())]
+    KeepLogin {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A registry does not take a user name and password.
+    #[error("{registry} refused the login: {}", status_text(*status, codes))]
+    LoginRefused {
+        /// The registry.
+        registry: String,
+        /// 401 or 403.
+        status: u16,
+        /// What the registry said.
+        codes: Vec<Code>,
+    },
     /// A credential helper failed.
-    #[error("credential helper `{helper}` gave no credentials for {registry}: {reason}")]
+    #[error("credential helper `{helper}` {outcome} for {registry}: {reason}")]
     Helper {
         /// `docker-credential-…`.
         helper: String,
         /// The registry.
         registry: String,
+        /// `gave no credentials`, …
+        outcome: &'static str,
         /// Why; never its output.
         reason: String,
     },
@@ -202,9 +222,9 @@ impl Error {
     /// Returns what the user can do about it: one action, imperative.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Denied { registry, login: Login::Anonymous, .. } => Some(format!("run \"docker login {registry}\"")),
+            Error::Denied { registry, login: Login::Anonymous, .. } => Some(format!("run \"bake login {registry}\"")),
             Error::Denied { registry, repository, status: 401, .. } => Some(format!(
-                "run \"docker login {registry}\" again if the password changed, or ask for access to \"{repository}\""
+                "run \"bake login {registry}\" again if the password changed, or ask for access to \"{repository}\""
             )),
             Error::Denied { repository, action, scope, .. } => {
                 Some(format!("ask for access to {} \"{repository}\" (scope {scope})", verb(*action)))
@@ -217,6 +237,9 @@ impl Error {
             Error::Helper { helper, .. } => Some(format!(
                 "install {helper}, or take it out of \"credsStore\" and \"credHelpers\" in Docker's config.json"
             )),
+            Error::LoginRefused { .. } => {
+                Some("check user name and password; some registries want a token in place of the password".to_owned())
+            }
             Error::Status { status: 429, .. } => Some("log in for a higher limit, or try again later".to_owned()),
             _ => None,
         }

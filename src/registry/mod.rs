@@ -23,6 +23,9 @@ mod auth;
 mod challenge;
 mod credentials;
 mod error;
+mod helper;
+mod login;
+mod login_file;
 mod ping;
 mod pull;
 mod push;
@@ -43,6 +46,7 @@ use crate::digest::Digest;
 use crate::reference::{DEFAULT_REGISTRY, Reference};
 
 pub use error::{Action, Code, Error, Login, ShownUrl};
+pub use login::Kept;
 pub use ping::Ping;
 pub use push::Pushed;
 pub use upload::{BlobUpload, UploadPoint};
@@ -58,6 +62,8 @@ pub struct Options {
     /// The directory with Docker's `config.json` (`DOCKER_CONFIG`, else `~/.docker`); without one everyone is
     /// anonymous.
     pub docker_config: Option<PathBuf>,
+    /// Files of the containers tools with logins (`auth.json`), asked in this order where Docker's has none.
+    pub auth_files: Vec<PathBuf>,
     /// The PATH on which credential helpers are looked for; this process's own where absent.
     pub path: Option<OsString>,
     /// What to call ourselves.
@@ -80,6 +86,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             docker_config: None,
+            auth_files: Vec::new(),
             path: None,
             user_agent: concat!("bake/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
@@ -104,7 +111,7 @@ pub struct Client {
 impl Client {
     /// Returns a client.
     pub fn new(options: Options) -> Client {
-        let auth = Auth::new(options.docker_config.as_deref(), options.path.as_deref());
+        let auth = Auth::new(&options);
         Client { transport: Transport::new(&options), auth, bases: Mutex::default() }
     }
 
@@ -185,7 +192,7 @@ impl Client {
         let registry = access.registry.to_owned();
         match status {
             401 | 403 if is_own => Error::Denied {
-                login: self.auth.login(access.registry),
+                login: self.auth.login(access.registry, access.repository),
                 registry,
                 repository: access.repository.to_owned(),
                 action: access.action,

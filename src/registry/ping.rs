@@ -27,7 +27,7 @@ impl Client {
         let answer = self.transport.retrying(|| self.transport.send(&call, None))?;
         match answer.response.status().as_u16() {
             200..=299 => Ok(Ping::Open),
-            401 | 403 => Ok(if self.auth.credential(registry)?.is_some() { Ping::Login } else { Ping::Anonymous }),
+            401 | 403 => Ok(if self.auth.credential(registry, "")?.is_some() { Ping::Login } else { Ping::Anonymous }),
             404 => Err(call.protocol_error("what answers is no registry")),
             status => {
                 let url = (&answer.url).into();

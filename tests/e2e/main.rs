@@ -35,6 +35,7 @@ mod link;
 mod load;
 mod local_files;
 mod locked;
+mod login;
 mod mounts;
 mod network;
 mod output;

@@ -56,7 +56,7 @@ fn a_registry_that_wants_a_password_is_pushed_to_with_dockers_credentials() {
     project.repository = format!("{}/team/hello", server.host);
     let denied = project.bake(&["build", "all", "--push"]).fails(5);
     let error = format!("error: {} refused to push \"team/hello\": 401 unauthorized", server.host);
-    let hint = format!("hint: run \"docker login {}\"", server.host);
+    let hint = format!("hint: run \"bake login {}\"", server.host);
     for part in [&error, &hint] {
         assert!(denied.stderr.contains(part), "{part} is not in\n{}", denied.stderr);
     }

@@ -1,6 +1,7 @@
 //! The real client against a fake registry on loopback, with faults on demand, and against Debian's docker-registry.
 
 mod auth;
+mod login;
 mod pull;
 mod push;
 mod real;

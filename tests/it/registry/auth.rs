@@ -40,7 +40,7 @@ fn a_refusal_names_the_scope_and_hides_the_password() {
     let error = push(&client());
     let expected = format!("{} refused to push \"team/api\": 401 unauthorized (scope pull,push)", registry.host);
     assert_eq!(error.to_string(), expected);
-    assert_eq!(error.hint(), Some(format!("run \"docker login {}\"", registry.host)));
+    assert_eq!(error.hint(), Some(format!("run \"bake login {}\"", registry.host)));
 
     let error = push(&client_with_config(directory.path(), &basic_config(&registry)));
     assert!(matches!(error, Error::Denied { login: Sent::Sent, .. }), "{error}");

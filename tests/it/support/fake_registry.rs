@@ -205,7 +205,8 @@ impl FakeRegistry {
         let storage = &mut state.storage;
         // The question which protocol is spoken is always answered: faults count what tests ask for.
         if request.path() == "/v2/" {
-            return Response::new(200).header("Docker-Distribution-Api-Version", "registry/2.0");
+            let here = Response::new(200).header("Docker-Distribution-Api-Version", "registry/2.0");
+            return challenge(&state.login, request).unwrap_or(here);
         }
         if let Some(response) = state.faults.iter_mut().find_map(|fault| fault(request, storage)) {
             return response;
@@ -283,8 +284,12 @@ fn challenge(login: &Login, request: &Request) -> Option<Response> {
             let repository = words[..end].join("/");
             let actions = if matches!(request.method.as_str(), "GET" | "HEAD") { "pull" } else { "pull,push" };
             let scope = format!("repository:{repository}:{actions}");
+            let (scope, named) = match request.path() {
+                "/v2/" => (String::new(), String::new()),
+                _ => (scope.clone(), format!(",scope=\"{scope}\"")),
+            };
             let is_enough = shown.starts_with("Bearer token-for-") && shown.contains(&scope);
-            let header = format!("Bearer realm=\"{realm}\",service=\"fake\",scope=\"{scope}\"");
+            let header = format!("Bearer realm=\"{realm}\",service=\"fake\"{named}");
             (!is_enough).then(|| refusal.header("WWW-Authenticate", header))
         }
     }
