@@ -87,7 +87,8 @@ fn registry_of(name: Option<&str>) -> Result<String, Failure> {
 fn typed(request: &LoginRequest, prompt: &dyn Prompt) -> Result<(String, String), Failure> {
     let usage = |message: &str| Failure::new(Kind::Usage, message);
     if request.is_password_stdin {
-        let user = request.user.clone().ok_or_else(|| usage("--password-stdin says no user name").hint("add -u USER"))?;
+        let user =
+            request.user.clone().ok_or_else(|| usage("--password-stdin says no user name").hint("add -u USER"))?;
         let all = prompt.all()?;
         let line = all.strip_suffix('\n').unwrap_or(&all);
         let password = line.strip_suffix('\r').unwrap_or(line).to_owned();

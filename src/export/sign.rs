@@ -38,7 +38,7 @@ pub(super) fn push_signatures(
 
 fn push_signature(client: &Client, name: &Reference, image: &Digest, key: &PrivateKey) -> Result<(), ExportError> {
     let tagged = Reference { tag: Some(signature::tag(image)), digest: None, ..name.clone() };
-    let before: Option<Value> = match client.fetch_manifest(&tagged) {
+    let before: Option<Value> = match client.fetch_manifest_upstream(&tagged) {
         Ok((_, bytes)) => serde_json::from_slice(&bytes).ok(),
         Err(registry::Error::NotFound { .. }) => None,
         Err(error) => return Err(error.into()),

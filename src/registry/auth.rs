@@ -16,11 +16,12 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::{Error, Options};
 use super::challenge::Challenge;
 use super::credentials::{Credential, Credentials};
 use super::error::{Action, Login, codes_of};
+use super::hosts::Site;
 use super::transport::{Answer, Call, Payload, Transport, address, is_loopback};
+use super::{Error, Options};
 
 /// How long a token lives that does not say so (distribution's token specification: 60 s).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
@@ -32,13 +33,15 @@ const MARGIN: Duration = Duration::from_secs(10);
 const MAX_TOKEN_SIZE: u64 = 1 << 20;
 
 /// What a request needs to be allowed to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Access<'a> {
     pub(super) registry: &'a str,
     pub(super) repository: &'a str,
     pub(super) action: Action,
     /// A repository to mount a blob from.
     pub(super) mount_from: Option<&'a str>,
+    /// The server that is asked; the registry's own where absent.
+    pub(super) site: Option<&'a Site>,
 }
 
 impl Access<'_> {
@@ -102,11 +105,14 @@ impl Auth {
         &self,
         transport: &Transport,
         access: &Access<'_>,
+        site: &Site,
         url: &Url,
         challenge: &Challenge,
     ) -> Result<Option<HeaderValue>, Error> {
         let credential = self.credential(access.registry, access.repository)?;
-        let Some(token) = token_for(transport, access, url, challenge, credential.as_ref())? else { return Ok(None) };
+        let Some(token) = token_for(transport, access, site, url, challenge, credential.as_ref())? else {
+            return Ok(None);
+        };
         // What is no token for a scope serves for all that the login serves for.
         let is_for_all = token.ends.is_none() && self.credentials.is_one(access.registry);
         let scopes = if is_for_all { Vec::new() } else { access.scopes() };
@@ -128,6 +134,7 @@ impl Auth {
 fn token_for(
     transport: &Transport,
     access: &Access<'_>,
+    site: &Site,
     url: &Url,
     challenge: &Challenge,
     credential: Option<&Credential>,
@@ -142,7 +149,7 @@ fn token_for(
             let realm = checked_realm(url, realm)?;
             let mut request = TokenRequest { realm, service: service.as_deref(), scopes: access.scopes() };
             request.add_scopes(scope.as_deref().unwrap_or_default());
-            Some(request.send(transport, access, credential)?)
+            Some(request.send(transport, access, site, credential)?)
         }
     })
 }
@@ -151,11 +158,12 @@ fn token_for(
 pub(super) fn answer_with(
     transport: &Transport,
     access: &Access<'_>,
+    site: &Site,
     url: &Url,
     challenge: &Challenge,
     credential: &Credential,
 ) -> Result<Option<HeaderValue>, Error> {
-    Ok(token_for(transport, access, url, challenge, Some(credential))?.map(|token| token.header))
+    Ok(token_for(transport, access, site, url, challenge, Some(credential))?.map(|token| token.header))
 }
 
 /// Returns the token server's URL if it may be asked on behalf of the registry at `registry`.
@@ -170,11 +178,13 @@ fn checked_realm(registry: &Url, realm: &str) -> Result<Url, Error> {
     };
     let is_safe = match realm.scheme() {
         "https" => !is_link_local,
-        "http" => registry.scheme() == "http" && is_loopback(registry) && is_loopback(&realm),
+        // Who reads what goes to a plain HTTP registry can read this too.
+        "http" if registry.scheme() != "http" => false,
+        "http" => (is_loopback(registry) && is_loopback(&realm)) || registry.host() == realm.host(),
         _ => false,
     };
     if !is_safe || !realm.username().is_empty() || realm.password().is_some() {
-        return Err(refused("its token server is not at a safe address (HTTPS, or loopback of a loopback registry)"));
+        return Err(refused("its token server is not at a safe address (HTTPS, or the host of a plain HTTP registry)"));
     }
     Ok(realm)
 }
@@ -202,6 +212,7 @@ impl TokenRequest<'_> {
         &self,
         transport: &Transport,
         access: &Access<'_>,
+        site: &Site,
         credential: Option<&Credential>,
     ) -> Result<Token, Error> {
         let (call, body);
@@ -217,7 +228,7 @@ impl TokenRequest<'_> {
             call = Call::new(Method::GET, self.url());
         }
         // The call that needs the token is the one that is repeated.
-        let answer = transport.send_once(&call, header.as_ref())?;
+        let answer = transport.send_once(&call, header.as_ref(), site)?;
         read_token(answer, &call, access, credential)
     }
 
@@ -321,6 +332,8 @@ mod tests {
             ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:6000/token", true),
             ("http://127.0.0.1:5000/v2/", "http://auth.example/token", false),
             ("http://127.0.0.1:5000/v2/", "https://auth.example/token", true),
+            ("http://r.example:5000/v2/", "http://r.example:5001/token", true),
+            ("http://r.example:5000/v2/", "http://auth.example/token", false),
         ];
         for (registry, realm, expected) in cases {
             let registry = Url::parse(registry).expect("a URL");
@@ -330,7 +343,13 @@ mod tests {
 
     #[test]
     fn scopes_are_ours_and_then_what_the_registry_names_besides() {
-        let access = Access { registry: "r", repository: "a/b", action: Action::Push, mount_from: Some("base/debian") };
+        let access = Access {
+            registry: "r",
+            repository: "a/b",
+            action: Action::Push,
+            mount_from: Some("base/debian"),
+            site: None,
+        };
         let realm = Url::parse("https://auth.example/token?x=1").expect("a URL");
         let mut request = TokenRequest { realm, service: Some("r"), scopes: access.scopes() };
         request.add_scopes("repository:a/b:pull registry:catalog:*");

@@ -164,6 +164,22 @@ pub enum Error {
         /// Why; never its content.
         reason: String,
     },
+    /// A file about registries, or a certificate, cannot be used.
+    #[error("{} is wrong: {reason}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Why, with line and column where there are such; never a header or a key.
+        reason: String,
+    },
+    /// The user has forbidden to talk to it.
+    #[error("registry {registry} is blocked by {}", path.display())]
+    Blocked {
+        /// The registry.
+        registry: String,
+        /// The file that says so.
+        path: PathBuf,
+    },
     /// A login cannot be written.
     #[error("cannot keep the login in {}: {source}", path.display())]
     KeepLogin {
@@ -230,9 +246,11 @@ impl Error {
                 Some(format!("ask for access to {} \"{repository}\" (scope {scope})", verb(*action)))
             }
             Error::NotFound { .. } => Some("check the name, and log in if the repository is private".to_owned()),
-            Error::Unreachable { reason, .. } if reason.contains("certificate") => {
-                Some("add the registry's certificate authority to this host's trust store".to_owned())
-            }
+            Error::Unreachable { reason, .. } if reason.contains("certificate") => Some(
+                "put the registry's certificate authority into ~/.config/containers/certs.d/HOST/ca.crt, or into this \
+                     host's trust store"
+                    .to_owned(),
+            ),
             Error::Unreachable { .. } => Some("check the registry's name and port, and the network".to_owned()),
             Error::Helper { helper, .. } => Some(format!(
                 "install {helper}, or take it out of \"credsStore\" and \"credHelpers\" in Docker's config.json"
@@ -242,6 +260,17 @@ impl Error {
             }
             Error::Status { status: 429, .. } => Some("log in for a higher limit, or try again later".to_owned()),
             _ => None,
+        }
+    }
+
+    /// Says whether a server is to blame, so that another that has the same may be asked.
+    pub(super) fn is_the_servers(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } | Error::Interrupted { .. } | Error::Protocol { .. } => true,
+            Error::Denied { .. } | Error::NotFound { .. } | Error::Status { .. } => true,
+            Error::DigestMismatch { .. } | Error::Size { .. } | Error::Document { .. } => true,
+            Error::Settings { .. } | Error::Blocked { .. } | Error::Config { .. } | Error::Helper { .. } => false,
+            Error::KeepLogin { .. } | Error::LoginRefused { .. } | Error::Local { .. } | Error::Cancelled => false,
         }
     }
 

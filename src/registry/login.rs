@@ -8,7 +8,7 @@ use super::auth::{Access, answer_with};
 use super::credentials::Credential;
 use super::error::{Action, codes_of};
 use super::transport::{Call, read_start};
-use super::{Client, Error, best_challenge, header_texts, login_file, with_path};
+use super::{Client, Error, best_challenge, header_texts, login_file};
 
 /// Where a login is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +77,20 @@ impl Client {
 
     /// Asks a registry whether it takes a credential; one that asks for none takes all.
     fn confirm(&self, registry: &str, credential: &Credential) -> Result<(), Error> {
-        let access = Access { registry, repository: "", action: Action::Pull, mount_from: None };
-        let call = Call::new(Method::GET, with_path(&self.base(registry)?, "", &[]));
+        let site = self.hosts.registry(registry, "")?;
+        let access = Access { registry, repository: "", action: Action::Pull, mount_from: None, site: Some(&site) };
+        let call = Call::new(Method::GET, self.root(&site)?);
         let refused = |status, codes| Error::LoginRefused { registry: registry.to_owned(), status, codes };
         let confirmed = self.transport.retrying(|| {
-            let answer = self.transport.send(&call, None)?;
+            let answer = self.transport.send(&call, None, &site)?;
             if answer.response.status().as_u16() != 401 || answer.url.origin() != call.url.origin() {
                 return Ok(answer);
             }
             let Some(challenge) = best_challenge(header_texts(answer.response.headers())) else { return Ok(answer) };
-            match answer_with(&self.transport, &access, &call.url, &challenge, credential)? {
+            match answer_with(&self.transport, &access, &site, &call.url, &challenge, credential)? {
                 Some(header) => {
                     read_start(answer);
-                    self.transport.send(&call, Some(&header))
+                    self.transport.send(&call, Some(&header), &site)
                 }
                 None => Ok(answer),
             }

@@ -279,7 +279,8 @@ mod tests {
             r#"{"credsStore": "all", "credHelpers": {"r.example": "own", "https://s.example": "", "docker.io": "hub"}}"#,
         )
         .expect("logins");
-        let cases = [("r.example", Some("own")), ("s.example", None), ("t.example", Some("all")), ("docker.io", Some("hub"))];
+        let cases =
+            [("r.example", Some("own")), ("s.example", None), ("t.example", Some("all")), ("docker.io", Some("hub"))];
         for (registry, expected) in cases {
             assert_eq!(logins.helper(registry), expected, "{registry}");
         }

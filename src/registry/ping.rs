@@ -4,7 +4,7 @@ use reqwest::Method;
 
 use super::error::codes_of;
 use super::transport::{Call, read_start};
-use super::{Client, Error, with_path};
+use super::{Client, Error};
 
 /// What a registry that is there asks of who comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,14 @@ impl Client {
     /// # Errors
     /// It cannot be reached, or what answers is no registry; a configured login cannot be read.
     pub fn ping(&self, registry: &str) -> Result<Ping, Error> {
-        let call = Call::new(Method::GET, with_path(&self.base(registry)?, "", &[]));
-        let answer = self.transport.retrying(|| self.transport.send(&call, None))?;
+        let site = self.hosts.registry(registry, "")?;
+        let call = Call::new(Method::GET, self.root(&site)?);
+        let answer = self.transport.retrying(|| self.transport.send(&call, None, &site))?;
         match answer.response.status().as_u16() {
             200..=299 => Ok(Ping::Open),
-            401 | 403 => Ok(if self.auth.credential(registry, "")?.is_some() { Ping::Login } else { Ping::Anonymous }),
+            401 | 403 => {
+                Ok(if self.auth.credential(&site.name, "")?.is_some() { Ping::Login } else { Ping::Anonymous })
+            }
             404 => Err(call.protocol_error("what answers is no registry")),
             status => {
                 let url = (&answer.url).into();

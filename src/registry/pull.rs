@@ -8,6 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, Heade
 
 use super::auth::Access;
 use super::error::Action;
+use super::hosts::{Role, Source};
 use super::push::push;
 use super::transport::{Answer, Call};
 use super::{Client, Error, blob_name, manifest_key, manifest_name};
@@ -30,18 +31,31 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Denied`], and what connections do.
     pub fn resolve(&self, reference: &Reference) -> Result<Descriptor, Error> {
-        let access = pull(reference);
-        let call = self.manifest_call(Method::HEAD, reference)?;
+        self.ask_sources(reference, |source| self.resolve_at(source, reference))
+    }
+
+    /// As [`Client::resolve`], by the registry itself and no mirror of it: what a push is about to change.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub fn resolve_upstream(&self, reference: &Reference) -> Result<Descriptor, Error> {
+        self.resolve_at(&self.upstream(reference)?, reference)
+    }
+
+    fn resolve_at(&self, source: &Source, reference: &Reference) -> Result<Descriptor, Error> {
+        let access = pull(source);
+        let call = self.manifest_call(Method::HEAD, source, reference)?;
         let answer = self.send(&access, &call)?;
         let status = answer.response.status();
-        if status.as_u16() == 404 {
+        let is_other_asked = source.site.role == Role::Mirror && !status.is_success();
+        if status.as_u16() == 404 || is_other_asked {
             return Err(self.refusal(&access, &call, answer, &manifest_name(reference)));
         }
         let head = status.is_success().then(|| head_descriptor(&answer.response)).flatten();
         match head {
             Some((found, digest)) if reference.digest.is_none_or(|wanted| wanted == digest) => Ok(found),
             // HEAD has no error text, and some registries do not serve it.
-            _ => self.fetch_manifest(reference).map(|(descriptor, _)| descriptor),
+            _ => self.fetch_document_at(source, reference).map(|(descriptor, ..)| descriptor),
         }
     }
 
@@ -54,13 +68,31 @@ impl Client {
         self.fetch_document(reference).map(|(descriptor, bytes, _)| (descriptor, bytes))
     }
 
+    /// As [`Client::fetch_manifest`], from the registry itself and no mirror of it: what a push is about to change.
+    ///
+    /// # Errors
+    /// As [`Client::fetch_manifest`].
+    pub fn fetch_manifest_upstream(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Error> {
+        let found = self.fetch_document_at(&self.upstream(reference)?, reference);
+        found.map(|(descriptor, bytes, _)| (descriptor, bytes))
+    }
+
     /// As [`Client::fetch_manifest`], with the document parsed.
     ///
     /// # Errors
     /// As [`Client::fetch_manifest`].
     pub fn fetch_document(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>, Document), Error> {
-        let (access, what) = (pull(reference), manifest_name(reference));
-        let call = self.manifest_call(Method::GET, reference)?;
+        self.ask_sources(reference, |source| self.fetch_document_at(source, reference))
+    }
+
+    fn fetch_document_at(
+        &self,
+        source: &Source,
+        reference: &Reference,
+    ) -> Result<(Descriptor, Vec<u8>, Document), Error> {
+        let (access, what) = (pull(source), manifest_name(reference));
+        let registry = || source.site.name.clone();
+        let call = self.manifest_call(Method::GET, source, reference)?;
         let mut attempt = 0;
         let (bytes, content_type, said) = loop {
             let answer = self.send(&access, &call)?;
@@ -69,10 +101,10 @@ impl Client {
             }
             let content_type = header(&answer.response, &CONTENT_TYPE).map(without_parameters);
             let said = header(&answer.response, &CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
-            match read_document(answer, reference, &what) {
+            match read_document(answer, access.registry, &what) {
                 Err(Failed::ByConnection(reason)) => {
                     attempt += 1;
-                    self.transport.pause_or_give_up(attempt, || interrupted(&call, &reason))?;
+                    self.pause_or_pass(source, attempt, || interrupted(&call, &reason))?;
                 }
                 Err(Failed::ForGood(error)) => return Err(error),
                 Ok(bytes) => break (bytes, content_type, said),
@@ -80,27 +112,50 @@ impl Client {
         };
         let actual = Digest::of(&bytes);
         if let Some(expected) = reference.digest.or(said).filter(|expected| *expected != actual) {
-            return Err(Error::DigestMismatch { registry: reference.registry.clone(), what, expected, actual });
+            return Err(Error::DigestMismatch { registry: registry(), what, expected, actual });
         }
-        let refused = |source| Error::Document { registry: reference.registry.clone(), what: what.clone(), source };
+        let refused = |source| Error::Document { registry: registry(), what: what.clone(), source };
         let media_type = document_media_type(&bytes, content_type.as_deref()).map_err(refused)?;
         let document = parse_document(&bytes, content_type.as_deref()).map_err(refused)?;
         Ok((descriptor(media_type, bytes.len() as u64, actual), bytes, document))
     }
 
     /// Writes a blob of `name`'s repository to `out`. Reads at most the descriptor's size, continues where a broken
-    /// connection ended, and verifies the digest. What was written before an error is not to be used.
+    /// connection ended, with the next server where that was a mirror's, and verifies the digest. What was written before
+    /// an error is not to be used.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`], [`Error::Size`], [`Error::Local`] from `out`, [`Error::NotFound`], [`Error::Denied`],
     /// and what connections do.
     pub fn fetch_blob(&self, name: &Reference, descriptor: &Descriptor, out: &mut dyn Write) -> Result<(), Error> {
         let digest = checked_digest(name, descriptor)?;
-        let (access, what) = (pull(name), blob_name(name, digest));
         let mut fetch = Fetch { out, hasher: Hasher::default(), written: 0, size: descriptor.size() };
+        let mut last = name.registry.clone();
+        let by_digest = name.with_digest(digest);
+        self.ask_sources(&by_digest, |source| {
+            last.clone_from(&source.site.name);
+            self.fetch_rest(source, name, digest, &mut fetch)
+        })?;
+        let actual = fetch.hasher.finish();
+        if actual != digest {
+            let what = blob_name(name, digest);
+            return Err(Error::DigestMismatch { registry: last, what, expected: digest, actual });
+        }
+        Ok(())
+    }
+
+    /// Fetches what `fetch` lacks.
+    fn fetch_rest(
+        &self,
+        source: &Source,
+        name: &Reference,
+        digest: Digest,
+        fetch: &mut Fetch<'_>,
+    ) -> Result<(), Error> {
+        let (access, what) = (pull(source), blob_name(name, digest));
         let mut failures = 0;
         loop {
-            let mut call = Call::new(Method::GET, self.url(name, &["blobs", &digest.to_string()])?);
+            let mut call = Call::new(Method::GET, self.url_at(source, &["blobs", &digest.to_string()])?);
             if fetch.written > 0 {
                 call = call.header(RANGE, format!("bytes={}-", fetch.written));
             }
@@ -110,20 +165,29 @@ impl Client {
             }
             let before = fetch.written;
             match fetch.copy(answer, || self.transport.check_cancelled()) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Failed::ByConnection(reason)) => {
                     // Only attempts that brought nothing count.
                     failures = if fetch.written > before { 1 } else { failures + 1 };
-                    self.transport.pause_or_give_up(failures, || interrupted(&call, &reason))?;
+                    self.pause_or_pass(source, failures, || interrupted(&call, &reason))?;
                 }
-                Err(Failed::ForGood(error)) => return Err(error.about(&name.registry, &what)),
+                Err(Failed::ForGood(error)) => return Err(error.about(access.registry, &what)),
             }
         }
-        let actual = fetch.hasher.finish();
-        if actual != digest {
-            return Err(Error::DigestMismatch { registry: name.registry.clone(), what, expected: digest, actual });
+    }
+
+    /// Pauses before another attempt; fails where there was the last one, or somebody else may be asked.
+    fn pause_or_pass(&self, source: &Source, failures: u32, error: impl FnOnce() -> Error) -> Result<(), Error> {
+        match source.site.role {
+            Role::Mirror => Err(error()),
+            Role::Registry => self.transport.pause_or_give_up(failures, error),
         }
-        Ok(())
+    }
+
+    /// Returns the registry itself as a place to pull from.
+    fn upstream(&self, name: &Reference) -> Result<Source, Error> {
+        let site = self.hosts.registry(&name.registry, &name.repository)?;
+        Ok(Source { site, repository: name.repository.clone() })
     }
 
     /// Says whether `name`'s repository has a blob.
@@ -132,7 +196,7 @@ impl Client {
     /// [`Error::Denied`], and what connections do.
     pub fn has_blob(&self, name: &Reference, digest: Digest) -> Result<bool, Error> {
         let call = Call::new(Method::HEAD, self.url(name, &["blobs", &digest.to_string()])?);
-        self.exists(&pull(name), &call, &blob_name(name, digest))
+        self.exists(&pull(&self.upstream(name)?), &call, &blob_name(name, digest))
     }
 
     /// Says whether `name`'s repository has a manifest or index under `digest`. Asked before a push, and with the right
@@ -142,7 +206,7 @@ impl Client {
     /// [`Error::Denied`], and what connections do.
     pub fn has_manifest(&self, name: &Reference, digest: Digest) -> Result<bool, Error> {
         let reference = name.with_digest(digest);
-        let call = self.manifest_call(Method::HEAD, &reference)?;
+        let call = self.manifest_call(Method::HEAD, &self.upstream(&reference)?, &reference)?;
         self.exists(&push(name, None), &call, &manifest_name(&reference))
     }
 
@@ -155,8 +219,8 @@ impl Client {
         }
     }
 
-    fn manifest_call(&self, method: Method, reference: &Reference) -> Result<Call<'static>, Error> {
-        let url = self.url(reference, &["manifests", &manifest_key(reference)])?;
+    fn manifest_call(&self, method: Method, source: &Source, name: &Reference) -> Result<Call<'static>, Error> {
+        let url = self.url_at(source, &["manifests", &manifest_key(name)])?;
         Ok(Call::new(method, url).header(ACCEPT, DOCUMENT_MEDIA_TYPES.join(", ")))
     }
 }
@@ -245,13 +309,13 @@ impl Fetch<'_> {
     }
 }
 
-fn read_document(answer: Answer, reference: &Reference, what: &str) -> Result<Vec<u8>, Failed<Error>> {
+fn read_document(answer: Answer, registry: &str, what: &str) -> Result<Vec<u8>, Failed<Error>> {
     let mut bytes = Vec::new();
     let mut body = answer.response.take(MAX_DOCUMENT_SIZE + 1);
     body.read_to_end(&mut bytes).map_err(|error| Failed::ByConnection(read_reason(&error)))?;
     if bytes.len() as u64 > MAX_DOCUMENT_SIZE {
         return Err(Failed::ForGood(Error::Size {
-            registry: reference.registry.clone(),
+            registry: registry.to_owned(),
             what: what.to_owned(),
             expected: format!("at most {MAX_DOCUMENT_SIZE}"),
             actual: "more".to_owned(),
@@ -302,6 +366,7 @@ pub(super) fn checked_digest(name: &Reference, descriptor: &Descriptor) -> Resul
     })
 }
 
-fn pull(name: &Reference) -> Access<'_> {
-    Access { registry: &name.registry, repository: &name.repository, action: Action::Pull, mount_from: None }
+fn pull(source: &Source) -> Access<'_> {
+    let Source { site, repository } = source;
+    Access { registry: &site.name, repository, action: Action::Pull, mount_from: None, site: Some(site) }
 }

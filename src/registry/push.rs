@@ -136,5 +136,5 @@ impl Client {
 }
 
 pub(super) fn push<'a>(name: &'a Reference, mount_from: Option<&'a str>) -> Access<'a> {
-    Access { registry: &name.registry, repository: &name.repository, action: Action::Push, mount_from }
+    Access { registry: &name.registry, repository: &name.repository, action: Action::Push, mount_from, site: None }
 }

@@ -4,24 +4,32 @@
 //! HTTP library: `Authorization` goes to the origin (scheme, host, port) it was made for and nowhere else, and no redirect
 //! leads from HTTPS to HTTP, nor to HTTP on another machine. Knows nothing of registries.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use reqwest::blocking::{Body, Client as HttpClient, ClientBuilder, Response};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Method, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Identity, Method, Proxy, Url};
 
-use super::error::{NO_SUCH_HOST, authority, is_transient_status, reason_of};
-use super::{Error, Options};
+use super::error::{NO_SUCH_HOST, is_transient_status, reason_of};
+use super::hosts::{Site, Tls};
+use super::{Error, Options, Proxies};
+
+pub(super) use super::error::authority;
 
 /// Most redirects that are followed for one call.
 const MAX_REDIRECTS: usize = 5;
 
 /// Longest time that is waited between two attempts, whatever the server asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Most bytes of a file with certificates.
+const MAX_PEM_SIZE: u64 = 16 << 20;
 
 /// Slowest upload that is waited for, bytes in a second; slower means broken.
 const SLOWEST_UPLOAD: u64 = 16 << 10;
@@ -82,6 +90,15 @@ pub(super) fn read_start(answer: Answer) -> Vec<u8> {
     bytes
 }
 
+/// Why there is nobody to send a call by.
+#[derive(Clone)]
+enum Unusable {
+    /// A file with a certificate or key is wrong.
+    File(PathBuf, String),
+    /// The HTTP library gives up.
+    Other(String),
+}
+
 /// Sends calls. Connections are kept and shared by all threads.
 pub(super) struct Transport {
     user_agent: String,
@@ -90,12 +107,16 @@ pub(super) struct Transport {
     attempts: u32,
     first_pause: Duration,
     extra_roots: Vec<u8>,
+    proxies: Proxies,
     cancelled: Arc<AtomicBool>,
-    /// For loopback: without TLS, so that no certificate is ever loaded.
+    /// For plain HTTP on this machine: without TLS, so that no certificate is ever loaded.
     plain: OnceLock<Result<HttpClient, String>>,
     /// For everything else, made at the first need: the system's certificates take a while to load.
-    tls: OnceLock<Result<HttpClient, String>>,
+    others: Mutex<BTreeMap<Tls, Arc<Made>>>,
 }
+
+/// A client, made at the first need; or why it cannot be.
+type Made = OnceLock<Result<HttpClient, Unusable>>;
 
 impl Transport {
     pub(super) fn new(options: &Options) -> Transport {
@@ -106,9 +127,10 @@ impl Transport {
             attempts: options.attempts.max(1),
             first_pause: options.first_pause,
             extra_roots: options.extra_roots.clone(),
+            proxies: options.proxies.clone(),
             cancelled: Arc::clone(&options.cancelled),
             plain: OnceLock::new(),
-            tls: OnceLock::new(),
+            others: Mutex::default(),
         }
     }
 
@@ -172,25 +194,40 @@ impl Transport {
         self.check_cancelled()
     }
 
-    /// Sends `call` and follows redirects. `authorization` goes to the origin of `call.url` alone.
-    pub(super) fn send(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, Error> {
+    /// Sends `call` as it is done with `site` and follows redirects. `authorization` goes to the origin of `call.url` alone.
+    pub(super) fn send(
+        &self,
+        call: &Call<'_>,
+        authorization: Option<&HeaderValue>,
+        site: &Site,
+    ) -> Result<Answer, Error> {
         let origin = call.url.origin();
         let mut call = call.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.send_once(&call, authorization.filter(|_| call.url.origin() == origin))?;
-            let Some(target) = redirect_target(&call, &answer)? else { return Ok(answer) };
+            let answer = self.send_once(&call, authorization.filter(|_| call.url.origin() == origin), site)?;
+            let Some(target) = redirect_target(&call, &answer, site)? else { return Ok(answer) };
             call.url = target;
         }
         Err(call.protocol_error(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     /// Sends `call` and returns the answer as it is, a redirect included.
-    pub(super) fn send_once(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, Error> {
+    pub(super) fn send_once(
+        &self,
+        call: &Call<'_>,
+        authorization: Option<&HeaderValue>,
+        site: &Site,
+    ) -> Result<Answer, Error> {
         self.check_cancelled()?;
-        if !is_allowed(&call.url) {
-            return Err(call.protocol_error("plain HTTP is used with loopback registries only"));
+        if !is_allowed(&call.url) && !site.allows_plain(&call.url) {
+            return Err(call.protocol_error("plain HTTP is used on this machine and where it is configured only"));
         }
-        let mut request = self.client_for(&call.url)?.request(call.method.clone(), call.url.clone());
+        let mut request = self.client_for(&call.url, site)?.request(call.method.clone(), call.url.clone());
+        for (name, value) in site.headers.iter().filter(|_| site.is_at(&call.url)) {
+            if authorization.is_none() || name != AUTHORIZATION {
+                request = request.header(name, value);
+            }
+        }
         for (name, value) in &call.headers {
             request = request.header(name, value);
         }
@@ -241,14 +278,21 @@ impl Transport {
         Error::Interrupted { method: call.method.clone(), url: (&call.url).into(), reason }
     }
 
-    fn client_for(&self, url: &Url) -> Result<&HttpClient, Error> {
-        let client = match url.scheme() {
-            "http" => self.plain.get_or_init(|| self.plain_client()),
-            _ => self.tls.get_or_init(|| self.tls_client()),
+    fn client_for(&self, url: &Url, site: &Site) -> Result<HttpClient, Error> {
+        let client = if url.scheme() == "http" && is_loopback(url) {
+            self.plain.get_or_init(|| self.plain_client()).clone().map_err(Unusable::Other)
+        } else {
+            let tls = site.tls(url);
+            let slot = {
+                let mut others = self.others.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                Arc::clone(others.entry(tls.clone()).or_default())
+            };
+            slot.get_or_init(|| self.tls_client(&tls)).clone()
         };
-        let unusable =
-            |reason: &String| Error::Unreachable { registry: authority(url), reason: reason.clone(), is_lasting: true };
-        client.as_ref().map_err(unusable)
+        client.map_err(|why| match why {
+            Unusable::File(path, reason) => Error::Settings { path, reason },
+            Unusable::Other(reason) => Error::Unreachable { registry: authority(url), reason, is_lasting: true },
+        })
     }
 
     fn builder(&self) -> ClientBuilder {
@@ -270,21 +314,55 @@ impl Transport {
         builder.build().map_err(|error| reason_of(&error))
     }
 
-    fn tls_client(&self) -> Result<HttpClient, String> {
+    fn tls_client(&self, tls: &Tls) -> Result<HttpClient, Unusable> {
         install_crypto();
-        let roots = Certificate::from_pem_bundle(&self.extra_roots).map_err(|error| reason_of(&error))?;
-        let mut builder = self.builder();
+        let other = |error: reqwest::Error| Unusable::Other(reason_of(&error));
+        let mut roots = Certificate::from_pem_bundle(&self.extra_roots).map_err(other)?;
+        for path in &tls.roots {
+            let found = Certificate::from_pem_bundle(&read_pem(path)?).unwrap_or_default();
+            if found.is_empty() {
+                return Err(Unusable::File(path.clone(), "it has no certificate in PEM".to_owned()));
+            }
+            roots.extend(found);
+        }
+        let proxies = self.proxies.clone();
+        let mut builder = self.builder().no_proxy().proxy(Proxy::custom(move |url| proxies.of(url)));
         for root in roots {
             builder = builder.add_root_certificate(root);
         }
-        builder.build().map_err(|error| reason_of(&error))
+        if let Some((certificate, key)) = &tls.identity {
+            let pem = [read_pem(certificate)?, read_pem(key)?].join(&b'\n');
+            let wrong = |_| Unusable::File(certificate.clone(), "it and its key are no certificate in PEM".to_owned());
+            builder = builder.identity(Identity::from_pem(&pem).map_err(wrong)?);
+        }
+        builder.danger_accept_invalid_certs(tls.is_unverified).build().map_err(other)
     }
 }
 
-/// Returns the pause that an answer asks for, in seconds; a date is passed over, for no clock is looked at.
+/// Reads a file with certificates or a key.
+fn read_pem(path: &Path) -> Result<Vec<u8>, Unusable> {
+    let wrong = |error: io::Error| Unusable::File(path.to_owned(), error.to_string());
+    #[expect(clippy::disallowed_methods, reason = "this row may read files; these are the host's, not the build's")]
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_PEM_SIZE).read_to_end(&mut bytes).map_err(wrong)?;
+    Ok(bytes)
+}
+
+/// Returns the pause that an answer asks for: in seconds, or up to a date, which counts from the date that the answer itself
+/// has. No clock is looked at.
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
+    let header = |name: HeaderName| response.headers().get(name)?.to_str().ok();
+    let asked = header(RETRY_AFTER)?.trim();
+    let pause = match asked.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let [until, now] = [Some(asked), header(DATE)].map(|text| jiff::fmt::rfc2822::parse(text?).ok());
+            let seconds = until?.timestamp().as_second() - now?.timestamp().as_second();
+            Duration::from_secs(seconds.try_into().unwrap_or(0))
+        }
+    };
+    Some(pause.min(LONGEST_PAUSE))
 }
 
 fn install_crypto() {
@@ -315,7 +393,7 @@ pub(super) fn address(url: &Url) -> Option<IpAddr> {
 }
 
 /// Returns where an answer redirects to; `None` if it does not, or if its method may not be repeated there.
-fn redirect_target(call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, Error> {
+fn redirect_target(call: &Call<'_>, answer: &Answer, site: &Site) -> Result<Option<Url>, Error> {
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
     match answer.response.status().as_u16() {
         307 | 308 => {}
@@ -323,6 +401,9 @@ fn redirect_target(call: &Call<'_>, answer: &Answer) -> Result<Option<Url>, Erro
         _ => return Ok(None),
     }
     let target = location(call, &answer.response)?;
+    if target.scheme() == "http" && !is_allowed(&target) && !site.allows_plain(&target) {
+        return Err(call.protocol_error(format!("it leads to {}, which is not HTTPS", authority(&target))));
+    }
     Ok(Some(target))
 }
 
@@ -340,7 +421,8 @@ pub(super) fn location(call: &Call<'_>, response: &Response) -> Result<Url, Erro
         }
     }
     let is_downgrade = call.url.scheme() == "https" && target.scheme() != "https";
-    if is_downgrade || !is_allowed(&target) {
+    // From plain HTTP elsewhere, which somebody configured, it goes no further than that host.
+    if is_downgrade || (!is_allowed(&target) && target.host() != call.url.host()) {
         return Err(call.protocol_error(format!("it leads to {}, which is not HTTPS", authority(&target))));
     }
     // A user name in a Location is not ours to send.

@@ -26,7 +26,11 @@ fn a_login_serves_bake_and_the_tools_that_read_dockers_configuration() {
     project.write("../.docker/config.json", "{\n\t\"psFormat\": \"x\",\n\t\"auths\": {}\n}");
 
     let refused = login(&project, &server.host, "wr0ng").fails(5);
-    assert!(refused.stderr.starts_with(&format!("error: {} refused the login: 401", server.host)), "{}", refused.stderr);
+    assert!(
+        refused.stderr.starts_with(&format!("error: {} refused the login: 401", server.host)),
+        "{}",
+        refused.stderr
+    );
     let done = login(&project, &server.host, PASSWORD).succeeds();
     let config = project.home().join(".docker/config.json");
     let expected = format!(

@@ -36,6 +36,7 @@ mod load;
 mod local_files;
 mod locked;
 mod login;
+mod mirrors;
 mod mounts;
 mod network;
 mod output;

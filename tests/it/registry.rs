@@ -2,9 +2,11 @@
 
 mod auth;
 mod login;
+mod mirrors;
 mod pull;
 mod push;
 mod real;
+mod trust;
 mod upload;
 
 use std::io::{self, Read};

@@ -123,7 +123,7 @@ impl Publisher<'_> {
 
     /// Returns what a tag names.
     fn current(&self, name: &Reference) -> Result<Option<Digest>, registry::Error> {
-        match self.client.resolve(name) {
+        match self.client.resolve_upstream(name) {
             Ok(descriptor) => Ok(digest_of(&descriptor).ok()),
             Err(registry::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

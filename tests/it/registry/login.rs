@@ -101,7 +101,10 @@ fn the_containers_tools_files_are_read_after_dockers() {
     let error = fetch(&client, &reference(&registry, "other/api"), BLOB);
     assert!(matches!(error, Err(Error::Denied { login: bake::registry::Login::Anonymous, .. })));
     let shown = |path: &str| {
-        registry.requests().iter().any(|request| request.path().contains(path) && request.header("authorization").is_some())
+        registry
+            .requests()
+            .iter()
+            .any(|request| request.path().contains(path) && request.header("authorization").is_some())
     };
     assert!(shown("/team/") && !shown("/other/"));
 }

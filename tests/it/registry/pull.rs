@@ -193,3 +193,22 @@ fn a_stopped_build_sends_nothing() {
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(registry.lines(), Vec::<String>::new());
 }
+
+#[test]
+fn a_pause_up_to_a_date_counts_from_the_answers_own() {
+    let registry = FakeRegistry::start();
+    registry.put_blob("team/api", b"a layer");
+    let busy = |date: &str, until: &str| Response::new(429).header("Date", date).header("Retry-After", until);
+    let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+    registry.fail_times(1, "GET ", busy(now, "Sun, 06 Nov 1994 08:49:38 GMT"));
+    let begin = std::time::Instant::now();
+    assert_eq!(fetch(&client(), &reference(&registry, "team/api"), b"a layer").expect("fetched"), b"a layer");
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    // A date that has passed, or that is none, is no reason to wait long.
+    for until in ["Sun, 06 Nov 1994 08:49:30 GMT", "tomorrow"] {
+        registry.fail_times(1, "GET ", busy(now, until));
+        let begin = std::time::Instant::now();
+        assert_eq!(fetch(&client(), &reference(&registry, "team/api"), b"a layer").expect("fetched"), b"a layer");
+        assert!(begin.elapsed() < Duration::from_secs(1), "{until}");
+    }
+}

@@ -16,9 +16,9 @@ use super::{MANIFEST, blob_descriptor, client_with_config, fetch, manifest, open
 const BLOB: &[u8] = b"a layer";
 
 /// A running docker-registry; killed at the end.
-struct RealRegistry {
+pub struct RealRegistry {
     child: Child,
-    host: String,
+    pub host: String,
 }
 
 impl Drop for RealRegistry {
@@ -30,7 +30,7 @@ impl Drop for RealRegistry {
 
 /// Starts docker-registry with its storage in `directory`; `more` are lines that continue its `http` section. Says why and returns
 /// `None` where it is not installed.
-fn start(directory: &Path, more: &str) -> Option<RealRegistry> {
+pub fn start(directory: &Path, more: &str) -> Option<RealRegistry> {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port").port();
     let storage = directory.join("storage");
     let config = format!(

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod fake_registry;
+pub mod forward_proxy;
 
 use bake::bakefile::{self, Bakefile, InputFile, Options};
 use bake::diagnostic::{Diagnostics, SourceMap};
